@@ -1,0 +1,109 @@
+//! `koinon cluster`: decisions about one cluster that only a person can make.
+
+use clap::Subcommand;
+use koinon_api::{ManagedCluster, labels::annotation, names::ClusterName};
+use kube::{
+    ResourceExt as _,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+
+use crate::{
+    args::HubArgs,
+    client::{Server, found},
+    error::{Error, Result},
+    output,
+};
+
+/// What to decide.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Let a restored hub that is behind what a cluster knows have its way there
+    ///
+    /// An agent that remembers a later state than the hub offers holds still, because the hub may have been restored
+    /// from an old backup. This accepts what the hub offers now: the cluster is brought back to that state, and
+    /// works that the hub no longer has are deleted in it.
+    AcceptRollback {
+        /// Name of the cluster.
+        #[arg(value_name = "NAME")]
+        name: ClusterName,
+    },
+}
+
+pub(crate) async fn run(hub: &HubArgs, command: ClusterCommand) -> Result<()> {
+    let ClusterCommand::AcceptRollback { name } = command;
+    let server = Server::hub(hub).await?;
+    let api = server.all::<ManagedCluster>();
+    let call = async { found(api.get(name.as_str()).await) };
+    let cluster = server
+        .call(&format!("cannot read cluster {name}"), call)
+        .await?
+        .ok_or_else(|| {
+            Error::failed(format!("there is no cluster {name}"))
+                .next("see which there are: koinon get clusters")
+        })?;
+    let offered = offer(&cluster)?;
+    let patch = Patch::Merge(json!({ "metadata": {
+        // The offer may have moved since it was read: then this is refused, not applied to another one.
+        "resourceVersion": cluster.resource_version(),
+        "annotations": { annotation::ACCEPT_ROLLBACK: offered },
+    }}));
+    server
+        .call(
+            &format!("cannot accept the rollback of {name}"),
+            api.patch(name.as_str(), &PatchParams::default(), &patch),
+        )
+        .await?;
+    output::line(&format!("cluster {name} follows the hub from {offered}"))
+}
+
+/// Returns what the hub offers to a cluster that holds still.
+fn offer(cluster: &ManagedCluster) -> Result<String> {
+    let name = cluster.name_any();
+    let offer = cluster
+        .annotations()
+        .get(annotation::ROLLBACK_HOLD)
+        .ok_or_else(|| {
+            Error::failed(format!("cluster {name} does not hold a rollback"))
+                .next("there is nothing to accept")
+        })?;
+    let well_formed = offer
+        .split_once(':')
+        .is_some_and(|(incarnation, revision)| {
+            !incarnation.is_empty() && revision.parse::<i64>().is_ok()
+        });
+    if !well_formed {
+        return Err(Error::failed(format!(
+            "annotation {} of cluster {name} is not <incarnation>:<revision>: {offer:?}",
+            annotation::ROLLBACK_HOLD
+        )));
+    }
+    Ok(offer.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_held_rollback_can_be_accepted() {
+        let mut cluster = ManagedCluster::default();
+        assert!(
+            offer(&cluster)
+                .unwrap_err()
+                .report()
+                .contains("nothing to accept")
+        );
+        for (text, good) in [
+            ("0b9d:17", true),
+            ("0b9d", false),
+            (":17", false),
+            ("0b9d:x", false),
+        ] {
+            cluster
+                .annotations_mut()
+                .insert(annotation::ROLLBACK_HOLD.into(), text.into());
+            assert_eq!(offer(&cluster).is_ok(), good, "{text}");
+        }
+    }
+}

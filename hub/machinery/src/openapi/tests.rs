@@ -1,0 +1,146 @@
+use std::{collections::BTreeSet, sync::Arc};
+
+use k8s_openapi::api::{
+    coordination::v1::Lease,
+    core::v1::{ConfigMap, Namespace},
+};
+use koinon_api::{ManagedCluster, ManifestWork};
+use kube::CustomResourceExt;
+use serde_json::{Value, json};
+
+use super::OpenApi;
+use crate::ResourceInfo;
+
+fn openapi() -> OpenApi {
+    let resources = [
+        ResourceInfo::from_crd(&ManagedCluster::crd()).unwrap(),
+        ResourceInfo::from_crd(&ManifestWork::crd()).unwrap(),
+        ResourceInfo::from_type::<Namespace>(true, &[]).unwrap(),
+        ResourceInfo::from_type::<ConfigMap>(false, &[]).unwrap(),
+        ResourceInfo::from_type::<Lease>(false, &[]).unwrap(),
+    ];
+    let resources: Vec<Arc<ResourceInfo>> = resources.into_iter().map(Arc::new).collect();
+    OpenApi::new(&resources, "0.1.0")
+}
+
+fn document(path: &str) -> Value {
+    serde_json::from_slice(&openapi().document(path).unwrap().body).unwrap()
+}
+
+#[test]
+fn the_index_names_every_group_version_with_its_hash() {
+    let openapi = openapi();
+    let index: Value = serde_json::from_slice(&openapi.index().body).unwrap();
+    let paths: Vec<&String> = index["paths"].as_object().unwrap().keys().collect();
+    assert_eq!(
+        paths,
+        [
+            "api/v1",
+            "apis/cluster.open-cluster-management.io/v1",
+            "apis/coordination.k8s.io/v1",
+            "apis/work.open-cluster-management.io/v1",
+        ]
+    );
+    let hash = &openapi.document("api/v1").unwrap().hash;
+    assert_eq!(
+        index["paths"]["api/v1"]["serverRelativeURL"],
+        format!("/openapi/v3/api/v1?hash={hash}")
+    );
+}
+
+/// kubectl looks for the `fieldValidation` parameter on the PATCH operation of the kind, and for the media types there.
+#[test]
+fn patches_say_what_kubectl_asks() {
+    let works = document("apis/work.open-cluster-management.io/v1");
+    let patch = &works["paths"]["/apis/work.open-cluster-management.io/v1/namespaces/{namespace}/manifestworks/{name}"]
+        ["patch"];
+    assert_eq!(
+        patch["x-kubernetes-group-version-kind"],
+        json!({ "group": "work.open-cluster-management.io", "version": "v1", "kind": "ManifestWork" })
+    );
+    assert!(
+        patch["parameters"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|parameter| parameter["name"] == "fieldValidation")
+    );
+    let strategic = "application/strategic-merge-patch+json";
+    assert!(patch["requestBody"]["content"].get(strategic).is_none());
+    let core = document("api/v1");
+    let patch = &core["paths"]["/api/v1/namespaces/{namespace}/configmaps/{name}"]["patch"];
+    assert!(patch["requestBody"]["content"].get(strategic).is_some());
+}
+
+#[test]
+fn kinds_are_found_by_group_version_and_kind() {
+    let clusters = document("apis/cluster.open-cluster-management.io/v1");
+    let schema =
+        &clusters["components"]["schemas"]["io.open-cluster-management.cluster.v1.ManagedCluster"];
+    assert_eq!(
+        schema["x-kubernetes-group-version-kind"][0]["kind"],
+        "ManagedCluster"
+    );
+    assert_eq!(
+        schema["properties"]["spec"]["properties"]["leaseDurationSeconds"]["type"],
+        "integer"
+    );
+    assert_eq!(
+        schema["properties"]["metadata"]["allOf"],
+        json!([{ "$ref": "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta" }])
+    );
+    let core = document("api/v1");
+    let schemas = core["components"]["schemas"].as_object().unwrap();
+    assert!(
+        schemas.contains_key("io.k8s.api.core.v1.ConfigMap")
+            && schemas.contains_key("io.k8s.api.core.v1.NamespaceList")
+    );
+    let leases = document("apis/coordination.k8s.io/v1");
+    assert!(
+        leases["components"]["schemas"]
+            .get("io.k8s.api.coordination.v1.Lease")
+            .is_some()
+    );
+}
+
+#[test]
+fn every_reference_leads_somewhere_and_stands_alone() {
+    fn references(value: &Value, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(fields) => {
+                if let Some(Value::String(target)) = fields.get("$ref") {
+                    assert_eq!(fields.len(), 1, "{value}");
+                    found.insert(target.clone());
+                }
+                fields.values().for_each(|value| references(value, found));
+            }
+            Value::Array(list) => list.iter().for_each(|value| references(value, found)),
+            _ => {}
+        }
+    }
+    for path in ["api/v1", "apis/work.open-cluster-management.io/v1"] {
+        let document = document(path);
+        let mut found = BTreeSet::new();
+        references(&document, &mut found);
+        for target in found {
+            let name = target
+                .strip_prefix("#/components/schemas/")
+                .unwrap_or_else(|| panic!("{target}"));
+            assert!(
+                document["components"]["schemas"].get(name).is_some(),
+                "{target}"
+            );
+        }
+    }
+}
+
+#[test]
+fn lists_of_metadata_say_how_they_merge() {
+    let core = document("api/v1");
+    let meta = &core["components"]["schemas"]["io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"]["properties"];
+    assert_eq!(
+        meta["ownerReferences"]["x-kubernetes-patch-merge-key"],
+        "uid"
+    );
+    assert_eq!(meta["finalizers"]["x-kubernetes-patch-strategy"], "merge");
+}

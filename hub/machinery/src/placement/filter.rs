@@ -1,0 +1,135 @@
+//! The two filters: predicates, then taints.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Cluster, Effect, Requirement, Selector, Taint};
+
+/// One alternative of a placement: labels and claims must both match.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Predicate {
+    pub labels: Selector,
+    pub claims: Selector,
+}
+
+/// Which half of a predicate failed, and on what.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Unmet<'a> {
+    Label(&'a Requirement),
+    Claim(&'a Requirement),
+}
+
+impl Predicate {
+    #[must_use]
+    pub fn matches(&self, cluster: &Cluster) -> bool {
+        self.labels.matches(&cluster.labels) && self.claims.matches(&cluster.claims)
+    }
+
+    pub(super) fn unmet(&self, cluster: &Cluster) -> Option<Unmet<'_>> {
+        let label = self.labels.unmet(&cluster.labels).map(Unmet::Label);
+        label.or_else(|| self.claims.unmet(&cluster.claims).map(Unmet::Claim))
+    }
+}
+
+/// A compiled toleration; one whose operator is unknown tolerates nothing and is dropped when compiled.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Toleration {
+    /// `None` tolerates every key.
+    pub key: Option<String>,
+    /// `None` is the operator `Exists`.
+    pub value: Option<String>,
+    /// `None` tolerates every effect.
+    pub effect: Option<Effect>,
+    /// How long after the taint was added the toleration counts.
+    pub seconds: Option<i64>,
+}
+
+impl Toleration {
+    fn matches(&self, taint: &Taint) -> bool {
+        self.effect.is_none_or(|effect| effect == taint.effect)
+            && self.key.as_ref().is_none_or(|key| *key == taint.key)
+            && self
+                .value
+                .as_ref()
+                .is_none_or(|value| *value == taint.value)
+    }
+
+    /// When the toleration of `taint` ends; `None` = never.
+    fn until(&self, taint: &Taint) -> Option<Timestamp> {
+        let seconds = self.seconds?;
+        let added = taint.added.unwrap_or(Timestamp::UNIX_EPOCH);
+        Some(
+            added
+                .saturating_add(SignedDuration::from_secs(seconds))
+                .unwrap_or(Timestamp::MAX),
+        )
+    }
+}
+
+/// Why a taint was not tolerated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No toleration matches.
+    NotTolerated,
+    /// A toleration matched and its `tolerationSeconds` have passed.
+    Expired,
+}
+
+/// Outcome of the taint filter for one cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tolerance {
+    Always,
+    Until(Timestamp),
+    Refused { taint: usize, why: Refusal },
+}
+
+/// Whether the decisions of the placement already name the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    Yes,
+    No,
+}
+
+pub(super) fn tolerance(
+    cluster: &Cluster,
+    tolerations: &[Toleration],
+    held: Held,
+    now: Timestamp,
+) -> Tolerance {
+    let mut earliest: Option<Timestamp> = None;
+    for (index, taint) in cluster.taints.iter().enumerate() {
+        match taint.effect {
+            Effect::PreferNoSelect => continue,
+            Effect::NoSelectIfNew if held == Held::Yes => continue,
+            Effect::NoSelect | Effect::NoSelectIfNew => {}
+        }
+        match taint_tolerance(taint, tolerations, now) {
+            Ok(None) => {}
+            Ok(Some(until)) => {
+                earliest = Some(earliest.map_or(until, |earliest| earliest.min(until)))
+            }
+            Err(why) => return Tolerance::Refused { taint: index, why },
+        }
+    }
+    earliest.map_or(Tolerance::Always, Tolerance::Until)
+}
+
+/// How long `taint` is tolerated: `None` for good. Of several tolerations the longest counts.
+fn taint_tolerance(
+    taint: &Taint,
+    tolerations: &[Toleration],
+    now: Timestamp,
+) -> Result<Option<Timestamp>, Refusal> {
+    let mut refusal = Refusal::NotTolerated;
+    let mut latest: Option<Timestamp> = None;
+    for toleration in tolerations
+        .iter()
+        .filter(|toleration| toleration.matches(taint))
+    {
+        match toleration.until(taint) {
+            None => return Ok(None),
+            Some(until) if now < until => latest = latest.max(Some(until)),
+            Some(_) => refusal = Refusal::Expired,
+        }
+    }
+    latest.map(Some).ok_or(refusal)
+}

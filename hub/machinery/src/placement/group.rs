@@ -1,0 +1,118 @@
+//! Decision groups, and their shards: one `PlacementDecision` each.
+
+use super::{Cluster, filter::Predicate};
+
+/// OCM's bound on the decisions in one object.
+pub const MAX_DECISIONS_PER_OBJECT: usize = 100;
+
+/// How selected clusters are grouped.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GroupPolicy {
+    pub size: GroupSize,
+    /// Named groups in order: the first that matches takes the cluster.
+    pub named: Vec<(String, Predicate)>,
+}
+
+/// Upper bound on the clusters of a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum GroupSize {
+    #[default]
+    All,
+    Clusters(i64),
+    Percent(f64),
+}
+
+impl GroupSize {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "bounded by total"
+    )]
+    fn limit(self, total: usize) -> usize {
+        let limit = match self {
+            Self::All => return total.max(1),
+            Self::Clusters(clusters) => usize::try_from(clusters).unwrap_or(0),
+            Self::Percent(percent) => (percent / 100.0 * total as f64).ceil().max(0.0) as usize,
+        };
+        if limit == 0 || limit > total {
+            total.max(1)
+        } else {
+            limit
+        }
+    }
+}
+
+/// A decision group: its index is its position.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Group {
+    /// Empty for the clusters that no named group took.
+    pub name: String,
+    /// By name.
+    pub clusters: Vec<String>,
+}
+
+/// The content of one `PlacementDecision`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// Counts from 1 over all groups; part of the object's name.
+    pub number: usize,
+    pub group: usize,
+    pub group_name: String,
+    pub clusters: Vec<String>,
+}
+
+/// Splits the selected clusters into groups; there is always at least one, if an empty one.
+#[must_use]
+pub fn groups<'a>(
+    policy: &GroupPolicy,
+    selected: impl IntoIterator<Item = &'a Cluster>,
+) -> Vec<Group> {
+    let mut rest: Vec<&Cluster> = selected.into_iter().collect();
+    rest.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    let limit = policy.size.limit(rest.len());
+    let mut groups = Vec::new();
+    for (name, selector) in &policy.named {
+        let (matched, others): (Vec<&Cluster>, Vec<&Cluster>) = rest
+            .into_iter()
+            .partition(|cluster| selector.matches(cluster));
+        rest = others;
+        groups.extend(chunks(name, &matched, limit));
+    }
+    groups.extend(chunks("", &rest, limit));
+    if groups.is_empty() {
+        groups.push(Group::default());
+    }
+    groups
+}
+
+fn chunks(name: &str, clusters: &[&Cluster], limit: usize) -> impl Iterator<Item = Group> {
+    clusters.chunks(limit).map(move |chunk| Group {
+        name: name.to_owned(),
+        clusters: chunk.iter().map(|cluster| cluster.name.clone()).collect(),
+    })
+}
+
+/// Splits groups into objects of at most [`MAX_DECISIONS_PER_OBJECT`] decisions; an empty group has one, empty.
+#[must_use]
+pub fn shards(groups: &[Group]) -> Vec<Shard> {
+    let mut shards = Vec::with_capacity(groups.len());
+    for (index, group) in groups.iter().enumerate() {
+        let mut push = |clusters: &[String]| {
+            shards.push(Shard {
+                number: shards.len() + 1,
+                group: index,
+                group_name: group.name.clone(),
+                clusters: clusters.to_vec(),
+            });
+        };
+        if group.clusters.is_empty() {
+            push(&[]);
+        }
+        group
+            .clusters
+            .chunks(MAX_DECISIONS_PER_OBJECT)
+            .for_each(&mut push);
+    }
+    shards
+}

@@ -1,0 +1,137 @@
+//! Prioritizers: each gives a cluster −100..100, or nothing where it has no data.
+
+use jiff::Timestamp;
+
+use super::{Cluster, Facts};
+
+const MAX_SCORE: i64 = 100;
+
+/// A prioritizer and what its score is multiplied with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weighted {
+    pub prioritizer: Prioritizer,
+    pub weight: i64,
+}
+
+/// What a score measures.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Prioritizer {
+    /// Fewer decisions of other placements are better.
+    Balance,
+    /// Staying where the placement is, is better.
+    Steady,
+    /// More that can be allocated is better, relative to the other candidates.
+    Allocatable(Resource),
+    /// A number that an add-on computed for the cluster.
+    AddOn { resource: String, score: String },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    Cpu,
+    Memory,
+}
+
+/// A score published in an `AddOnPlacementScore`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddOnScore {
+    pub value: i64,
+    pub valid_until: Option<Timestamp>,
+}
+
+impl Prioritizer {
+    /// The name in OCM's reports.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Balance => "Balance".to_owned(),
+            Self::Steady => "Steady".to_owned(),
+            Self::Allocatable(Resource::Cpu) => "ResourceAllocatableCPU".to_owned(),
+            Self::Allocatable(Resource::Memory) => "ResourceAllocatableMemory".to_owned(),
+            Self::AddOn { resource, score } => format!("AddOn/{resource}/{score}"),
+        }
+    }
+}
+
+/// Scores of one prioritizer in the order of `clusters`, and the clusters whose add-on score had expired.
+pub(super) struct Scores {
+    pub(super) values: Vec<Option<i64>>,
+    pub(super) expired: Vec<usize>,
+}
+
+pub(super) fn score(
+    prioritizer: &Prioritizer,
+    clusters: &[&Cluster],
+    facts: &impl Facts,
+    now: Timestamp,
+) -> Scores {
+    let mut expired = Vec::new();
+    let values = match prioritizer {
+        Prioritizer::Balance => {
+            let max = f64::from(facts.max_load());
+            clusters
+                .iter()
+                .map(|cluster| Some(balance(facts.load(&cluster.name), max)))
+                .collect()
+        }
+        Prioritizer::Steady => clusters
+            .iter()
+            .map(|cluster| {
+                Some(if facts.held(&cluster.name) {
+                    MAX_SCORE
+                } else {
+                    0
+                })
+            })
+            .collect(),
+        Prioritizer::Allocatable(resource) => allocatable(*resource, clusters),
+        Prioritizer::AddOn { resource, score } => clusters
+            .iter()
+            .enumerate()
+            .map(|(index, cluster)| {
+                let found = facts.add_on_score(&cluster.name, resource, score)?;
+                if found.valid_until.is_some_and(|until| until < now) {
+                    expired.push(index);
+                    return Some(0);
+                }
+                Some(found.value)
+            })
+            .collect(),
+    };
+    Scores { values, expired }
+}
+
+/// Truncated before it is doubled, as OCM does: scores are even.
+#[expect(clippy::cast_possible_truncation, reason = "−50..50")]
+fn balance(load: u32, max: f64) -> i64 {
+    if load == 0 {
+        MAX_SCORE
+    } else {
+        2 * (100.0 * (0.5 - f64::from(load) / max)) as i64
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "−100..100")]
+fn allocatable(resource: Resource, clusters: &[&Cluster]) -> Vec<Option<i64>> {
+    let amount = |cluster: &Cluster| match resource {
+        Resource::Cpu => cluster.cpu,
+        Resource::Memory => cluster.memory,
+    };
+    let (mut min, mut max) = (f64::INFINITY, f64::NEG_INFINITY);
+    for amount in clusters.iter().filter_map(|cluster| amount(cluster)) {
+        min = min.min(amount);
+        max = max.max(amount);
+    }
+    let span = max - min;
+    let score = |amount: f64| {
+        if span == 0.0 {
+            MAX_SCORE
+        } else {
+            (((amount - min) / span - 0.5) * 2.0 * 100.0) as i64
+        }
+    };
+    clusters
+        .iter()
+        .map(|cluster| amount(cluster).map(score))
+        .collect()
+}

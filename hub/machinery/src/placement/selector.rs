@@ -1,0 +1,105 @@
+//! Label selectors in their compiled form; claims are matched with the same semantics.
+
+use std::{collections::BTreeMap, fmt};
+
+/// A conjunction of requirements. The empty selector matches everything.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Selector {
+    requirements: Vec<Requirement>,
+}
+
+/// One condition on one key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Requirement {
+    pub key: String,
+    pub operator: Operator,
+    pub values: Vec<String>,
+}
+
+/// How a requirement compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    In,
+    NotIn,
+    Exists,
+    DoesNotExist,
+}
+
+/// A selector that cannot be evaluated.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    #[error("{0:?} is not a valid label selector operator")]
+    Operator(String),
+    #[error("for 'in', 'notin' operators, values set can't be empty")]
+    ValuesMissing,
+    #[error("values set must be empty for exists and does not exist")]
+    ValuesForbidden,
+}
+
+impl Requirement {
+    /// Builds a requirement as `metav1.LabelSelectorAsSelector` does.
+    ///
+    /// # Errors
+    /// An operator that does not exist, or values where the operator allows none or needs some.
+    pub fn parse(key: &str, operator: &str, values: &[String]) -> Result<Self, Invalid> {
+        let operator = match operator {
+            "In" => Operator::In,
+            "NotIn" => Operator::NotIn,
+            "Exists" => Operator::Exists,
+            "DoesNotExist" => Operator::DoesNotExist,
+            other => return Err(Invalid::Operator(other.to_owned())),
+        };
+        match operator {
+            Operator::In | Operator::NotIn if values.is_empty() => Err(Invalid::ValuesMissing),
+            Operator::Exists | Operator::DoesNotExist if !values.is_empty() => {
+                Err(Invalid::ValuesForbidden)
+            }
+            _ => Ok(Self {
+                key: key.to_owned(),
+                operator,
+                values: values.to_vec(),
+            }),
+        }
+    }
+
+    fn matches(&self, set: &BTreeMap<String, String>) -> bool {
+        let value = set.get(&self.key);
+        match self.operator {
+            Operator::In => value.is_some_and(|value| self.values.contains(value)),
+            Operator::NotIn => value.is_none_or(|value| !self.values.contains(value)),
+            Operator::Exists => value.is_some(),
+            Operator::DoesNotExist => value.is_none(),
+        }
+    }
+}
+
+impl fmt::Display for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.operator {
+            Operator::In => write!(f, "{} in ({})", self.key, self.values.join(",")),
+            Operator::NotIn => write!(f, "{} notin ({})", self.key, self.values.join(",")),
+            Operator::Exists => write!(f, "{}", self.key),
+            Operator::DoesNotExist => write!(f, "!{}", self.key),
+        }
+    }
+}
+
+impl Selector {
+    #[must_use]
+    pub fn new(requirements: Vec<Requirement>) -> Self {
+        Self { requirements }
+    }
+
+    /// The first requirement that `set` does not meet.
+    #[must_use]
+    pub fn unmet(&self, set: &BTreeMap<String, String>) -> Option<&Requirement> {
+        self.requirements
+            .iter()
+            .find(|requirement| !requirement.matches(set))
+    }
+
+    #[must_use]
+    pub fn matches(&self, set: &BTreeMap<String, String>) -> bool {
+        self.unmet(set).is_none()
+    }
+}

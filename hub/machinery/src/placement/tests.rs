@@ -1,0 +1,6 @@
+mod compile;
+mod fixtures;
+mod groups;
+mod properties;
+mod scores;
+mod selection;

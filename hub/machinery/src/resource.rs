@@ -1,0 +1,187 @@
+//! A kind as data: its names, its verbs, its schema and its columns.
+
+mod builtin;
+mod custom;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::Schema;
+
+/// Everything the generic code needs to know of a kind.
+#[derive(Clone, Debug)]
+pub struct ResourceInfo {
+    /// Empty for the core group.
+    pub group: String,
+    pub version: String,
+    pub kind: String,
+    pub plural: String,
+    pub singular: String,
+    pub short_names: Vec<String>,
+    pub categories: Vec<String>,
+    pub namespaced: bool,
+    /// Whether `/status` is served and guarded against ordinary writes.
+    pub has_status: bool,
+    pub schema: Arc<Schema>,
+    pub columns: Vec<Column>,
+    pub verbs: Vec<Verb>,
+    /// Paths that a field selector may name beside `metadata.name` and `metadata.namespace`, as `spec.clusterSet`.
+    pub selectable_fields: Vec<String>,
+}
+
+/// A column of the printed table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    pub name: String,
+    /// `string`, `integer`, `number`, `boolean` or `date`.
+    pub type_: String,
+    pub format: String,
+    pub description: String,
+    /// Zero for the standard view, more for `-o wide`.
+    pub priority: i32,
+    /// In kubectl's dialect, as `.status.conditions[?(@.type=="Available")].status`.
+    pub json_path: String,
+}
+
+/// What may be done with a resource, as discovery lists it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Verb {
+    Create,
+    Delete,
+    DeleteCollection,
+    Get,
+    List,
+    Patch,
+    Update,
+    Watch,
+}
+
+impl Verb {
+    /// In the order in which Kubernetes lists them.
+    pub const ALL: [Self; 8] = [
+        Self::Create,
+        Self::Delete,
+        Self::DeleteCollection,
+        Self::Get,
+        Self::List,
+        Self::Patch,
+        Self::Update,
+        Self::Watch,
+    ];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Delete => "delete",
+            Self::DeleteCollection => "deletecollection",
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Patch => "patch",
+            Self::Update => "update",
+            Self::Watch => "watch",
+        }
+    }
+}
+
+impl ResourceInfo {
+    /// `group/version`, or the version alone for the core group.
+    #[must_use]
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.clone()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+
+    /// `plural.group`, or the plural alone for the core group: how the store and error messages name the resource.
+    #[must_use]
+    pub fn key(&self) -> String {
+        if self.group.is_empty() {
+            self.plural.clone()
+        } else {
+            format!("{}.{}", self.plural, self.group)
+        }
+    }
+
+    /// `Kind.group`, or the kind alone for the core group.
+    #[must_use]
+    pub fn group_kind(&self) -> String {
+        if self.group.is_empty() {
+            self.kind.clone()
+        } else {
+            format!("{}.{}", self.kind, self.group)
+        }
+    }
+
+    #[must_use]
+    pub fn list_kind(&self) -> String {
+        format!("{}List", self.kind)
+    }
+
+    #[must_use]
+    pub fn allows(&self, verb: Verb) -> bool {
+        self.verbs.contains(&verb)
+    }
+
+    /// Adds columns, for what OCM leaves to `-o wide` or does not print at all.
+    #[must_use]
+    pub fn with_columns(mut self, columns: impl IntoIterator<Item = Column>) -> Self {
+        self.columns.extend(columns);
+        self
+    }
+
+    /// Narrows the verbs, for views that are not written through the API.
+    #[must_use]
+    pub fn with_verbs(mut self, verbs: impl IntoIterator<Item = Verb>) -> Self {
+        self.verbs = verbs.into_iter().collect();
+        self
+    }
+
+    #[must_use]
+    pub fn with_selectable_fields<'a>(mut self, fields: impl IntoIterator<Item = &'a str>) -> Self {
+        self.selectable_fields
+            .extend(fields.into_iter().map(str::to_owned));
+        self
+    }
+}
+
+impl Column {
+    /// A text column of the standard view.
+    #[must_use]
+    pub fn text(name: &str, json_path: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            type_: "string".to_owned(),
+            format: String::new(),
+            description: String::new(),
+            priority: 0,
+            json_path: json_path.to_owned(),
+        }
+    }
+
+    /// A time, printed as an age.
+    #[must_use]
+    pub fn date(name: &str, json_path: &str) -> Self {
+        Self {
+            type_: "date".to_owned(),
+            ..Self::text(name, json_path)
+        }
+    }
+
+    /// Moves the column to `-o wide`.
+    #[must_use]
+    pub fn wide(mut self) -> Self {
+        self.priority = 1;
+        self
+    }
+
+    #[must_use]
+    pub fn described(mut self, description: &str) -> Self {
+        description.clone_into(&mut self.description);
+        self
+    }
+}

@@ -1,0 +1,83 @@
+//! Structural schemas: what an object may hold, what it holds by default, and what is wrong with it.
+//!
+//! A request's object is walked twice, in place: [`Schema::normalize`] prunes and defaults before the strategy sees it,
+//! [`Schema::validate`] judges the result. Neither copies a value that it does not change.
+//!
+//! The subset is that of
+//! [structural schemas](https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema).
+//! CEL rules (`x-kubernetes-validations`) are not evaluated: strategies check in code what a schema cannot say.
+
+mod format;
+mod limits;
+mod node;
+mod normalize;
+mod number;
+mod unique;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+pub use limits::{MAX_DEPTH, check_depth};
+
+use serde_json::Value;
+
+use node::Node;
+
+use crate::{Cause, Object};
+
+/// A structural schema, ready for use.
+#[derive(Clone, Debug)]
+pub struct Schema {
+    document: Value,
+    root: Node,
+}
+
+/// Why a schema cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("no version is served")]
+    NoServedVersion,
+    #[error("the schema is not JSON")]
+    NotJson(#[source] serde_json::Error),
+    #[error("the schema at {path:?} is not an object")]
+    NotObject { path: String },
+    #[error("the schema at {path:?} has the unknown type {found}")]
+    UnknownType { path: String, found: String },
+    #[error("the pattern at {path:?} does not compile")]
+    Pattern {
+        path: String,
+        #[source]
+        source: Box<regex::Error>,
+    },
+}
+
+impl Schema {
+    /// Reads an OpenAPI v3 schema.
+    ///
+    /// # Errors
+    /// When it is not structural.
+    pub fn parse(document: Value) -> Result<Self, Error> {
+        let mut root = Node::parse(&document, "")?;
+        root.make_root();
+        Ok(Self { document, root })
+    }
+
+    /// The schema as it was given, for OpenAPI.
+    #[must_use]
+    pub fn document(&self) -> &Value {
+        &self.document
+    }
+
+    /// Drops what the schema does not know and fills in the defaults; returns the paths of the dropped fields, as
+    /// `spec.foo`. Doing it twice changes nothing more.
+    pub fn normalize(&self, object: &mut Object) -> Vec<String> {
+        normalize::object(&self.root, object)
+    }
+
+    /// Lists what is wrong with a normalised object; metadata is not looked at.
+    #[must_use]
+    pub fn validate(&self, object: &Object) -> Vec<Cause> {
+        validate::object(&self.root, object)
+    }
+}

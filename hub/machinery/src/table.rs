@@ -1,0 +1,142 @@
+//! Server-side tables (`meta.k8s.io/v1` `Table`): what `kubectl get` prints.
+
+mod age;
+mod cell;
+
+#[cfg(test)]
+mod tests;
+
+pub use age::human_duration;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    Column, Object, ResourceInfo,
+    jsonpath::{self, JsonPath},
+};
+
+/// How much of the object a row carries besides its cells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IncludeObject {
+    None,
+    /// What clients need to go on: name, labels, revision.
+    #[default]
+    Metadata,
+    Object,
+}
+
+/// The columns of a kind, with their paths parsed once.
+#[derive(Clone, Debug)]
+pub struct Printer {
+    columns: Vec<(Column, JsonPath)>,
+}
+
+/// The metadata of a list, as a table carries it.
+#[derive(Clone, Debug, Default)]
+pub struct ListMeta {
+    pub resource_version: String,
+    pub continue_token: String,
+    pub remaining_item_count: Option<u64>,
+}
+
+impl IncludeObject {
+    /// Reads the `includeObject` option.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "" | "Metadata" => Some(Self::Metadata),
+            "None" => Some(Self::None),
+            "Object" => Some(Self::Object),
+            _ => None,
+        }
+    }
+}
+
+impl Printer {
+    /// Prepares the columns of a resource.
+    ///
+    /// # Errors
+    /// When a column's path does not parse.
+    pub fn new(resource: &ResourceInfo) -> Result<Self, jsonpath::Error> {
+        let columns = resource.columns.iter();
+        let columns: Result<_, _> = columns
+            .map(|column| Ok((column.clone(), JsonPath::parse(&column.json_path)?)))
+            .collect();
+        Ok(Self { columns: columns? })
+    }
+
+    /// The definitions of the columns; the first is always the name.
+    #[must_use]
+    pub fn definitions(&self) -> Value {
+        let name = json!({
+            "name": "Name",
+            "type": "string",
+            "format": "name",
+            "description": "Name must be unique within a namespace.",
+            "priority": 0,
+        });
+        let others = self.columns.iter().map(|(column, _)| {
+            json!({
+                "name": column.name,
+                "type": column.type_,
+                "format": column.format,
+                "description": column.description,
+                "priority": column.priority,
+            })
+        });
+        Value::Array(std::iter::once(name).chain(others).collect())
+    }
+
+    /// One object as a row; ages are counted to `now`.
+    #[must_use]
+    pub fn row(&self, object: &Object, now: Timestamp, include: IncludeObject) -> Value {
+        let mut cells = Vec::with_capacity(self.columns.len() + 1);
+        cells.push(Value::from(object.name()));
+        cells.extend(
+            self.columns
+                .iter()
+                .map(|(column, path)| cell::of(column, path, object, now)),
+        );
+        let mut row = Map::new();
+        row.insert("cells".into(), Value::Array(cells));
+        let carried = match include {
+            IncludeObject::None => None,
+            IncludeObject::Metadata => Some(partial(object)),
+            IncludeObject::Object => Some(Value::Object(object.as_map().clone())),
+        };
+        if let Some(carried) = carried {
+            row.insert("object".into(), carried);
+        }
+        Value::Object(row)
+    }
+
+    /// A table; a watch sends the definitions with its first event only.
+    #[must_use]
+    pub fn table(&self, rows: Vec<Value>, meta: &ListMeta, with_definitions: bool) -> Value {
+        let mut metadata = json!({ "resourceVersion": meta.resource_version });
+        if !meta.continue_token.is_empty() {
+            metadata["continue"] = meta.continue_token.as_str().into();
+        }
+        if let Some(count) = meta.remaining_item_count {
+            metadata["remainingItemCount"] = count.into();
+        }
+        json!({
+            "kind": "Table",
+            "apiVersion": "meta.k8s.io/v1",
+            "metadata": metadata,
+            "columnDefinitions": if with_definitions { self.definitions() } else { Value::Array(Vec::new()) },
+            "rows": rows,
+        })
+    }
+}
+
+/// The object's metadata alone, as `PartialObjectMetadata`.
+#[must_use]
+pub fn partial(object: &Object) -> Value {
+    json!({
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": object.metadata(),
+    })
+}

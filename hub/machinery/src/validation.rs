@@ -1,0 +1,43 @@
+//! Names, labels and the rest of the metadata, judged in the words of apimachinery's validation.
+
+mod field_path;
+mod meta;
+mod meta_update;
+mod name;
+mod syntax;
+
+#[cfg(test)]
+mod tests;
+
+pub use field_path::FieldPath;
+pub use meta::metadata_create;
+pub use meta_update::metadata_update;
+pub use name::{NameRule, generate_name};
+pub use syntax::{dns_label, dns_subdomain, label_value, path_segment, qualified_name};
+
+use crate::Cause;
+
+/// The most bytes that all annotations of an object may take, keys included.
+pub const MAX_ANNOTATION_BYTES: usize = 256 * 1024;
+
+/// Judges a map of labels, as in metadata, selectors and templates.
+#[must_use]
+pub fn labels<'a>(
+    labels: impl Iterator<Item = (&'a str, &'a str)>,
+    path: &FieldPath,
+) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    for (key, value) in labels {
+        causes.extend(
+            qualified_name(key)
+                .iter()
+                .map(|fault| Cause::invalid(path, key, fault)),
+        );
+        causes.extend(
+            label_value(value)
+                .iter()
+                .map(|fault| Cause::invalid(path.key(key), value, fault)),
+        );
+    }
+    causes
+}

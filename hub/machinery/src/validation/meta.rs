@@ -1,0 +1,152 @@
+//! Metadata of an object that is written.
+
+use serde_json::Value;
+
+use super::{FieldPath, MAX_ANNOTATION_BYTES, NameRule, labels, syntax};
+use crate::{Cause, Object, ResourceInfo};
+
+/// Judges the metadata of an object that is about to be created, after its name was generated.
+#[must_use]
+pub fn metadata_create(object: &Object, resource: &ResourceInfo, rule: NameRule) -> Vec<Cause> {
+    let path = FieldPath::new("metadata");
+    let mut causes = Vec::new();
+    let prefix = object.generate_name();
+    if !prefix.is_empty() {
+        let field = path.child("generateName");
+        causes.extend(
+            rule.prefix_faults(prefix)
+                .iter()
+                .map(|fault| Cause::invalid(&field, prefix, fault)),
+        );
+    }
+    let (name, field) = (object.name(), path.child("name"));
+    if name.is_empty() {
+        causes.push(Cause::required(field, "name or generateName is required"));
+    } else {
+        causes.extend(
+            rule.faults(name)
+                .iter()
+                .map(|fault| Cause::invalid(&field, name, fault)),
+        );
+    }
+    let (namespace, field) = (object.namespace(), path.child("namespace"));
+    match (resource.namespaced, namespace.is_empty()) {
+        (true, true) => causes.push(Cause::required(field, "")),
+        (true, false) => {
+            causes.extend(
+                syntax::dns_label(namespace)
+                    .iter()
+                    .map(|fault| Cause::invalid(&field, namespace, fault)),
+            );
+        }
+        (false, false) => causes.push(Cause::forbidden(field, "not allowed on this type")),
+        (false, true) => {}
+    }
+    causes.extend(metadata(object));
+    causes
+}
+
+/// What holds for metadata in every write.
+pub(super) fn metadata(object: &Object) -> Vec<Cause> {
+    let path = FieldPath::new("metadata");
+    let mut causes = labels(object.labels(), &path.child("labels"));
+    annotations(object, &path.child("annotations"), &mut causes);
+    owners(object, &path.child("ownerReferences"), &mut causes);
+    finalizers(object, &path.child("finalizers"), &mut causes);
+    if object.generation() < 0 {
+        let field = path.child("generation");
+        causes.push(Cause::invalid(
+            field,
+            object.generation(),
+            "must be greater than or equal to 0",
+        ));
+    }
+    causes
+}
+
+fn annotations(object: &Object, path: &FieldPath, causes: &mut Vec<Cause>) {
+    let mut bytes = 0;
+    for (key, value) in object.annotations() {
+        bytes += key.len() + value.len();
+        let faults = syntax::qualified_name(&key.to_lowercase());
+        causes.extend(faults.iter().map(|fault| Cause::invalid(path, key, fault)));
+    }
+    if bytes > MAX_ANNOTATION_BYTES {
+        causes.push(Cause::too_long(path, MAX_ANNOTATION_BYTES));
+    }
+}
+
+fn owners(object: &Object, path: &FieldPath, causes: &mut Vec<Cause>) {
+    let list = object
+        .metadata()
+        .get("ownerReferences")
+        .and_then(Value::as_array);
+    let mut controller: Option<&str> = None;
+    for (index, owner) in list.into_iter().flatten().enumerate() {
+        let at = path.index(index);
+        let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
+        let version = text("apiVersion").rsplit('/').next().unwrap_or_default();
+        if version.is_empty() {
+            causes.push(Cause::invalid(
+                at.child("apiVersion"),
+                version,
+                "version must not be empty",
+            ));
+        }
+        for field in ["kind", "name", "uid"] {
+            if text(field).is_empty() {
+                causes.push(Cause::invalid(
+                    at.child(field),
+                    text(field),
+                    "must not be empty",
+                ));
+            }
+        }
+        for field in ["controller", "blockOwnerDeletion"] {
+            if owner.get(field).is_some_and(|value| !value.is_boolean()) {
+                causes.push(Cause::invalid(
+                    at.child(field),
+                    owner[field].clone(),
+                    "must be true or false",
+                ));
+            }
+        }
+        if owner
+            .get("controller")
+            .and_then(Value::as_bool)
+            .unwrap_or_default()
+        {
+            match controller {
+                None => controller = Some(text("name")),
+                Some(first) => {
+                    let second = text("name");
+                    let detail = format!(
+                        "Only one reference can have Controller set to true. Found \"true\" in references for {first} and \
+                         {second}"
+                    );
+                    causes.push(Cause::invalid(path, second, &detail));
+                }
+            }
+        }
+    }
+}
+
+fn finalizers(object: &Object, path: &FieldPath, causes: &mut Vec<Cause>) {
+    for finalizer in object.finalizers() {
+        let faults = syntax::qualified_name(finalizer);
+        causes.extend(
+            faults
+                .iter()
+                .map(|fault| Cause::invalid(path, finalizer, fault)),
+        );
+        let standard = matches!(finalizer, "kubernetes" | "orphan" | "foregroundDeletion");
+        if faults.is_empty() && !standard && !finalizer.contains('/') {
+            let detail = "name is neither a standard finalizer name nor is it fully qualified";
+            causes.push(Cause::invalid(path, finalizer, detail));
+        }
+    }
+    if object.has_finalizer("orphan") && object.has_finalizer("foregroundDeletion") {
+        let detail = "finalizer orphan and foregroundDeletion cannot be both set";
+        causes.push(Cause::invalid(path, "orphan", detail));
+    }
+}

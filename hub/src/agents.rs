@@ -1,0 +1,134 @@
+//! The agent plane: enrolment and sessions.
+//!
+//! ```text
+//!   agent ──Enrol──► enrol ─► join token, identity, certificate
+//!   agent ◄─Attach─► session ─┬─ heartbeats ─► presence ─► one durable flush a second ─► lease grants
+//!                      ▲      ├─ statuses ───► inbox ────► one shared lane into the store
+//!                      │      └─ report, acks ► registry
+//!                    dirty set ◄── router ◄── watch cache (works, decisions, clusters)
+//!   agent ──Pull───► pull ─► bodies of its own namespace, by digest
+//! ```
+//!
+//! A session is one task: its response stream polls the agent's messages and the session's dirty set. There is no
+//! queue per agent, so a slow agent costs memory for the names of its works and nothing more (P12). Identity is
+//! the certificate's; no message names a cluster (P6). Nothing here connects to an agent (P7).
+
+mod dirty;
+mod enrol;
+mod inbox;
+
+mod metrics;
+mod outbox;
+mod placements;
+mod presence;
+mod pull;
+mod removal;
+mod renew;
+mod report;
+mod resource;
+mod roster;
+mod router;
+mod service;
+mod session;
+mod throttle;
+mod token;
+mod work;
+
+use std::{sync::Arc, time::Duration};
+
+use koinon_store::Store;
+use parking_lot::RwLock;
+
+use crate::{metrics::Metrics, pki::Authority, registry::Client};
+
+pub use service::serve;
+
+/// What may be set of the agent plane.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long an issued agent certificate is valid.
+    pub certificate_ttl: Duration,
+    /// How long the flush of heartbeats waits for more of them.
+    pub flush_interval: Duration,
+}
+
+/// The agent plane of this replica. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Agents(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    client: Client,
+    authority: Arc<Authority>,
+    settings: Settings,
+    metrics: metrics::AgentMetrics,
+    roster: roster::Roster,
+    placements: placements::Placements,
+    presence: presence::Presence,
+    inbox: inbox::Inbox,
+    pulls: Arc<tokio::sync::Semaphore>,
+    enrolments: tokio::sync::Semaphore,
+    throttle: throttle::Throttle,
+    /// UIDs that names are bound to, as far as they were asked for; forgotten when a cluster goes.
+    bound: RwLock<std::collections::HashMap<Arc<str>, Arc<str>>>,
+}
+
+impl Agents {
+    /// Builds the agent plane; [`Agents::tasks`] have to run for it to work.
+    #[must_use]
+    pub fn new(
+        client: Client,
+        authority: Arc<Authority>,
+        settings: Settings,
+        metrics: &Metrics,
+    ) -> (Self, Work) {
+        let agent_metrics = metrics::AgentMetrics::new(metrics);
+        let (inbox, lane) = inbox::Inbox::new(client.store().clone(), agent_metrics.clone());
+        let agents = Self(Arc::new(Shared {
+            client,
+            authority,
+            settings,
+            metrics: agent_metrics,
+            roster: roster::Roster::default(),
+            placements: placements::Placements::default(),
+            presence: presence::Presence::default(),
+            inbox,
+            pulls: Arc::new(tokio::sync::Semaphore::new(pull::LARGE_PULLS)),
+            enrolments: tokio::sync::Semaphore::new(enrol::CONCURRENT),
+            throttle: throttle::Throttle::default(),
+            bound: RwLock::default(),
+        }));
+        let work = Work {
+            agents: agents.clone(),
+            lane,
+        };
+        (agents, work)
+    }
+
+    /// Ends all sessions with a request to reconnect, and refuses new ones.
+    pub fn drain(&self, reason: &str) {
+        self.0.roster.close(reason);
+    }
+
+    fn store(&self) -> &Store {
+        self.0.client.store()
+    }
+}
+
+/// The background work of the agent plane.
+#[derive(Debug)]
+pub struct Work {
+    agents: Agents,
+    lane: inbox::Lane,
+}
+
+impl Work {
+    /// Runs until stopped: routes changes to sessions, writes statuses, flushes heartbeats.
+    pub async fn run(self, stop: tokio_util::sync::CancellationToken) {
+        let Self { agents, lane } = self;
+        let routing = stop.run_until_cancelled(router::run(&agents));
+        let beating = stop.run_until_cancelled(presence::run(&agents));
+        // The lane ends by itself: what it took it writes before it goes.
+        tokio::join!(routing, beating, lane.run(stop.clone()));
+    }
+}

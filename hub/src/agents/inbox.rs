@@ -1,0 +1,239 @@
+//! Work statuses: checked per session, written by one lane for all.
+
+use std::{sync::Arc, time::Duration};
+
+use koinon_api::work::ManifestWorkStatus;
+use koinon_proto::v1::WorkStatus;
+use koinon_store::{Change, Key, Mutation, Store, WriteError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{metrics::AgentMetrics, resource};
+use crate::{tasks::Backoff, telemetry::Chain};
+
+/// Statuses in one write.
+const BATCH: usize = 512;
+/// Statuses that may wait; sessions that bring more wait themselves, in turn.
+const QUEUE: usize = 2048;
+/// Memory that waiting statuses may take, in KiB.
+const QUEUE_KIB: usize = 64 * 1024;
+
+/// Why a status is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reject {
+    /// There is no such work in the agent's namespace.
+    Unknown,
+    /// The work was replaced by another of its name.
+    Uid,
+    /// Not the status of a work.
+    Malformed,
+}
+
+impl Reject {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "status_unknown_work",
+            Self::Uid => "status_other_uid",
+            Self::Malformed => "status_malformed",
+        }
+    }
+}
+
+/// Where sessions leave statuses.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    store: Store,
+    queue: mpsc::Sender<Waiting>,
+    memory: Arc<Semaphore>,
+    metrics: AgentMetrics,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    mutation: Mutation,
+    _memory: OwnedSemaphorePermit,
+}
+
+/// The registry ended while statuses were waiting.
+#[derive(Debug)]
+pub(super) struct Closed;
+
+impl Inbox {
+    pub(super) fn new(store: Store, metrics: AgentMetrics) -> (Self, Lane) {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        let lane = Lane {
+            store: store.clone(),
+            waiting,
+            metrics: metrics.clone(),
+        };
+        (
+            Self {
+                store,
+                queue,
+                memory: Arc::new(Semaphore::new(QUEUE_KIB)),
+                metrics,
+            },
+            lane,
+        )
+    }
+
+    /// Leaves what is good of `statuses`, waiting for room.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] when this replica is going down.
+    pub(super) async fn submit(
+        &self,
+        cluster: &Arc<str>,
+        statuses: Vec<WorkStatus>,
+    ) -> Result<(), Closed> {
+        for status in statuses {
+            let mutation = match self.check(cluster, &status) {
+                Ok(change) => Mutation::from(change),
+                Err(reject) => {
+                    tracing::debug!(%cluster, work = status.name, reason = reject.as_str(), "status not taken");
+                    self.metrics.reject(reject.as_str());
+                    continue;
+                }
+            };
+            let kib = u32::try_from(status.status_json.len() / 1024 + 1).unwrap_or(u32::MAX);
+            let memory = self
+                .memory
+                .clone()
+                .acquire_many_owned(kib)
+                .await
+                .map_err(|_| Closed)?;
+            self.queue
+                .send(Waiting {
+                    mutation,
+                    _memory: memory,
+                })
+                .await
+                .map_err(|_| Closed)?;
+        }
+        Ok(())
+    }
+
+    fn check(&self, cluster: &Arc<str>, status: &WorkStatus) -> Result<Change, Reject> {
+        let uid: Uuid = status.uid.parse().map_err(|_| Reject::Uid)?;
+        // The namespace is the certificate's, whatever the message says (P6).
+        let key = Key::new(resource::WORKS, cluster.clone(), status.name.as_str());
+        let stored = self.store.get(&key).ok_or(Reject::Unknown)?;
+        if stored.uid != uid {
+            return Err(Reject::Uid);
+        }
+        Ok(Change::Status {
+            key,
+            uid,
+            status: normalise(&status.status_json).ok_or(Reject::Malformed)?,
+        })
+    }
+}
+
+/// Reads a status as a work's and writes it in our own form: unknown fields go, and equal statuses are equal bytes.
+fn normalise(json: &[u8]) -> Option<bytes::Bytes> {
+    // serde would read an array as the fields in order.
+    let status: ManifestWorkStatus = json
+        .trim_ascii_start()
+        .starts_with(b"{")
+        .then(|| serde_json::from_slice(json).ok())??;
+    serde_json::to_value(&status)
+        .and_then(|value| serde_json::to_vec(&value))
+        .ok()
+        .map(Into::into)
+}
+
+/// Writes what sessions leave in the inbox.
+#[derive(Debug)]
+pub(super) struct Lane {
+    store: Store,
+    waiting: mpsc::Receiver<Waiting>,
+    metrics: AgentMetrics,
+}
+
+impl Lane {
+    /// Runs until stopped; what was taken before is still written, if the registry answers.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            let taken = tokio::select! {
+                // What waits comes before the wish to stop.
+                biased;
+                taken = self.waiting.recv_many(&mut batch, BATCH) => taken,
+                () = stop.cancelled() => 0,
+            };
+            if taken == 0 {
+                return;
+            }
+            self.write(std::mem::take(&mut batch), &stop).await;
+        }
+    }
+
+    /// Writes a batch, again and again while the registry is away: an agent sends a status once.
+    async fn write(&self, batch: Vec<Waiting>, stop: &CancellationToken) {
+        let (mut mutations, _memory): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|w| (w.mutation, w._memory)).unzip();
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        loop {
+            let outcomes = self.store.write_many(mutations.clone()).await;
+            let mut away = None;
+            let mut again = Vec::new();
+            for (mutation, outcome) in mutations.into_iter().zip(outcomes) {
+                match outcome {
+                    Ok(_) => {
+                        self.metrics.statuses.inc();
+                    }
+                    Err(WriteError::Unavailable(error)) => {
+                        again.push(mutation);
+                        away = Some(error);
+                    }
+                    // Deleted or replaced since it was looked up.
+                    Err(WriteError::NotFound | WriteError::Conflict) => {
+                        self.metrics.reject("status_work_gone")
+                    }
+                    Err(error) => {
+                        self.metrics.reject("status_refused");
+                        tracing::warn!(key = %mutation.change.key(), error = %Chain(&error), "failed to write a status");
+                    }
+                }
+            }
+            let Some(error) = away else { return };
+            tracing::warn!(statuses = again.len(), error = %Chain(&error), "statuses wait for the registry");
+            mutations = again;
+            if stop
+                .run_until_cancelled(tokio::time::sleep(backoff.pause()))
+                .await
+                .is_none()
+            {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_are_normalised() {
+        let one = normalise(br#"{"unknown":1,"conditions":[]}"#).unwrap();
+        let two = normalise(b"{}").unwrap();
+        assert_eq!(one, two);
+    }
+
+    #[test]
+    fn what_is_no_status_is_refused() {
+        for bad in [
+            &b""[..],
+            b"[]",
+            b"null",
+            br#"{"conditions":"no"}"#,
+            br#"{"conditions":[{"type":1}]}"#,
+            b"{} x",
+        ] {
+            assert_eq!(normalise(bad), None, "{}", String::from_utf8_lossy(bad));
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! What an agent reports of its cluster, as the status of the `ManagedCluster`.
+//!
+//! OCM's agent writes these conditions itself (`registration/spoke/managedcluster`); ours reports facts, and this
+//! is where they become conditions, in OCM's order: nothing before acceptance, no facts while the API server fails.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use koinon_api::{
+    ManagedCluster,
+    cluster::{ManagedClusterClaim, ManagedClusterStatus},
+    labels::{annotation, condition, reason},
+    meta::{Truth, is_true, new_condition, remove_condition, set_condition},
+};
+use koinon_proto::v1::{ApiHealth, ClusterReport, Position};
+
+/// Condition: the agent holds off a hub that is behind what it knows (P4).
+pub(super) const ROLLBACK_HOLD: &str = "RollbackHold";
+const HELD: &str = "HubIsBehind";
+/// Most claims taken from one cluster; OCM's agent sends 20 of its own choice beside the reserved ones.
+const MOST_CLAIMS: usize = 256;
+/// Longest text taken from an agent's message.
+const MOST_TEXT: usize = 1024;
+
+/// The health part of a report, kept by the session to restore `Available` after a lost lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Health {
+    ok: bool,
+    message: String,
+}
+
+impl Health {
+    pub(super) fn of(report: &ClusterReport) -> Option<Self> {
+        let ok = match report.api_health() {
+            ApiHealth::Ok => true,
+            ApiHealth::Failing => false,
+            ApiHealth::Unspecified => return None,
+        };
+        Some(Self {
+            ok,
+            message: cut(&report.api_message),
+        })
+    }
+
+    /// Sets `Available`; says whether that changed anything.
+    pub(super) fn apply(&self, status: &mut ManagedClusterStatus, now: Timestamp) -> bool {
+        let (truth, reason, message) = if self.ok {
+            (
+                Truth::True,
+                reason::cluster_available::AVAILABLE,
+                "Managed cluster is available".to_owned(),
+            )
+        } else {
+            let detail = if self.message.is_empty() {
+                "no detail"
+            } else {
+                &self.message
+            };
+            (
+                Truth::False,
+                reason::cluster_available::API_SERVER_UNAVAILABLE,
+                format!("The kube-apiserver is not ok, {detail}"),
+            )
+        };
+        set_condition(
+            &mut status.conditions,
+            new_condition(condition::CLUSTER_AVAILABLE, truth, reason, message, now),
+        )
+    }
+}
+
+/// Carries a report into a status; says whether that changed anything.
+pub(super) fn apply(
+    report: &ClusterReport,
+    status: &mut ManagedClusterStatus,
+    now: Timestamp,
+) -> bool {
+    if !is_true(&status.conditions, condition::HUB_ACCEPTED) {
+        return false;
+    }
+    let mut changed = false;
+    if !is_true(&status.conditions, condition::JOINED) {
+        let joined = new_condition(
+            condition::JOINED,
+            Truth::True,
+            reason::joined::JOINED,
+            "Managed cluster joined",
+            now,
+        );
+        changed |= set_condition(&mut status.conditions, joined);
+    }
+    changed |= apply_hold(report, status, now);
+    let health = Health::of(report);
+    if let Some(health) = &health {
+        changed |= health.apply(status, now);
+    }
+    if health.is_none_or(|health| health.ok) {
+        changed |= apply_facts(report, status);
+    }
+    changed
+}
+
+fn apply_hold(report: &ClusterReport, status: &mut ManagedClusterStatus, now: Timestamp) -> bool {
+    let Some(hold) = &report.rollback_hold else {
+        return remove_condition(&mut status.conditions, ROLLBACK_HOLD);
+    };
+    let text = |position: &Option<Position>| {
+        position
+            .as_ref()
+            .map_or_else(|| "nothing".to_owned(), position_text)
+    };
+    let message = format!(
+        "The agent has seen {}, the hub offers {}; set the annotation {} to the latter to accept it",
+        text(&hold.seen),
+        text(&hold.offered),
+        annotation::ACCEPT_ROLLBACK,
+    );
+    set_condition(
+        &mut status.conditions,
+        new_condition(ROLLBACK_HOLD, Truth::True, HELD, message, now),
+    )
+}
+
+fn apply_facts(report: &ClusterReport, status: &mut ManagedClusterStatus) -> bool {
+    let before = (
+        status.version.clone(),
+        status.capacity.clone(),
+        status.allocatable.clone(),
+        status.cluster_claims.clone(),
+    );
+    if !report.kubernetes_version.is_empty() {
+        status.version.kubernetes = cut(&report.kubernetes_version);
+    }
+    let quantity = |(name, value): (&String, &String)| (name.clone(), Quantity(value.clone()));
+    // As in OCM: what only the hub knows of stays in capacity; allocatable is replaced.
+    status.capacity.extend(report.capacity.iter().map(quantity));
+    status.allocatable = report.allocatable.iter().map(quantity).collect();
+    let valid = |name: &str, value: &str| {
+        (1..=253).contains(&name.len()) && (1..=1024).contains(&value.chars().count())
+    };
+    status.cluster_claims = report
+        .claims
+        .iter()
+        .filter(|claim| valid(&claim.name, &claim.value))
+        .take(MOST_CLAIMS)
+        .map(|claim| ManagedClusterClaim {
+            name: claim.name.clone(),
+            value: claim.value.clone(),
+        })
+        .collect();
+    before
+        != (
+            status.version.clone(),
+            status.capacity.clone(),
+            status.allocatable.clone(),
+            status.cluster_claims.clone(),
+        )
+}
+
+/// Carries the rollback hold of a report into the annotation; says whether that changed anything.
+pub(super) fn annotate(report: &ClusterReport, cluster: &mut ManagedCluster) -> bool {
+    let offered = report
+        .rollback_hold
+        .as_ref()
+        .map(|hold| hold.offered.as_ref().map(position_text).unwrap_or_default());
+    let annotations = cluster.metadata.annotations.get_or_insert_default();
+    if annotations.get(annotation::ROLLBACK_HOLD) == offered.as_ref() {
+        return false;
+    }
+    match offered {
+        Some(offered) => annotations.insert(annotation::ROLLBACK_HOLD.to_owned(), offered),
+        None => annotations.remove(annotation::ROLLBACK_HOLD),
+    };
+    true
+}
+
+/// Says whether [`annotate`] would change `cluster`.
+pub(super) fn needs_annotation(report: &ClusterReport, cluster: &ManagedCluster) -> bool {
+    annotate(report, &mut cluster.clone())
+}
+
+/// Writes a position as annotations hold it.
+fn position_text(position: &Position) -> String {
+    format!("{}:{}", position.incarnation, position.revision)
+}
+
+/// Reads the rollback that an admin accepted for a cluster.
+pub(super) fn accepted_rollback(cluster: &ManagedCluster) -> Option<Position> {
+    let text = cluster
+        .metadata
+        .annotations
+        .as_ref()?
+        .get(annotation::ACCEPT_ROLLBACK)?;
+    let (incarnation, revision) = text.rsplit_once(':')?;
+    Some(Position {
+        incarnation: incarnation.to_owned(),
+        revision: revision.parse().ok()?,
+    })
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(MOST_TEXT).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+use std::collections::BTreeMap;
+
+use koinon_api::meta::condition as find;
+use koinon_proto::v1::{ClusterClaim, RollbackHold};
+
+use super::*;
+
+fn now() -> Timestamp {
+    Timestamp::from_second(1_700_000_000).unwrap()
+}
+
+fn accepted() -> ManagedClusterStatus {
+    let mut status = ManagedClusterStatus::default();
+    let accepted = new_condition(
+        condition::HUB_ACCEPTED,
+        Truth::True,
+        reason::hub_accepted::ACCEPTED,
+        "",
+        now(),
+    );
+    set_condition(&mut status.conditions, accepted);
+    status
+}
+
+fn report() -> ClusterReport {
+    ClusterReport {
+        kubernetes_version: "v1.33.1".to_owned(),
+        capacity: BTreeMap::from([("cpu".to_owned(), "4".to_owned())]),
+        allocatable: BTreeMap::from([("cpu".to_owned(), "3".to_owned())]),
+        claims: vec![ClusterClaim {
+            name: "id.k8s.io".to_owned(),
+            value: "u-1".to_owned(),
+        }],
+        api_health: ApiHealth::Ok.into(),
+        ..ClusterReport::default()
+    }
+}
+
+#[test]
+fn nothing_is_reported_of_a_cluster_that_is_not_accepted() {
+    let mut status = ManagedClusterStatus::default();
+    assert!(!apply(&report(), &mut status, now()));
+    assert_eq!(status, ManagedClusterStatus::default());
+}
+
+#[test]
+fn a_healthy_report_joins_and_fills_the_status() {
+    let mut status = accepted();
+    assert!(apply(&report(), &mut status, now()));
+    assert!(is_true(&status.conditions, condition::JOINED));
+    let available = find(&status.conditions, condition::CLUSTER_AVAILABLE).unwrap();
+    assert_eq!(
+        (available.status.as_str(), available.reason.as_str()),
+        ("True", "ManagedClusterAvailable")
+    );
+    assert_eq!(status.version.kubernetes, "v1.33.1");
+    assert_eq!(status.allocatable["cpu"].0, "3");
+    assert_eq!(status.cluster_claims[0].value, "u-1");
+}
+
+#[test]
+fn an_equal_report_changes_nothing() {
+    let mut status = accepted();
+    apply(&report(), &mut status, now());
+    let later = Timestamp::from_second(1_700_000_060).unwrap();
+    assert!(!apply(&report(), &mut status, later), "P13");
+}
+
+#[test]
+fn a_failing_api_server_is_said_and_the_last_facts_stay() {
+    let mut status = accepted();
+    apply(&report(), &mut status, now());
+    let failing = ClusterReport {
+        api_health: ApiHealth::Failing.into(),
+        api_message: "status code: 500".to_owned(),
+        ..ClusterReport::default()
+    };
+    assert!(apply(&failing, &mut status, now()));
+    let available = find(&status.conditions, condition::CLUSTER_AVAILABLE).unwrap();
+    assert_eq!(
+        (available.status.as_str(), available.message.as_str()),
+        ("False", "The kube-apiserver is not ok, status code: 500")
+    );
+    assert_eq!(status.version.kubernetes, "v1.33.1");
+    assert_eq!(status.cluster_claims.len(), 1);
+}
+
+#[test]
+fn capacity_that_others_added_stays_and_allocatable_is_replaced() {
+    let mut status = accepted();
+    status
+        .capacity
+        .insert("example.com/gpu".to_owned(), Quantity("1".to_owned()));
+    status
+        .allocatable
+        .insert("memory".to_owned(), Quantity("1Gi".to_owned()));
+    apply(&report(), &mut status, now());
+    assert_eq!(
+        status.capacity.keys().collect::<Vec<_>>(),
+        ["cpu", "example.com/gpu"]
+    );
+    assert_eq!(status.allocatable.keys().collect::<Vec<_>>(), ["cpu"]);
+}
+
+#[test]
+fn claims_that_no_schema_allows_are_left_out() {
+    let claim = |name: &str, value: &str| ClusterClaim {
+        name: name.to_owned(),
+        value: value.to_owned(),
+    };
+    let mut odd = report();
+    odd.claims = vec![
+        claim("", "x"),
+        claim("a", ""),
+        claim(&"n".repeat(254), "x"),
+        claim("a", &"v".repeat(1025)),
+        claim("good", "x"),
+    ];
+    let mut status = accepted();
+    apply(&odd, &mut status, now());
+    assert_eq!(
+        status
+            .cluster_claims
+            .iter()
+            .map(|c| c.name.as_str())
+            .collect::<Vec<_>>(),
+        ["good"]
+    );
+}
+
+#[test]
+fn a_rollback_hold_shows_until_it_is_lifted() {
+    let position = |revision| Position {
+        incarnation: "i".to_owned(),
+        revision,
+    };
+    let mut held = report();
+    held.rollback_hold = Some(RollbackHold {
+        seen: Some(position(9)),
+        offered: Some(position(7)),
+    });
+    let mut cluster = ManagedCluster {
+        status: Some(accepted()),
+        ..ManagedCluster::default()
+    };
+    assert!(apply(&held, cluster.status.as_mut().unwrap(), now()));
+    assert!(needs_annotation(&held, &cluster) && annotate(&held, &mut cluster));
+    let annotations = cluster.metadata.annotations.as_ref().unwrap();
+    assert_eq!(annotations[annotation::ROLLBACK_HOLD], "i:7");
+    assert!(is_true(
+        &cluster.status.as_ref().unwrap().conditions,
+        ROLLBACK_HOLD
+    ));
+
+    let offer = annotations[annotation::ROLLBACK_HOLD].clone();
+    cluster
+        .metadata
+        .annotations
+        .as_mut()
+        .unwrap()
+        .insert(annotation::ACCEPT_ROLLBACK.to_owned(), offer);
+    assert_eq!(accepted_rollback(&cluster), Some(position(7)));
+
+    assert!(annotate(&report(), &mut cluster));
+    assert!(apply(&report(), cluster.status.as_mut().unwrap(), now()));
+    assert!(find(&cluster.status.as_ref().unwrap().conditions, ROLLBACK_HOLD).is_none());
+}

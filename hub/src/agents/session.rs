@@ -1,0 +1,326 @@
+//! One session: a task that polls the agent's messages and the session's outbox, and answers.
+
+mod admit;
+mod receive;
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{FutureExt as _, Stream, stream};
+use koinon_proto::{
+    MAX_BATCH,
+    v1::{
+        AgentMessage, ClusterReport, Drain, HubMessage, LeaseGrant, Position, TrustBundle,
+        hub_message::Body,
+    },
+};
+use koinon_store::{Key, Snapshot};
+use tokio::time::{Instant, sleep_until};
+use tonic::{Status, Streaming};
+
+use super::{
+    Agents,
+    dirty::Works,
+    outbox::{self, Leave, Next, Outbox},
+    report::Health,
+    resource,
+    work::Work,
+};
+use crate::{clock, pki::approve::Subject};
+
+/// An agent that has not said hello by then is no agent.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause before something that the registry refused is tried again, and between two reports that are written.
+const RETRY: Duration = Duration::from_secs(5);
+const REPORTS: Duration = Duration::from_secs(1);
+/// How long a session may last whose certificate does not end before: timers cannot go on for ever.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+/// A lease is good for this many intervals, as OCM's is.
+const LEASE_INTERVALS: u32 = 5;
+
+/// Makes the stream of answers; polling it is what runs the session.
+pub(super) fn stream(
+    agents: Agents,
+    subject: &Subject,
+    not_after: i64,
+    inbound: Streaming<AgentMessage>,
+) -> impl Stream<Item = Result<HubMessage, Status>> + Send + 'static {
+    let outbox = Outbox::new(
+        subject.cluster.as_str().into(),
+        subject.agent.as_str().into(),
+    );
+    let entering = Entering {
+        agents,
+        outbox,
+        inbound,
+        ends_at: Instant::now() + clock::until_unix(not_after).min(LONGEST),
+    };
+    stream::unfold(
+        Phase::Entering(Box::new(entering)),
+        |mut phase| async move {
+            loop {
+                match phase {
+                    Phase::Entering(entering) => match entering.admit().await {
+                        Ok(session) => phase = Phase::Open(session),
+                        Err(status) => return Some((Err(status), Phase::Over)),
+                    },
+                    Phase::Open(mut session) => {
+                        return match session.next().await {
+                            Step::Say(body) => {
+                                Some((Ok(HubMessage { body: Some(body) }), Phase::Open(session)))
+                            }
+                            Step::SayLast(body) => {
+                                Some((Ok(HubMessage { body: Some(body) }), Phase::Over))
+                            }
+                            Step::Fail(status) => Some((Err(status), Phase::Over)),
+                            Step::End => None,
+                        };
+                    }
+                    Phase::Over => return None,
+                }
+            }
+        },
+    )
+}
+
+enum Phase {
+    Entering(Box<Entering>),
+    Open(Box<Session>),
+    Over,
+}
+
+/// A session whose agent has not said hello.
+struct Entering {
+    agents: Agents,
+    outbox: Arc<Outbox>,
+    inbound: Streaming<AgentMessage>,
+    ends_at: Instant,
+}
+
+/// A session that was let in. Its end, however it comes, takes it off the roster.
+struct Session {
+    agents: Agents,
+    outbox: Arc<Outbox>,
+    inbound: Streaming<AgentMessage>,
+    /// When its certificate expires.
+    ends_at: Instant,
+    /// What follows the hello, last first.
+    greeting: Vec<Body>,
+    /// The last thing done was to say something: the agent's turn.
+    listen: bool,
+    lease_interval: Duration,
+    /// The last heartbeat that was answered.
+    answered: u64,
+    accepted_rollback: Option<Position>,
+    /// What the agent last said of its API server, to restore `Available` once it is heard of again.
+    health: Option<Health>,
+    lost: bool,
+    report: Option<Box<ClusterReport>>,
+    report_at: Instant,
+    /// Removals that could not be recorded: told again, so that the agent confirms again.
+    unrecorded: Vec<Arc<str>>,
+    retry_at: Instant,
+}
+
+enum Step {
+    Say(Body),
+    SayLast(Body),
+    Fail(Status),
+    End,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let shared = &self.agents.0;
+        shared.roster.leave(&self.outbox);
+        shared.presence.forget(&self.outbox);
+        shared.metrics.sessions.dec();
+        tracing::debug!(cluster = %self.outbox.cluster, session = %self.outbox.session, "session ended");
+    }
+}
+
+impl Session {
+    /// Runs the session until there is something to say.
+    async fn next(&mut self) -> Step {
+        if let Some(body) = self.greeting.pop() {
+            return Step::Say(body);
+        }
+        loop {
+            // A fleet of changes must not keep the agent from being heard, nor the other way round.
+            if std::mem::take(&mut self.listen)
+                && let Some(message) = self.inbound.message().now_or_never()
+                && let Some(step) = self.heard(message).await
+            {
+                return step;
+            }
+            if let Some(step) = self.tell().await {
+                self.listen = true;
+                return step;
+            }
+            let wake_at = self.wake_at();
+            let message = tokio::select! {
+                message = self.inbound.message() => Some(message),
+                () = self.outbox.woken() => None,
+                () = sleep_until(wake_at) => None,
+            };
+            if let Some(message) = message
+                && let Some(step) = self.heard(message).await
+            {
+                return step;
+            }
+            if let Some(step) = self.due().await {
+                return step;
+            }
+        }
+    }
+
+    async fn heard(&mut self, message: Result<Option<AgentMessage>, Status>) -> Option<Step> {
+        match message {
+            Ok(Some(message)) => match self.receive(message).await {
+                Ok(()) => None,
+                Err(status) => {
+                    self.agents.0.metrics.session_end("protocol");
+                    tracing::warn!(cluster = %self.outbox.cluster, error = status.message(), "session broken off");
+                    Some(Step::Fail(status))
+                }
+            },
+            Ok(None) => {
+                self.agents.0.metrics.session_end("agent");
+                Some(Step::End)
+            }
+            Err(status) => {
+                self.agents.0.metrics.session_end("connection");
+                tracing::debug!(cluster = %self.outbox.cluster, error = status.message(), "session lost");
+                Some(Step::End)
+            }
+        }
+    }
+
+    /// Takes the next thing to say from the outbox.
+    async fn tell(&mut self) -> Option<Step> {
+        loop {
+            let works = OwnWorks {
+                snapshot: self.agents.store().snapshot(resource::WORKS),
+                cluster: &self.outbox.cluster,
+            };
+            let revision = works.snapshot.revision().0;
+            let next = self.outbox.next(&works, MAX_BATCH)?;
+            drop(works);
+            let body = match next {
+                Next::Leave(leave) => return Some(self.leave(leave)),
+                Next::Grant(sequence) => {
+                    self.restore_available().await;
+                    self.answered = sequence;
+                    self.grant()
+                }
+                Next::Cluster => {
+                    let interval = self.lease_interval;
+                    match self.look_at_cluster() {
+                        Some(leave) => return Some(self.leave(leave)),
+                        // Told at once: the end of a long interval may lie behind the end of the new grace.
+                        None if self.lease_interval != interval => self.grant(),
+                        None => continue,
+                    }
+                }
+                Next::Decisions => {
+                    Body::Decisions(self.agents.0.placements.of(&self.outbox.cluster))
+                }
+                Next::Works(told) => {
+                    self.agents.0.metrics.notices.inc_by(told.len() as u64);
+                    Body::Notices(outbox::notices(revision, &told))
+                }
+            };
+            return Some(Step::Say(body));
+        }
+    }
+
+    /// The lease as the cluster's object has it now, for the last heartbeat answered.
+    fn grant(&self) -> Body {
+        Body::Lease(LeaseGrant {
+            sequence: self.answered,
+            duration_ms: millis(self.lease_interval * LEASE_INTERVALS),
+            heartbeat_interval_ms: millis(self.lease_interval),
+        })
+    }
+
+    fn leave(&self, leave: Leave) -> Step {
+        match leave {
+            Leave::Drain { reason, spread_ms } => {
+                self.agents.0.metrics.session_end("drained");
+                tracing::debug!(cluster = %self.outbox.cluster, reason, "session drained");
+                Step::SayLast(Body::Drain(Drain { reason, spread_ms }))
+            }
+            Leave::Replaced => {
+                self.agents.0.metrics.session_end("replaced");
+                Step::Fail(Status::aborted(
+                    "replaced by a newer session of the same agent",
+                ))
+            }
+        }
+    }
+
+    fn wake_at(&self) -> Instant {
+        let report = self.report.as_ref().map(|_| self.report_at);
+        let retry = (!self.unrecorded.is_empty()).then_some(self.retry_at);
+        [report, retry]
+            .into_iter()
+            .flatten()
+            .fold(self.ends_at, Instant::min)
+    }
+
+    /// Does what has become due.
+    async fn due(&mut self) -> Option<Step> {
+        let now = Instant::now();
+        if now >= self.ends_at {
+            self.agents.0.metrics.session_end("certificate_expired");
+            return Some(Step::Fail(Status::unauthenticated(
+                "the certificate has expired",
+            )));
+        }
+        if self.report.is_some() && now >= self.report_at {
+            self.write_report().await;
+        }
+        if !self.unrecorded.is_empty() && now >= self.retry_at {
+            for name in std::mem::take(&mut self.unrecorded) {
+                self.outbox.work_again(&name);
+            }
+        }
+        None
+    }
+}
+
+/// The works of the session's own namespace; no other is ever looked at (P6).
+struct OwnWorks<'a> {
+    snapshot: Snapshot,
+    cluster: &'a Arc<str>,
+}
+
+impl Works for OwnWorks<'_> {
+    fn get(&self, name: &str) -> Option<Work> {
+        self.snapshot
+            .get(self.cluster, name)
+            .map(|stored| Work::of(stored))
+    }
+
+    fn after(&self, name: &str, most: usize) -> Vec<(Arc<str>, Work)> {
+        self.snapshot
+            .after(self.cluster, name)
+            .take_while(|stored| stored.key.namespace == *self.cluster)
+            .take(most)
+            .map(|stored| (stored.key.name.clone(), Work::of(stored)))
+            .collect()
+    }
+}
+
+fn trust_bundle(agents: &Agents) -> TrustBundle {
+    TrustBundle {
+        certificates_der: vec![agents.0.authority.certificate().to_vec().into()],
+    }
+}
+
+fn work_key(cluster: &Arc<str>, name: &str) -> Key {
+    Key::new(resource::WORKS, cluster.clone(), name)
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}

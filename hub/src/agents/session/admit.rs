@@ -1,0 +1,232 @@
+//! Hello and welcome.
+
+use std::time::Duration;
+
+use koinon_api::{
+    ManagedCluster,
+    labels::{condition, reason},
+    meta,
+};
+use koinon_proto::{
+    held_digest,
+    v1::{AgentMessage, Hello, Position, Welcome, agent_message, hub_message::Body},
+};
+use tokio::time::{Instant, timeout};
+use tonic::Status;
+
+use super::{Entering, HELLO_TIMEOUT, LEASE_INTERVALS, RETRY, Session, millis, trust_bundle};
+use crate::agents::{
+    enrol::{Standing, standing},
+    outbox::Leave,
+    report::accepted_rollback,
+    resource,
+    work::Work,
+};
+
+/// How a denied agent spreads its next attempts: nobody waits for it.
+const DENIED_SPREAD_MS: u32 = 30_000;
+
+impl Entering {
+    /// Waits for the agent's hello and lets it in, or says why not.
+    pub(super) async fn admit(mut self: Box<Self>) -> Result<Box<Session>, Status> {
+        let refused = |agents: &crate::agents::Agents, reason: &'static str, status: Status| {
+            agents.0.metrics.session_end(reason);
+            status
+        };
+        let hello = match timeout(HELLO_TIMEOUT, self.inbound.message()).await {
+            Ok(Ok(Some(AgentMessage {
+                body: Some(agent_message::Body::Hello(hello)),
+            }))) => hello,
+            Ok(Ok(_)) => {
+                return Err(refused(
+                    &self.agents,
+                    "no_hello",
+                    Status::invalid_argument("the first message must be hello"),
+                ));
+            }
+            Ok(Err(status)) => return Err(refused(&self.agents, "no_hello", status)),
+            Err(_) => {
+                return Err(refused(
+                    &self.agents,
+                    "no_hello",
+                    Status::deadline_exceeded("no hello"),
+                ));
+            }
+        };
+        let cluster = match self.check(&hello).await {
+            Ok(cluster) => cluster,
+            Err(status) => {
+                tracing::warn!(cluster = %self.outbox.cluster, error = status.message(), "session refused");
+                return Err(refused(&self.agents, "refused", status));
+            }
+        };
+        self.open(&hello, &cluster)
+    }
+
+    /// Checks that the cluster is accepted and is the one that enrolled.
+    async fn check(&self, hello: &Hello) -> Result<ManagedCluster, Status> {
+        let name = &self.outbox.cluster;
+        let cluster = self
+            .agents
+            .0
+            .client
+            .get::<ManagedCluster>("", name)
+            .map_err(|error| Status::internal(error.message))?;
+        let cluster = cluster
+            .filter(|cluster| matches!(standing(cluster), Standing::Accepted | Standing::Settling));
+        let Some(cluster) = cluster else {
+            return Err(Status::permission_denied(
+                "the cluster is not accepted by the hub",
+            ));
+        };
+        if standing(&cluster) == Standing::Settling {
+            return Err(Status::unavailable("the hub is preparing for the cluster"));
+        }
+        if !self.is_bound_to(&hello.cluster_uid).await? {
+            return Err(Status::permission_denied(
+                "the name belongs to another cluster",
+            ));
+        }
+        Ok(cluster)
+    }
+
+    /// Says whether the name is bound to `uid`. Only a match is remembered, so a wrong one always asks the registry.
+    async fn is_bound_to(&self, uid: &str) -> Result<bool, Status> {
+        let (shared, name) = (&self.agents.0, &self.outbox.cluster);
+        if shared
+            .bound
+            .read()
+            .get(name)
+            .is_some_and(|bound| **bound == *uid)
+        {
+            return Ok(true);
+        }
+        let bound = self.agents.store().identities().get(name).await;
+        let bound = bound
+            .map_err(|_| Status::unavailable("the registry does not answer; try again later"))?;
+        if bound.is_none_or(|identity| identity.cluster_uid != uid) {
+            return Ok(false);
+        }
+        shared.bound.write().insert(name.clone(), uid.into());
+        Ok(true)
+    }
+
+    fn open(
+        self: Box<Self>,
+        hello: &Hello,
+        cluster: &ManagedCluster,
+    ) -> Result<Box<Session>, Status> {
+        let Self {
+            agents,
+            outbox,
+            inbound,
+            ends_at,
+        } = *self;
+        // On the roster first: what changes from here on is marked, and the snapshot below has all before.
+        if !agents.0.roster.join(&outbox) {
+            return Err(Status::unavailable("this hub is going down"));
+        }
+        agents.0.metrics.sessions.inc();
+        let snapshot = agents.store().snapshot(resource::WORKS);
+        let works: Vec<_> = snapshot
+            .namespace(&outbox.cluster)
+            .map(|s| (s.key.name.clone(), s.uid.to_string(), Work::of(s)))
+            .collect();
+        let digest = held_digest(works.iter().map(|(name, uid, work)| work.held(name, uid)));
+        let in_sync = hello.held_digest == digest[..];
+        if !in_sync {
+            agents.0.metrics.resyncs.inc();
+        }
+        outbox.begin(snapshot.revision().0, in_sync);
+        let lease_interval = lease_interval(cluster);
+        let accepted_rollback = accepted_rollback(cluster);
+        let welcome = Welcome {
+            position: Some(Position {
+                incarnation: agents.store().incarnation().to_string(),
+                revision: snapshot.revision().0,
+            }),
+            session_id: outbox.session.to_string(),
+            heartbeat_interval_ms: millis(lease_interval),
+            in_sync,
+            accepted_rollback: accepted_rollback.clone(),
+        };
+        tracing::debug!(
+            cluster = %outbox.cluster, session = %outbox.session, works = works.len(), in_sync,
+            version = hello.agent_version, "session opened",
+        );
+        let greeting = vec![Body::Trust(trust_bundle(&agents)), Body::Welcome(welcome)];
+        let now = Instant::now();
+        // What happened to the cluster between the check and the roster is looked at again.
+        outbox.cluster_changed();
+        Ok(Box::new(Session {
+            agents,
+            outbox,
+            inbound,
+            ends_at,
+            greeting,
+            listen: false,
+            lease_interval,
+            answered: 0,
+            accepted_rollback,
+            health: None,
+            lost: false,
+            report: None,
+            report_at: now,
+            unrecorded: Vec::new(),
+            retry_at: now + RETRY,
+        }))
+    }
+}
+
+impl Session {
+    /// Looks at the cluster after a change; says if the session has to end.
+    pub(super) fn look_at_cluster(&mut self) -> Option<Leave> {
+        let drain = |reason: &str, spread_ms| {
+            Some(Leave::Drain {
+                reason: reason.to_owned(),
+                spread_ms,
+            })
+        };
+        let Ok(cluster) = self
+            .agents
+            .0
+            .client
+            .get::<ManagedCluster>("", &self.outbox.cluster)
+        else {
+            // The registry cannot read its own object: nothing that an agent could do about.
+            return None;
+        };
+        let Some(cluster) = cluster else {
+            return drain("the cluster was removed from the hub", DENIED_SPREAD_MS);
+        };
+        if !cluster.spec.hub_accepts_client {
+            return drain(
+                "the cluster is not accepted by the hub any more",
+                DENIED_SPREAD_MS,
+            );
+        }
+        if accepted_rollback(&cluster) != self.accepted_rollback {
+            return drain("a rollback was accepted", 0);
+        }
+        self.lease_interval = lease_interval(&cluster);
+        let available = cluster
+            .status
+            .as_ref()
+            .and_then(|status| meta::condition(&status.conditions, condition::CLUSTER_AVAILABLE));
+        self.lost = available.is_some_and(|available| {
+            available.reason == reason::cluster_available::LEASE_UPDATE_STOPPED
+        });
+        None
+    }
+}
+
+/// Returns how often the agent is to be heard: OCM's default for 0.
+fn lease_interval(cluster: &ManagedCluster) -> Duration {
+    let seconds = u32::try_from(cluster.spec.lease_duration_seconds).unwrap_or(0);
+    let seconds = if seconds == 0 {
+        60
+    } else {
+        seconds.min(u32::MAX / 1000 / LEASE_INTERVALS)
+    };
+    Duration::from_secs(seconds.into())
+}

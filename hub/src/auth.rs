@@ -1,0 +1,137 @@
+//! Request to user.
+//!
+//! The identity of a request is what its verified client certificate says, nothing else: no header
+//! is ever believed. A certificate without a name that this hub gives out names nobody.
+
+use koinon_api::{
+    labels::user::{AGENT_PREFIX, AGENTS as MANAGED_CLUSTERS},
+    names::ClusterName,
+};
+
+pub use koinon_api::labels::user::MASTERS;
+
+use crate::tls::Certificate;
+
+/// Group of everybody who presented a certificate of this hub.
+pub const AUTHENTICATED: &str = "system:authenticated";
+
+/// Who makes a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The user name, as it appears in messages and audit.
+    pub name: String,
+    /// Groups, sorted as the certificate has them, derived ones last.
+    pub groups: Vec<String>,
+    /// The cluster whose agent this is.
+    pub cluster: Option<ClusterName>,
+}
+
+impl User {
+    /// Derives the user from a verified certificate.
+    ///
+    /// An agent's group is derived from its certificate's URI, because a subject written by rcgen can hold one
+    /// organisation only. A certificate in the agents' group that names no agent names nobody.
+    pub fn from_certificate(certificate: &Certificate) -> Option<Self> {
+        if certificate.common_name.is_empty() {
+            return None;
+        }
+        let mut groups = certificate.organizations.clone();
+        let mut cluster = None;
+        if groups.iter().any(|group| group == MANAGED_CLUSTERS) {
+            let agent = certificate.agent.as_ref()?;
+            groups.push(format!("{AGENT_PREFIX}{}", agent.cluster));
+            cluster = Some(ClusterName::parse(agent.cluster.as_str()).ok()?);
+        }
+        groups.push(AUTHENTICATED.to_owned());
+        Some(Self {
+            name: certificate.common_name.clone(),
+            groups,
+            cluster,
+        })
+    }
+
+    /// The hub itself, for writes that no request asked for.
+    pub fn hub() -> Self {
+        Self {
+            name: "system:koinon-hub".to_owned(),
+            groups: vec![MASTERS.to_owned(), AUTHENTICATED.to_owned()],
+            cluster: None,
+        }
+    }
+
+    /// Whether the user is in `group`.
+    pub fn in_group(&self, group: &str) -> bool {
+        self.groups.iter().any(|held| held == group)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::pki::approve::Subject;
+
+    pub(crate) fn certificate(
+        common_name: &str,
+        organization: &str,
+        agent: Option<(&str, &str)>,
+    ) -> Certificate {
+        Certificate {
+            common_name: common_name.to_owned(),
+            organizations: vec![organization.to_owned()],
+            agent: agent.map(|(cluster, agent)| Subject {
+                cluster: cluster.to_owned(),
+                agent: agent.to_owned(),
+            }),
+            serial: Vec::new(),
+            not_after: 0,
+        }
+    }
+
+    /// The agent `a1` of a cluster.
+    pub(crate) fn agent(cluster: &str) -> Certificate {
+        certificate(
+            &format!("system:open-cluster-management:{cluster}:a1"),
+            MANAGED_CLUSTERS,
+            Some((cluster, "a1")),
+        )
+    }
+
+    #[test]
+    fn an_admin_is_in_the_masters_group() {
+        let user = User::from_certificate(&certificate("koinon-admin", MASTERS, None)).unwrap();
+        assert!(user.in_group(MASTERS) && user.in_group(AUTHENTICATED));
+        assert_eq!(user.cluster, None);
+    }
+
+    #[test]
+    fn an_agent_gets_its_clusters_group() {
+        let user = User::from_certificate(&agent("east")).unwrap();
+        assert!(user.in_group("system:open-cluster-management:east"));
+        assert_eq!(user.cluster, Some("east".parse().unwrap()));
+    }
+
+    #[test]
+    fn an_agents_name_without_the_agents_group_is_just_a_name() {
+        let certificate = certificate(
+            "system:open-cluster-management:east:a1",
+            "staff",
+            Some(("east", "a1")),
+        );
+        assert_eq!(User::from_certificate(&certificate).unwrap().cluster, None);
+    }
+
+    #[test]
+    fn an_agents_group_without_an_agent_is_nobody() {
+        for (name, agent) in [
+            ("system:open-cluster-management:east:a1", None),
+            ("x", Some(("EAST", "a"))),
+            ("", None),
+        ] {
+            assert_eq!(
+                User::from_certificate(&certificate(name, MANAGED_CLUSTERS, agent)),
+                None,
+                "{name}"
+            );
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! Cluster sets: their members counted, the default and the global one kept, bindings told whether their set exists.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
+use koinon_api::{
+    ManagedClusterSet, ManagedClusterSetBinding,
+    cluster::{ManagedClusterSelector, ManagedClusterSetSpec, SelectorType},
+    labels::{annotation, condition, reason, well_known},
+    meta::{Truth, condition as find_condition, new_condition, set_condition},
+};
+use koinon_machinery::{ApiError, Reason};
+use koinon_store::Event;
+
+use super::{
+    Context, decode,
+    keyed::{Again, Keyed, gone_is_fine},
+    membership::Membership,
+    queue::Queue,
+    resource,
+};
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Subject {
+    Set(String),
+    Binding { namespace: String, name: String },
+}
+
+#[derive(Debug)]
+struct Set {
+    membership: Membership,
+    selector: ManagedClusterSelector,
+    /// An annotation says to leave the selector of a built-in set alone.
+    unlocked: bool,
+    members: BTreeSet<String>,
+    shown: Option<Condition>,
+}
+
+#[derive(Debug)]
+struct Binding {
+    set: String,
+    shown: Option<Condition>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct ClusterSets {
+    labels: BTreeMap<String, Arc<BTreeMap<String, String>>>,
+    sets: BTreeMap<String, Set>,
+    bindings: BTreeMap<(String, String), Binding>,
+}
+
+/// What is to be written.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Plan {
+    CreateSet(String, ManagedClusterSelector),
+    RollBack(String, ManagedClusterSelector),
+    ShowSet(String, Condition),
+    ShowBinding {
+        namespace: String,
+        name: String,
+        condition: Condition,
+    },
+}
+
+impl Keyed for ClusterSets {
+    type Key = Subject;
+    type Plan = Vec<Plan>;
+
+    fn resources(&self) -> Vec<Arc<str>> {
+        [resource::CLUSTERS, resource::BINDINGS, resource::SETS]
+            .map(Arc::from)
+            .into()
+    }
+
+    fn period(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    fn observe(&mut self, event: &Event, queue: &mut Queue<Subject>) {
+        let stored = event.latest();
+        let name = stored.key.name.to_string();
+        match &*stored.key.resource {
+            resource::CLUSTERS => self.observe_cluster(name, event, queue),
+            resource::SETS => self.observe_set(name, event, queue),
+            _ => self.observe_binding(stored.key.namespace.to_string(), name, event, queue),
+        }
+    }
+
+    fn mark_all(&self, queue: &mut Queue<Subject>) {
+        for name in [well_known::DEFAULT_SET, well_known::GLOBAL_SET] {
+            queue.add(Subject::Set(name.to_owned()));
+        }
+        self.sets
+            .keys()
+            .for_each(|name| queue.add(Subject::Set(name.clone())));
+        for (namespace, name) in self.bindings.keys() {
+            queue.add(Subject::Binding {
+                namespace: namespace.clone(),
+                name: name.clone(),
+            });
+        }
+    }
+
+    fn decide(&mut self, key: &Subject, now: Timestamp) -> Option<Vec<Plan>> {
+        let plans = match key {
+            Subject::Set(name) => self.decide_set(name, now),
+            Subject::Binding { namespace, name } => self
+                .decide_binding(namespace, name, now)
+                .into_iter()
+                .collect(),
+        };
+        (!plans.is_empty()).then_some(plans)
+    }
+
+    fn carry_out<'a>(
+        plans: Vec<Plan>,
+        context: &'a Context,
+    ) -> BoxFuture<'a, Result<Again, ApiError>> {
+        Box::pin(async move {
+            for plan in plans {
+                act(plan, context).await?;
+            }
+            Ok(Again::OnChange)
+        })
+    }
+}
+
+impl ClusterSets {
+    fn observe_cluster(&mut self, name: String, event: &Event, queue: &mut Queue<Subject>) {
+        let new = event
+            .after
+            .as_ref()
+            .map(|stored| Arc::clone(&stored.labels));
+        if new.as_ref() == self.labels.get(&name) {
+            return;
+        }
+        for (set_name, set) in &mut self.sets {
+            let changed = match &new {
+                Some(labels) if set.membership.includes(labels) => set.members.insert(name.clone()),
+                _ => set.members.remove(&name),
+            };
+            if changed {
+                queue.add(Subject::Set(set_name.clone()));
+            }
+        }
+        match new {
+            Some(new) => self.labels.insert(name, new),
+            None => self.labels.remove(&name),
+        };
+    }
+
+    fn observe_set(&mut self, name: String, event: &Event, queue: &mut Queue<Subject>) {
+        let existed = self.sets.contains_key(&name);
+        let new = event
+            .after
+            .as_deref()
+            .and_then(decode::typed::<ManagedClusterSet>);
+        queue.add(Subject::Set(name.clone()));
+        if existed != new.is_some() {
+            for (at, _) in self
+                .bindings
+                .iter()
+                .filter(|(_, binding)| binding.set == name)
+            {
+                queue.add(Subject::Binding {
+                    namespace: at.0.clone(),
+                    name: at.1.clone(),
+                });
+            }
+        }
+        let Some(set) = new else {
+            self.sets.remove(&name);
+            return;
+        };
+        let membership = Membership::of(&set);
+        let members = match self.sets.remove(&name) {
+            Some(old) if old.membership == membership => old.members,
+            _ => {
+                let members = self
+                    .labels
+                    .iter()
+                    .filter(|(_, labels)| membership.includes(labels));
+                members.map(|(cluster, _)| cluster.clone()).collect()
+            }
+        };
+        let conditions = set
+            .status
+            .map(|status| status.conditions)
+            .unwrap_or_default();
+        let annotations = set.metadata.annotations.as_ref();
+        let unlocked = annotations
+            .and_then(|all| all.get(annotation::AUTOUPDATE))
+            .is_some_and(|value| value == "false");
+        let shown = find_condition(&conditions, condition::CLUSTER_SET_EMPTY).cloned();
+        self.sets.insert(
+            name,
+            Set {
+                membership,
+                selector: set.spec.cluster_selector,
+                unlocked,
+                members,
+                shown,
+            },
+        );
+    }
+
+    fn observe_binding(
+        &mut self,
+        namespace: String,
+        name: String,
+        event: &Event,
+        queue: &mut Queue<Subject>,
+    ) {
+        let at = (namespace, name);
+        match event
+            .after
+            .as_deref()
+            .and_then(decode::typed::<ManagedClusterSetBinding>)
+        {
+            Some(binding) => {
+                let conditions = binding
+                    .status
+                    .map(|status| status.conditions)
+                    .unwrap_or_default();
+                let shown = find_condition(&conditions, condition::BOUND).cloned();
+                queue.add(Subject::Binding {
+                    namespace: at.0.clone(),
+                    name: at.1.clone(),
+                });
+                self.bindings.insert(
+                    at,
+                    Binding {
+                        set: binding.spec.cluster_set,
+                        shown,
+                    },
+                );
+            }
+            None => {
+                self.bindings.remove(&at);
+            }
+        }
+    }
+
+    fn decide_set(&self, name: &str, now: Timestamp) -> Vec<Plan> {
+        let built_in = built_in(name);
+        let Some(set) = self.sets.get(name) else {
+            return built_in
+                .map(|selector| Plan::CreateSet(name.to_owned(), selector))
+                .into_iter()
+                .collect();
+        };
+        let mut plans = Vec::new();
+        if let Some(selector) = built_in
+            && !set.unlocked
+            && set.selector != selector
+        {
+            plans.push(Plan::RollBack(name.to_owned(), selector));
+        }
+        let shown = match set.members.len() {
+            0 => new_condition(
+                condition::CLUSTER_SET_EMPTY,
+                Truth::True,
+                reason::cluster_set::NO_CLUSTER_MATCHED,
+                "No ManagedCluster selected",
+                now,
+            ),
+            n => new_condition(
+                condition::CLUSTER_SET_EMPTY,
+                Truth::False,
+                reason::cluster_set::CLUSTERS_SELECTED,
+                format!("{n} ManagedClusters selected"),
+                now,
+            ),
+        };
+        if !same(set.shown.as_ref(), &shown) {
+            plans.push(Plan::ShowSet(name.to_owned(), shown));
+        }
+        plans
+    }
+
+    fn decide_binding(&self, namespace: &str, name: &str, now: Timestamp) -> Option<Plan> {
+        let binding = self
+            .bindings
+            .get(&(namespace.to_owned(), name.to_owned()))?;
+        let (truth, why) = if self.sets.contains_key(&binding.set) {
+            (Truth::True, reason::binding::BOUND)
+        } else {
+            (Truth::False, reason::binding::NOT_FOUND)
+        };
+        let condition = new_condition(condition::BOUND, truth, why, "", now);
+        (!same(binding.shown.as_ref(), &condition)).then(|| Plan::ShowBinding {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            condition,
+        })
+    }
+}
+
+/// The selector that a built-in set is kept at.
+fn built_in(name: &str) -> Option<ManagedClusterSelector> {
+    match name {
+        well_known::DEFAULT_SET => Some(ManagedClusterSelector::default()),
+        well_known::GLOBAL_SET => Some(ManagedClusterSelector {
+            selector_type: SelectorType::LabelSelector,
+            label_selector: Some(LabelSelector::default()),
+        }),
+        _ => None,
+    }
+}
+
+fn same(shown: Option<&Condition>, new: &Condition) -> bool {
+    shown.is_some_and(|old| {
+        old.status == new.status && old.reason == new.reason && old.message == new.message
+    })
+}
+
+async fn act(plan: Plan, context: &Context) -> Result<(), ApiError> {
+    let client = &context.client;
+    match plan {
+        Plan::CreateSet(name, cluster_selector) => {
+            let spec = ManagedClusterSetSpec {
+                cluster_selector,
+                ..ManagedClusterSetSpec::default()
+            };
+            tracing::info!(name, "creating a built-in cluster set");
+            match client.create(&ManagedClusterSet::new(&name, spec)).await {
+                Err(error) if error.reason == Reason::AlreadyExists => Ok(()),
+                done => done.map(drop),
+            }
+        }
+        Plan::RollBack(name, selector) => {
+            let roll_back = |set: &mut ManagedClusterSet| {
+                let changed = set.spec.cluster_selector != selector;
+                set.spec.cluster_selector = selector.clone();
+                changed
+            };
+            tracing::info!(name, "rolling the selector of a built-in cluster set back");
+            gone_is_fine(
+                client
+                    .modify::<ManagedClusterSet>("", &name, roll_back)
+                    .await,
+            )
+        }
+        Plan::ShowSet(name, shown) => {
+            let show = |set: &mut ManagedClusterSet| {
+                set_condition(
+                    &mut set.status.get_or_insert_default().conditions,
+                    shown.clone(),
+                )
+            };
+            gone_is_fine(
+                client
+                    .modify_status::<ManagedClusterSet>("", &name, show)
+                    .await,
+            )
+        }
+        Plan::ShowBinding {
+            namespace,
+            name,
+            condition,
+        } => {
+            let show = |binding: &mut ManagedClusterSetBinding| {
+                set_condition(
+                    &mut binding.status.get_or_insert_default().conditions,
+                    condition.clone(),
+                )
+            };
+            gone_is_fine(
+                client
+                    .modify_status::<ManagedClusterSetBinding>(&namespace, &name, show)
+                    .await,
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

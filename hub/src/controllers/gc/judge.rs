@@ -1,0 +1,56 @@
+//! What becomes of a dependent, from how its owners stand.
+
+/// How an owner stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    Present,
+    /// Gone, or replaced by another object of the same name.
+    Absent,
+    /// Being deleted in the foreground: it waits for its dependents.
+    Waiting,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Keep,
+    Delete,
+    /// Another owner holds the object; the references at these positions go.
+    Strip(Vec<usize>),
+}
+
+/// As Kubernetes' garbage collector: one present owner is enough to stay.
+pub(super) fn judge(owners: &[Owner]) -> Verdict {
+    if owners.is_empty() {
+        return Verdict::Keep;
+    }
+    if !owners.contains(&Owner::Present) {
+        return Verdict::Delete;
+    }
+    let lost = owners
+        .iter()
+        .enumerate()
+        .filter(|(_, owner)| **owner != Owner::Present);
+    let lost: Vec<usize> = lost.map(|(index, _)| index).collect();
+    if lost.is_empty() {
+        Verdict::Keep
+    } else {
+        Verdict::Strip(lost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Owner::*, *};
+
+    #[test]
+    fn a_dependent_goes_with_its_last_owner() {
+        assert_eq!(judge(&[]), Verdict::Keep);
+        assert_eq!(judge(&[Present]), Verdict::Keep);
+        assert_eq!(judge(&[Absent]), Verdict::Delete);
+        assert_eq!(judge(&[Absent, Waiting]), Verdict::Delete);
+        assert_eq!(
+            judge(&[Absent, Present, Waiting]),
+            Verdict::Strip(vec![0, 2])
+        );
+    }
+}

@@ -1,0 +1,438 @@
+//! What placements depend on, kept up to date change by change.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use koinon_api::{
+    AddOnPlacementScore, ManagedCluster, ManagedClusterSet, Placement, PlacementDecision,
+    labels::{annotation, label},
+    placement::PlacementStatus,
+};
+use koinon_machinery::placement::{AddOnScore, Cluster, Load, Misconfigured, Policy, Prioritizer};
+use koinon_store::{Event, Stored};
+
+use super::super::{decode, membership::Membership, queue::Queue, resource};
+
+/// Namespace and name.
+pub(super) type Name = (String, String);
+
+/// A cluster set and those in it.
+#[derive(Debug)]
+struct Set {
+    membership: Membership,
+    members: BTreeSet<String>,
+}
+
+/// A placement.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) uid: String,
+    pub(super) cluster_sets: Vec<String>,
+    pub(super) policy: Arc<Result<Policy, Misconfigured>>,
+    /// Its decisions are left alone: it is being deleted, or an annotation says so.
+    pub(super) untouched: bool,
+    pub(super) status: PlacementStatus,
+    generation: i64,
+}
+
+/// A `PlacementDecision`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Decision {
+    pub(super) uid: String,
+    pub(super) owner: Option<String>,
+    pub(super) labels: BTreeMap<String, String>,
+    /// `None` until its status is written for the first time.
+    pub(super) clusters: Option<Vec<String>>,
+}
+
+impl Decision {
+    pub(super) fn clusters(&self) -> impl Iterator<Item = &str> {
+        self.clusters.iter().flatten().map(String::as_str)
+    }
+}
+
+#[derive(Debug)]
+struct Scores {
+    values: HashMap<String, i64>,
+    valid_until: Option<Timestamp>,
+}
+
+/// Which placements a change of a cluster concerns.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Concerns {
+    All,
+    ThoseThatScoreResources,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    pub(super) queue: Queue<Name>,
+    pub(super) placements: BTreeMap<Name, Entry>,
+    pub(super) decisions: BTreeMap<Name, Decision>,
+    /// Decision objects by the placement that their label names.
+    pub(super) of_placement: HashMap<Name, BTreeSet<String>>,
+    pub(super) load: Load,
+    clusters: BTreeMap<String, Arc<Cluster>>,
+    sets: BTreeMap<String, Set>,
+    bindings: BTreeSet<(String, String)>,
+    /// By cluster, then by name of the score object.
+    scores: HashMap<String, HashMap<String, Scores>>,
+    /// Candidates by eligible sets, until a cluster or a set changes.
+    candidates: HashMap<Vec<String>, Arc<Vec<Arc<Cluster>>>>,
+}
+
+impl Index {
+    pub(super) fn observe(&mut self, event: &Event) {
+        let stored = event.latest();
+        let after = event.after.as_deref();
+        match &*stored.key.resource {
+            resource::CLUSTERS => self.observe_cluster(&stored.key.name, after),
+            resource::SETS => self.observe_set(&stored.key.name, after),
+            resource::BINDINGS => {
+                self.observe_binding(&stored.key.namespace, &stored.key.name, after.is_some())
+            }
+            resource::PLACEMENTS => self.observe_placement(name(stored), after),
+            resource::DECISIONS => self.observe_decision(name(stored), after),
+            resource::SCORES => self.observe_scores(&stored.key.namespace, &stored.key.name, after),
+            _ => {}
+        }
+    }
+
+    pub(super) fn mark_all(&mut self) {
+        let all: Vec<Name> = self.placements.keys().cloned().collect();
+        all.into_iter().for_each(|name| self.queue.add(name));
+    }
+
+    fn observe_cluster(&mut self, name: &str, after: Option<&Stored>) {
+        let new = after
+            .and_then(decode::typed::<ManagedCluster>)
+            .filter(|cluster| cluster.metadata.deletion_timestamp.is_none())
+            .map(|cluster| Arc::new(Cluster::prepare(&cluster)));
+        let old = self.clusters.get(name).cloned();
+        if old == new {
+            return;
+        }
+        self.candidates.clear();
+        let concerns = match (&old, &new) {
+            (Some(old), Some(new)) if only_resources_differ(old, new) => {
+                Concerns::ThoseThatScoreResources
+            }
+            _ => Concerns::All,
+        };
+        match &new {
+            Some(new) => self.clusters.insert(name.to_owned(), Arc::clone(new)),
+            None => self.clusters.remove(name),
+        };
+        let mut touched = Vec::new();
+        for (set_name, set) in &mut self.sets {
+            let member = new
+                .as_ref()
+                .is_some_and(|new| set.membership.includes(&new.labels));
+            let was = if member {
+                !set.members.insert(name.to_owned())
+            } else {
+                set.members.remove(name)
+            };
+            if member || was {
+                touched.push(set_name.clone());
+            }
+        }
+        for set in touched {
+            self.mark_set(&set, concerns);
+        }
+    }
+
+    fn observe_set(&mut self, name: &str, after: Option<&Stored>) {
+        let new = after
+            .and_then(decode::typed::<ManagedClusterSet>)
+            .map(|set| Membership::of(&set));
+        if new.as_ref() == self.sets.get(name).map(|set| &set.membership) {
+            return;
+        }
+        self.candidates.clear();
+        match new {
+            Some(membership) => {
+                let members = self
+                    .clusters
+                    .values()
+                    .filter(|cluster| membership.includes(&cluster.labels));
+                let members = members.map(|cluster| cluster.name.clone()).collect();
+                self.sets.insert(
+                    name.to_owned(),
+                    Set {
+                        membership,
+                        members,
+                    },
+                );
+            }
+            None => {
+                self.sets.remove(name);
+            }
+        }
+        self.mark_set(name, Concerns::All);
+    }
+
+    fn observe_binding(&mut self, namespace: &str, set: &str, exists: bool) {
+        let binding = (namespace.to_owned(), set.to_owned());
+        let changed = if exists {
+            self.bindings.insert(binding)
+        } else {
+            self.bindings.remove(&binding)
+        };
+        if changed {
+            self.mark_namespace(namespace, set, Concerns::All);
+        }
+    }
+
+    fn observe_placement(&mut self, name: Name, after: Option<&Stored>) {
+        let Some(placement) = after.and_then(decode::typed::<Placement>) else {
+            self.placements.remove(&name);
+            return;
+        };
+        let meta = &placement.metadata;
+        let disabled = meta
+            .annotations
+            .as_ref()
+            .and_then(|all| all.get(annotation::SCHEDULING_DISABLE));
+        let untouched =
+            meta.deletion_timestamp.is_some() || disabled.is_some_and(|value| value == "true");
+        let generation = meta.generation.unwrap_or_default();
+        let uid = decode::uid(meta).to_owned();
+        let status = placement.status.unwrap_or_default();
+        let same_spec = self
+            .placements
+            .get(&name)
+            .filter(|old| old.generation == generation && old.uid == uid);
+        if let Some(old) = same_spec
+            && old.untouched == untouched
+            && old.status == status
+        {
+            return;
+        }
+        let policy = match same_spec {
+            Some(old) => Arc::clone(&old.policy),
+            None => Arc::new(Policy::compile(&placement.spec)),
+        };
+        let cluster_sets = placement.spec.cluster_sets;
+        self.placements.insert(
+            name.clone(),
+            Entry {
+                uid,
+                cluster_sets,
+                policy,
+                untouched,
+                status,
+                generation,
+            },
+        );
+        self.queue.add(name);
+    }
+
+    fn observe_decision(&mut self, name: Name, after: Option<&Stored>) {
+        let new = after
+            .and_then(decode::typed::<PlacementDecision>)
+            .map(|decision| Decision {
+                uid: decode::uid(&decision.metadata).to_owned(),
+                owner: decision
+                    .metadata
+                    .owner_references
+                    .iter()
+                    .flatten()
+                    .find(|owner| owner.controller == Some(true))
+                    .map(|owner| owner.uid.clone()),
+                labels: decision.metadata.labels.clone().unwrap_or_default(),
+                clusters: decision.status.map(|status| {
+                    status
+                        .decisions
+                        .into_iter()
+                        .map(|one| one.cluster_name)
+                        .collect()
+                }),
+            });
+        if self.decisions.get(&name) == new.as_ref() {
+            return;
+        }
+        let before = self.set_decision(name.clone(), new);
+        let after = self
+            .decisions
+            .get(&name)
+            .and_then(|decision| placement_of(&name, decision));
+        before
+            .into_iter()
+            .chain(after)
+            .for_each(|placement| self.queue.add(placement));
+    }
+
+    /// Puts a decision object's state; returns the placement that it belonged to before.
+    pub(super) fn set_decision(&mut self, name: Name, new: Option<Decision>) -> Option<Name> {
+        let mut before = None;
+        if let Some(old) = self.decisions.remove(&name) {
+            self.load.remove(old.clusters());
+            before = placement_of(&name, &old);
+            if let Some(placement) = &before
+                && let Some(names) = self.of_placement.get_mut(placement)
+            {
+                names.remove(&name.1);
+                if names.is_empty() {
+                    self.of_placement.remove(placement);
+                }
+            }
+        }
+        if let Some(new) = new {
+            self.load.add(new.clusters());
+            if let Some(placement) = placement_of(&name, &new) {
+                self.of_placement
+                    .entry(placement)
+                    .or_default()
+                    .insert(name.1.clone());
+            }
+            self.decisions.insert(name, new);
+        }
+        before
+    }
+
+    fn observe_scores(&mut self, cluster: &str, object: &str, after: Option<&Stored>) {
+        let of_cluster = self.scores.entry(cluster.to_owned()).or_default();
+        match after
+            .and_then(decode::typed::<AddOnPlacementScore>)
+            .and_then(|scores| scores.status)
+        {
+            Some(status) => {
+                let values = status
+                    .scores
+                    .into_iter()
+                    .map(|item| (item.name, i64::from(item.value)))
+                    .collect();
+                let valid_until = status.valid_until.map(|time| time.0);
+                of_cluster.insert(
+                    object.to_owned(),
+                    Scores {
+                        values,
+                        valid_until,
+                    },
+                );
+            }
+            None => {
+                of_cluster.remove(object);
+            }
+        }
+        let scored = |entry: &Entry| {
+            entry.policy.as_ref().as_ref().is_ok_and(|policy| {
+                policy.prioritizers.iter().any(
+                    |one| matches!(&one.prioritizer, Prioritizer::AddOn { resource, .. } if resource == object),
+                )
+            })
+        };
+        let concerned = self
+            .placements
+            .iter()
+            .filter(|(_, entry)| scored(entry))
+            .map(|(name, _)| name.clone());
+        let concerned: Vec<Name> = concerned.collect();
+        concerned.into_iter().for_each(|name| self.queue.add(name));
+    }
+
+    pub(super) fn add_on_score(
+        &self,
+        cluster: &str,
+        object: &str,
+        score: &str,
+    ) -> Option<AddOnScore> {
+        let scores = self.scores.get(cluster)?.get(object)?;
+        Some(AddOnScore {
+            value: *scores.values.get(score)?,
+            valid_until: scores.valid_until,
+        })
+    }
+
+    fn mark_set(&mut self, set: &str, concerns: Concerns) {
+        let namespaces: Vec<String> = self
+            .bindings
+            .iter()
+            .filter(|(_, bound)| bound == set)
+            .map(|(namespace, _)| namespace.clone())
+            .collect();
+        for namespace in namespaces {
+            self.mark_namespace(&namespace, set, concerns);
+        }
+    }
+
+    fn mark_namespace(&mut self, namespace: &str, set: &str, concerns: Concerns) {
+        let from = (namespace.to_owned(), String::new());
+        let in_namespace = self
+            .placements
+            .range(from..)
+            .take_while(|((of, _), _)| of == namespace);
+        let wants = |entry: &Entry| {
+            (entry.cluster_sets.is_empty() || entry.cluster_sets.iter().any(|wanted| wanted == set))
+                && (concerns == Concerns::All || scores_resources(entry))
+        };
+        let concerned: Vec<Name> = in_namespace
+            .filter(|(_, entry)| wants(entry))
+            .map(|(name, _)| name.clone())
+            .collect();
+        concerned.into_iter().for_each(|name| self.queue.add(name));
+    }
+
+    /// The sets that are bound to a namespace and exist, in order.
+    pub(super) fn bound_sets(&self, namespace: &str) -> Vec<String> {
+        let from = (namespace.to_owned(), String::new());
+        let bound = self
+            .bindings
+            .range(from..)
+            .take_while(|(of, _)| of == namespace);
+        bound
+            .filter(|(_, set)| self.sets.contains_key(set))
+            .map(|(_, set)| set.clone())
+            .collect()
+    }
+
+    /// The clusters of these sets, each once, by name.
+    pub(super) fn candidates(&mut self, sets: &[String]) -> Arc<Vec<Arc<Cluster>>> {
+        if let Some(known) = self.candidates.get(sets) {
+            return Arc::clone(known);
+        }
+        let names: BTreeSet<&String> = sets
+            .iter()
+            .filter_map(|set| self.sets.get(set))
+            .flat_map(|set| &set.members)
+            .collect();
+        let clusters = names
+            .into_iter()
+            .filter_map(|name| self.clusters.get(name))
+            .map(Arc::clone);
+        let clusters: Arc<Vec<_>> = Arc::new(clusters.collect());
+        self.candidates.insert(sets.to_vec(), Arc::clone(&clusters));
+        clusters
+    }
+}
+
+fn name(stored: &Stored) -> Name {
+    (
+        stored.key.namespace.to_string(),
+        stored.key.name.to_string(),
+    )
+}
+
+fn placement_of(name: &Name, decision: &Decision) -> Option<Name> {
+    decision
+        .labels
+        .get(label::PLACEMENT)
+        .map(|placement| (name.0.clone(), placement.clone()))
+}
+
+fn only_resources_differ(old: &Cluster, new: &Cluster) -> bool {
+    old.labels == new.labels && old.claims == new.claims && old.taints == new.taints
+}
+
+fn scores_resources(entry: &Entry) -> bool {
+    entry.policy.as_ref().as_ref().is_ok_and(|policy| {
+        policy
+            .prioritizers
+            .iter()
+            .any(|one| matches!(one.prioritizer, Prioritizer::Allocatable(_)))
+    })
+}

@@ -1,0 +1,221 @@
+//! Kubernetes write semantics on the store.
+//!
+//! ```text
+//!   Object ─► normalise ─► strategy ─► metadata, schema and strategy checks ─► Draft ─► store
+//!   (REST, controllers,     (prune,     (prepare_*)
+//!    agents)                 default)
+//! ```
+//!
+//! Everybody writes here, so a controller cannot write what a user could not. Reads come from the store's watch
+//! cache; a write that lost a race is repeated on the state it lost to, where the request allows that.
+
+mod admission;
+mod change;
+mod client;
+mod create;
+mod delete;
+mod kinds;
+mod metadata;
+mod parts;
+mod strategy;
+mod view;
+
+pub use admission::FieldValidation;
+pub use change::Part;
+pub use client::Client;
+pub use delete::{DeleteOptions, Deletion, Preconditions, Propagation};
+pub use kinds::{Kind, Kinds};
+pub use parts::object as object_of;
+pub use strategy::{Admission, BODY_LIMIT, Generation, Lookup, Source, Strategy, Unconditional};
+
+use std::{fmt, sync::Arc};
+
+use koinon_machinery::{ApiError, Object, Reason, Result};
+use koinon_store::{Applied, Epoch, Key, Store, Stored, Unavailable, WriteError};
+
+use crate::auth::User;
+
+/// How often a write that may be repeated meets another's write before it gives up, as in Kubernetes.
+const ATTEMPTS: usize = 5;
+
+/// How soon a client may try again when the database is away.
+const RETRY_SECONDS: u32 = 1;
+
+/// The write path of all kinds. Cheap to clone.
+#[derive(Clone)]
+pub struct Registry {
+    store: Store,
+    kinds: Kinds,
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("kinds", &self.kinds)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a request is carried out or only tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DryRun {
+    /// Carried out.
+    #[default]
+    No,
+    /// Checked and answered as if it had been carried out.
+    All,
+}
+
+/// How a write is to be made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Whether it is carried out.
+    pub dry_run: DryRun,
+    /// What becomes of unknown fields.
+    pub fields: FieldValidation,
+}
+
+/// Who writes, and in which term of leadership.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    /// The user.
+    pub user: User,
+    /// The leadership term that the write belongs to (P5).
+    pub epoch: Option<Epoch>,
+}
+
+/// The outcome of a write.
+#[derive(Clone, Debug)]
+pub struct Saved {
+    /// The object after the write.
+    pub state: State,
+    /// What the writer should know.
+    pub warnings: Vec<String>,
+}
+
+/// An object to be answered with.
+#[derive(Clone, Debug)]
+pub enum State {
+    /// As the registry holds it, or held it last.
+    Stored(Arc<Stored>),
+    /// As it would be, or with what is shown only once.
+    Object(Object),
+}
+
+impl State {
+    /// The object as JSON tree.
+    pub fn into_object(self, kind: &Kind) -> Object {
+        match self {
+            Self::Stored(stored) => parts::object(kind, &stored),
+            Self::Object(object) => object,
+        }
+    }
+}
+
+impl Registry {
+    /// Puts `kinds` on `store`.
+    pub fn new(store: Store, kinds: Kinds) -> Self {
+        Self { store, kinds }
+    }
+
+    /// The kinds that are served.
+    pub fn kinds(&self) -> &Kinds {
+        &self.kinds
+    }
+
+    /// The store below.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Creates what every hub has from the start: the namespace `default`.
+    ///
+    /// # Errors
+    ///
+    /// `ServiceUnavailable` when the database is away.
+    pub async fn seed(&self) -> Result<()> {
+        let kind = self
+            .kinds
+            .by_key("namespaces")
+            .ok_or_else(ApiError::no_such_resource)?;
+        let mut namespace = Object::new(&kind.api_version, &kind.info.kind);
+        namespace.set_name(crate::resources::DEFAULT_NAMESPACE);
+        let hub = Writer {
+            user: User::hub(),
+            epoch: None,
+        };
+        match self
+            .create(kind, "", namespace, Options::default(), &hub)
+            .await
+        {
+            Err(error) if error.reason != Reason::AlreadyExists => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The current state of an object: from the cache if it is there, after catching up with the database if not.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, or `ServiceUnavailable` when the cache does not have it and the database is away.
+    pub async fn current(&self, kind: &Kind, key: &Key) -> Result<Arc<Stored>> {
+        if let Some(stored) = self.store.get(key) {
+            return Ok(stored);
+        }
+        self.catch_up().await?;
+        self.store
+            .get(key)
+            .ok_or_else(|| ApiError::not_found(&kind.info, &key.name))
+    }
+
+    /// Waits until the cache has everything that was committed before the call.
+    ///
+    /// # Errors
+    ///
+    /// `ServiceUnavailable` when the database does not answer.
+    pub async fn catch_up(&self) -> Result<()> {
+        self.store
+            .fresh()
+            .await
+            .map(drop)
+            .map_err(|error| unavailable(&error))
+    }
+}
+
+impl Lookup for Registry {
+    fn find(&self, resource: &str, namespace: &str, name: &str) -> Option<Object> {
+        let kind = self.kinds.by_key(resource)?;
+        let stored = self
+            .store
+            .get(&Key::new(Arc::clone(&kind.key), namespace, name))?;
+        Some(parts::object(kind, &stored))
+    }
+}
+
+/// 503 for a database that does not answer.
+pub fn unavailable(error: &Unavailable) -> ApiError {
+    let message = match error.applied {
+        Applied::No => "the registry is unreachable; nothing was changed, try again",
+        Applied::Maybe => {
+            "the registry became unreachable; the write may or may not have happened, read before trying again"
+        }
+    };
+    ApiError::service_unavailable(message, RETRY_SECONDS)
+}
+
+/// What a failed write is to the one who asked for it.
+fn refused(kind: &Kind, name: &str, error: WriteError) -> ApiError {
+    match error {
+        WriteError::Exists => ApiError::already_exists(&kind.info, name),
+        WriteError::NotFound => ApiError::not_found(&kind.info, name),
+        WriteError::Conflict => ApiError::conflict(&kind.info, name),
+        WriteError::Deposed => ApiError::service_unavailable(
+            "this replica does not lead any more; nothing was changed",
+            RETRY_SECONDS,
+        ),
+        WriteError::Unavailable(error) => unavailable(&error),
+        WriteError::Rejected(why) => {
+            ApiError::bad_request(format!("the registry cannot store the object: {why}"))
+        }
+    }
+}

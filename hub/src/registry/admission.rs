@@ -1,0 +1,96 @@
+//! What every object passes on its way in: unknown fields, defaults, its namespace, validity.
+
+use std::sync::Arc;
+
+use koinon_machinery::{ApiError, Cause, Details, Object, Result, decode, validation};
+use koinon_store::Key;
+
+use super::{Kind, Registry, parts};
+
+/// Store key of namespaces.
+const NAMESPACES: &str = "namespaces";
+
+/// What becomes of fields that the schema does not know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FieldValidation {
+    /// They are dropped.
+    #[default]
+    Ignore,
+    /// They are dropped and the client is told.
+    Warn,
+    /// The request is refused.
+    Strict,
+}
+
+impl Registry {
+    /// Prunes and defaults; returns warnings about what was dropped.
+    pub(super) fn normalise(
+        &self,
+        kind: &Kind,
+        object: &mut Object,
+        fields: FieldValidation,
+    ) -> Result<Vec<String>> {
+        let unknown = kind.info.schema.normalize(object);
+        match fields {
+            FieldValidation::Ignore => Ok(Vec::new()),
+            FieldValidation::Warn => Ok(decode::faults(&unknown, &[])),
+            FieldValidation::Strict => {
+                decode::strict(&unknown, &[]).map_or_else(|| Ok(Vec::new()), Err)
+            }
+        }
+    }
+
+    /// Refuses an object that breaks a rule, with all rules that it breaks.
+    pub(super) fn check(&self, kind: &Kind, object: &Object, old: Option<&Object>) -> Result<()> {
+        let mut causes = match old {
+            None => validation::metadata_create(object, &kind.info, kind.strategy.names()),
+            Some(old) => validation::metadata_update(object, old),
+        };
+        causes.extend(kind.info.schema.validate(object));
+        if causes.is_empty() {
+            // A strategy may rely on what the schema promises.
+            causes = kind.strategy.validate(object, old);
+        }
+        if causes.is_empty() {
+            return Ok(());
+        }
+        let name = if object.name().is_empty() {
+            object.generate_name()
+        } else {
+            object.name()
+        };
+        Err(ApiError::invalid(&kind.info, name, causes))
+    }
+
+    /// Refuses a new object in a namespace that does not exist or is being deleted.
+    pub(super) async fn admit_namespace(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<()> {
+        let Some(namespaces) = self.kinds.by_key(NAMESPACES) else {
+            return Ok(());
+        };
+        let key = Key::new(Arc::clone(&namespaces.key), "", namespace);
+        let stored = self.current(namespaces, &key).await?;
+        if !parts::object(namespaces, &stored).is_deleting() {
+            return Ok(());
+        }
+        let why = format!(
+            "unable to create new content in namespace {namespace} because it is being terminated"
+        );
+        let mut error = ApiError::forbidden(&kind.info, name, &why);
+        let mut cause = Cause::bare(format!("namespace {namespace} is being terminated"));
+        "metadata.namespace".clone_into(&mut cause.field);
+        let details = error
+            .details
+            .take()
+            .map(|details| *details)
+            .unwrap_or_default();
+        Err(error.with_details(Details {
+            causes: vec![cause],
+            ..details
+        }))
+    }
+}

@@ -1,0 +1,270 @@
+//! Update and patch, of the object or of its status alone.
+
+use std::sync::Arc;
+
+use koinon_machinery::{ApiError, Object, Result};
+use koinon_store::{Change, Draft, Key, Mutation, Revision, Stored, WriteError};
+
+use super::{
+    ATTEMPTS, Admission, DryRun, Generation, Kind, Options, Registry, Saved, State, Unconditional,
+    Writer, metadata, parts, refused,
+};
+use crate::clock;
+
+/// Which part of an object a request may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Everything but the status, where the kind has a status subresource.
+    Main,
+    /// The status alone.
+    Status,
+}
+
+/// What is to be done to the store.
+enum Plan {
+    Nothing,
+    Replace(Draft),
+    /// The last finalizer of a deleting object is gone.
+    Remove(Draft),
+}
+
+impl Registry {
+    /// Replaces an object, or its status.
+    ///
+    /// # Errors
+    ///
+    /// Any refusal of Kubernetes' update; `Conflict` when the object's `resourceVersion` is stale.
+    pub async fn update(
+        &self,
+        kind: &Kind,
+        key: &Key,
+        mut object: Object,
+        part: Part,
+        options: Options,
+        writer: &Writer,
+    ) -> Result<Saved> {
+        metadata::check_type(kind, &mut object)?;
+        metadata::settle_namespace(kind, &key.namespace, &mut object)?;
+        metadata::settle_name(&key.name, &mut object)?;
+        let expected = match object.resource_version() {
+            "" => None,
+            text => Some(parse_revision(kind, &object, text)?),
+        };
+        let warnings = self.normalise(kind, &mut object, options.fields)?;
+        for _ in 0..ATTEMPTS {
+            let mut stored = self.current(kind, key).await?;
+            if expected.is_some_and(|expected| expected != stored.revision) {
+                self.catch_up().await?;
+                stored = self.current(kind, key).await?;
+            }
+            if expected.is_some_and(|expected| expected != stored.revision) {
+                return Err(ApiError::conflict(&kind.info, &key.name));
+            }
+            let plan = self.plan(kind, &stored, object.clone(), part, expected, writer)?;
+            match self
+                .commit(kind, &stored, plan, options.dry_run, writer)
+                .await
+            {
+                Err(WriteError::Conflict) if expected.is_none() => self.catch_up().await?,
+                Err(error) => return Err(refused(kind, &key.name, error)),
+                Ok(state) => return Ok(Saved { state, warnings }),
+            }
+        }
+        Err(ApiError::conflict(&kind.info, &key.name))
+    }
+
+    /// Changes an object, or its status, by a function of its current state.
+    ///
+    /// The function runs again on the newer state when another write came first, unless it has set another
+    /// `resourceVersion` than the one it was given.
+    ///
+    /// # Errors
+    ///
+    /// What the function says, or any refusal of Kubernetes' patch.
+    pub async fn patch(
+        &self,
+        kind: &Kind,
+        key: &Key,
+        part: Part,
+        options: Options,
+        writer: &Writer,
+        patch: impl Fn(&Object) -> Result<Object> + Send + Sync,
+    ) -> Result<Saved> {
+        for _ in 0..ATTEMPTS {
+            let stored = self.current(kind, key).await?;
+            let old = parts::object(kind, &stored);
+            let mut object = patch(&old)?;
+            metadata::check_type(kind, &mut object)?;
+            metadata::settle_namespace(kind, &key.namespace, &mut object)?;
+            metadata::settle_name(&key.name, &mut object)?;
+            let pinned = object.resource_version() != old.resource_version()
+                && !object.resource_version().is_empty();
+            if pinned {
+                // The cache may be behind what the client has seen.
+                self.catch_up().await?;
+                let newest = self.current(kind, key).await?;
+                if newest.revision.to_string() != object.resource_version() {
+                    return Err(ApiError::conflict(&kind.info, &key.name));
+                }
+                continue;
+            }
+            let warnings = self.normalise(kind, &mut object, options.fields)?;
+            let plan = self.plan(kind, &stored, object, part, Some(stored.revision), writer)?;
+            match self
+                .commit(kind, &stored, plan, options.dry_run, writer)
+                .await
+            {
+                Err(WriteError::Conflict) => self.catch_up().await?,
+                Err(error) => return Err(refused(kind, &key.name, error)),
+                Ok(state) => return Ok(Saved { state, warnings }),
+            }
+        }
+        Err(ApiError::conflict(&kind.info, &key.name))
+    }
+
+    /// Decides, without touching the store, what a change of `stored` into `object` comes to.
+    fn plan(
+        &self,
+        kind: &Kind,
+        stored: &Stored,
+        mut object: Object,
+        part: Part,
+        expected: Option<Revision>,
+        writer: &Writer,
+    ) -> Result<Plan> {
+        let old = parts::object(kind, stored);
+        if !object.uid().is_empty() && object.uid() != old.uid() {
+            return Err(metadata::uid_differs(kind, &old, object.uid()));
+        }
+        if expected.is_none() && kind.strategy.unconditional_update() == Unconditional::Refused {
+            return Err(metadata::version_missing(kind, &old));
+        }
+        if part == Part::Status {
+            let mut updated = old.clone();
+            updated.set_status(object.status().cloned());
+            self.check(kind, &updated, Some(&old))?;
+            let draft = Draft {
+                status: parts::status(&updated)?,
+                ..draft_of(stored)
+            };
+            return Ok(if parts::same(&draft, stored) {
+                Plan::Nothing
+            } else {
+                Plan::Replace(draft)
+            });
+        }
+        metadata::carry_over(&mut object, &old);
+        if kind.info.has_status {
+            object.set_status(old.status().cloned());
+        }
+        let mut admission = Admission {
+            now: clock::now(),
+            user: &writer.user,
+            objects: self,
+            revealed: None,
+        };
+        kind.strategy
+            .prepare_update(&mut object, &old, &mut admission)?;
+        if kind.strategy.generation() == Generation::Counted {
+            let bump = i64::from(!object.same_body(&old));
+            object.set_generation(old.generation().max(1) + bump);
+        }
+        self.check(kind, &object, Some(&old))?;
+        let ends = object.is_deleting() && object.finalizers().next().is_none();
+        let mut draft = parts::draft(stored.key.clone(), object)?;
+        if kind.info.has_status {
+            draft.status = stored.status.clone();
+        }
+        Ok(match (ends, parts::same(&draft, stored)) {
+            (true, _) => Plan::Remove(draft),
+            (false, true) => Plan::Nothing,
+            (false, false) => Plan::Replace(draft),
+        })
+    }
+
+    async fn commit(
+        &self,
+        kind: &Kind,
+        stored: &Arc<Stored>,
+        plan: Plan,
+        dry_run: DryRun,
+        writer: &Writer,
+    ) -> Result<State, WriteError> {
+        let expected = stored.revision;
+        let change = match plan {
+            Plan::Nothing => return Ok(State::Stored(Arc::clone(stored))),
+            Plan::Replace(draft) | Plan::Remove(draft) if dry_run == DryRun::All => {
+                let would_be = stored_of(draft, stored);
+                return Ok(State::Object(parts::object(kind, &would_be)));
+            }
+            Plan::Replace(draft) => Change::Replace { draft, expected },
+            Plan::Remove(draft) => {
+                let change = Change::Delete {
+                    key: draft.key.clone(),
+                    uid: Some(draft.uid),
+                    expected: Some(expected),
+                };
+                let last = stored_of(draft, stored);
+                self.store
+                    .write(Mutation {
+                        change,
+                        epoch: writer.epoch,
+                    })
+                    .await?;
+                return Ok(State::Stored(Arc::new(last)));
+            }
+        };
+        let written = self
+            .store
+            .write(Mutation {
+                change,
+                epoch: writer.epoch,
+            })
+            .await?;
+        Ok(State::Stored(written.stored))
+    }
+}
+
+/// The state of an object as something to be written.
+pub(super) fn draft_of(stored: &Stored) -> Draft {
+    Draft {
+        key: stored.key.clone(),
+        uid: stored.uid,
+        generation: stored.generation,
+        labels: Arc::clone(&stored.labels),
+        metadata: stored.metadata.clone(),
+        body: stored.body.clone(),
+        status: stored.status.clone(),
+    }
+}
+
+/// What would be stored, at the revision of what is.
+fn stored_of(draft: Draft, stored: &Stored) -> Stored {
+    let Draft {
+        key,
+        uid,
+        generation,
+        labels,
+        metadata,
+        body,
+        status,
+    } = draft;
+    Stored {
+        key,
+        uid,
+        generation,
+        labels,
+        metadata,
+        body,
+        status,
+        revision: stored.revision,
+        digest: stored.digest,
+    }
+}
+
+fn parse_revision(kind: &Kind, object: &Object, text: &str) -> Result<Revision> {
+    match text.parse::<i64>() {
+        Ok(number) if number >= 0 => Ok(Revision(number)),
+        _ => Err(metadata::version_malformed(kind, object)),
+    }
+}

@@ -1,0 +1,160 @@
+//! Create.
+
+use std::sync::Arc;
+
+use koinon_machinery::{ApiError, Object, Result, validation};
+use koinon_store::{Change, Key, Mutation, WriteError};
+use rand::RngExt;
+use uuid::Uuid;
+
+use super::{
+    Admission, DryRun, Generation, Kind, Options, Registry, Saved, State, Writer, metadata, parts,
+    refused,
+};
+use crate::clock;
+
+/// How often a generated name is drawn again, as in Kubernetes since 1.30.
+const DRAWS: usize = 8;
+
+impl Registry {
+    /// Creates an object in `namespace` (empty for cluster-scoped kinds).
+    ///
+    /// # Errors
+    ///
+    /// Any refusal of Kubernetes' create; nothing was written then, except that the outcome of a write during which
+    /// the database went away is not known.
+    pub async fn create(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        mut object: Object,
+        options: Options,
+        writer: &Writer,
+    ) -> Result<Saved> {
+        metadata::check_type(kind, &mut object)?;
+        metadata::settle_namespace(kind, namespace, &mut object)?;
+        if !object.resource_version().is_empty() {
+            return Err(ApiError::bad_request(
+                "resourceVersion should not be set on objects to be created",
+            ));
+        }
+        if kind.info.namespaced {
+            self.admit_namespace(kind, namespace, object.name()).await?;
+        }
+        let warnings = self.normalise(kind, &mut object, options.fields)?;
+        let prefix = object.generate_name().to_owned();
+        if !object.name().is_empty() || prefix.is_empty() {
+            let name = object.name().to_owned();
+            return match self
+                .create_named(kind, namespace, object, options.dry_run, writer)
+                .await
+            {
+                Ok(state) => Ok(Saved { state, warnings }),
+                Err(Refusal::Exists) => Err(ApiError::already_exists(&kind.info, &name)),
+                Err(Refusal::Other(error)) => Err(error),
+            };
+        }
+        let mut drawn = String::new();
+        for _ in 0..DRAWS {
+            drawn = validation::generate_name(&prefix, rand::rng().random());
+            let mut attempt = object.clone();
+            attempt.set_name(&drawn);
+            match self
+                .create_named(kind, namespace, attempt, options.dry_run, writer)
+                .await
+            {
+                Ok(state) => return Ok(Saved { state, warnings }),
+                Err(Refusal::Exists) => {}
+                Err(Refusal::Other(error)) => return Err(error),
+            }
+        }
+        let mut error = ApiError::already_exists(&kind.info, &drawn);
+        error
+            .message
+            .push_str(", the server was not able to generate a unique name for the object");
+        Err(error)
+    }
+
+    async fn create_named(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        mut object: Object,
+        dry_run: DryRun,
+        writer: &Writer,
+    ) -> Result<State, Refusal> {
+        let now = clock::now();
+        begin(kind, &mut object, now);
+        let mut admission = Admission {
+            now,
+            user: &writer.user,
+            objects: self,
+            revealed: None,
+        };
+        kind.strategy.prepare_create(&mut object, &mut admission)?;
+        let revealed = admission.revealed;
+        self.check(kind, &object, None)?;
+        let key = Key::new(Arc::clone(&kind.key), namespace, object.name());
+        let state = if dry_run == DryRun::All {
+            if self.store.get(&key).is_some() {
+                return Err(Refusal::Exists);
+            }
+            State::Object(object)
+        } else {
+            let name = Arc::clone(&key.name);
+            let change = Change::Create(parts::draft(key, object)?);
+            match self
+                .store
+                .write(Mutation {
+                    change,
+                    epoch: writer.epoch,
+                })
+                .await
+            {
+                Ok(written) => State::Stored(written.stored),
+                Err(WriteError::Exists) => return Err(Refusal::Exists),
+                Err(error) => return Err(refused(kind, &name, error).into()),
+            }
+        };
+        match revealed {
+            None => Ok(state),
+            Some(shown) => Ok(State::Object(parts::reveal(
+                state.into_object(kind),
+                &shown,
+            )?)),
+        }
+    }
+}
+
+/// Sets what the hub alone says about a new object.
+fn begin(kind: &Kind, object: &mut Object, now: jiff::Timestamp) {
+    let fields = object.metadata_mut();
+    parts::drop_read_only(fields);
+    for field in [
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+    ] {
+        fields.remove(field);
+    }
+    object.set_uid(&Uuid::new_v4().to_string());
+    object.set_creation_timestamp(now);
+    if kind.strategy.generation() == Generation::Counted {
+        object.set_generation(1);
+    }
+    if kind.info.has_status {
+        object.set_status(None);
+    }
+}
+
+/// A taken name is a matter of its own: a generated one is drawn again.
+enum Refusal {
+    Exists,
+    Other(ApiError),
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        Self::Other(error)
+    }
+}

@@ -1,0 +1,123 @@
+//! Between objects and what the store keeps of them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use koinon_machinery::{ApiError, Object, Parts, Result};
+use koinon_store::{Digest, Draft, Key, Revision, Stored};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::Kind;
+
+/// Reads an object back.
+///
+/// What is stored was an object once; should it not read as one, the metadata is still better than a panic.
+pub fn object(kind: &Kind, stored: &Stored) -> Object {
+    let parts = Parts {
+        metadata: serde_json::from_slice(&stored.metadata).unwrap_or_default(),
+        body: serde_json::from_slice(&stored.body).unwrap_or_default(),
+        status: serde_json::from_slice(&stored.status).ok(),
+    };
+    Object::join(
+        &kind.api_version,
+        &kind.info.kind,
+        parts,
+        &stored.revision.to_string(),
+    )
+}
+
+/// Takes an object apart for the store.
+pub(super) fn draft(key: Key, object: Object) -> Result<Draft> {
+    let uid = object
+        .uid()
+        .parse::<Uuid>()
+        .map_err(|_| ApiError::bad_request("metadata.uid is not a UUID"))?;
+    let generation = object.generation();
+    let labels = Arc::new(object.labels_owned());
+    let Parts {
+        metadata,
+        body,
+        status,
+    } = object.split();
+    Ok(Draft {
+        key,
+        uid,
+        generation,
+        labels,
+        metadata: bytes(&metadata)?,
+        body: bytes(&body)?,
+        status: status.as_ref().map(bytes).transpose()?.unwrap_or_default(),
+    })
+}
+
+/// The status of an object as the store keeps it.
+pub(super) fn status(object: &Object) -> Result<Bytes> {
+    Ok(object.status().map(bytes).transpose()?.unwrap_or_default())
+}
+
+/// An object that is not stored, as if it were, at the revision of what it shows.
+pub(super) fn shown(key: Key, object: Object, revision: Revision) -> Result<Stored> {
+    let Draft {
+        key,
+        uid,
+        generation,
+        labels,
+        metadata,
+        body,
+        status,
+    } = draft(key, object)?;
+    let digest = Digest::of(&body);
+    Ok(Stored {
+        key,
+        uid,
+        revision,
+        generation,
+        labels,
+        metadata,
+        body,
+        digest,
+        status,
+    })
+}
+
+/// Whether writing `draft` over `stored` would change nothing.
+pub(super) fn same(draft: &Draft, stored: &Stored) -> bool {
+    draft.metadata == stored.metadata
+        && draft.body == stored.body
+        && same_status(&draft.status, &stored.status)
+}
+
+/// Statuses that agents write are not always in canonical order.
+fn same_status(new: &[u8], old: &[u8]) -> bool {
+    new == old
+        || match (
+            serde_json::from_slice::<Value>(new),
+            serde_json::from_slice::<Value>(old),
+        ) {
+            (Ok(new), Ok(old)) => new == old,
+            _ => false,
+        }
+}
+
+/// Merges `shown` into an object, for the only response that may show it.
+pub(super) fn reveal(object: Object, shown: &Value) -> Result<Object> {
+    let mut value = object.into_value();
+    json_patch::merge(&mut value, shown);
+    Object::from_value(value)
+}
+
+/// Canonical JSON: keys are sorted because `serde_json` is built without `preserve_order`.
+fn bytes(value: &impl Serialize) -> Result<Bytes> {
+    serde_json::to_vec(value)
+        .map(Bytes::from)
+        .map_err(|_| ApiError::internal("the object does not serialise"))
+}
+
+/// Metadata fields that only the hub sets.
+pub(super) fn drop_read_only(metadata: &mut Map<String, Value>) {
+    for field in ["managedFields", "selfLink"] {
+        metadata.remove(field);
+    }
+}

@@ -1,0 +1,52 @@
+//! Kinds whose objects are made from something else.
+
+use std::{collections::HashMap, sync::Arc};
+
+use koinon_machinery::Result;
+use koinon_store::{Key, Stored};
+
+use super::{Kind, Registry, Source, parts, unavailable};
+use crate::clock;
+
+/// Store key of clusters.
+const CLUSTERS: &str = "managedclusters.cluster.open-cluster-management.io";
+
+impl Registry {
+    /// The objects of a kind that is a view, in key order; `None` for kinds that are stored.
+    ///
+    /// # Errors
+    ///
+    /// `ServiceUnavailable` when the database does not answer: what a view shows has no cache.
+    pub async fn view(&self, kind: &Kind) -> Result<Option<Vec<Arc<Stored>>>> {
+        if kind.strategy.source() == Source::Store {
+            return Ok(None);
+        }
+        let ages = self
+            .store
+            .heartbeats()
+            .ages()
+            .await
+            .map_err(|error| unavailable(&error))?;
+        let ages: HashMap<_, _> = ages.into_iter().collect();
+        let now = clock::now();
+        let Some(clusters) = self.kinds.by_key(CLUSTERS) else {
+            return Ok(Some(Vec::new()));
+        };
+        let snapshot = self.store.snapshot(CLUSTERS);
+        let mut shown = Vec::new();
+        for stored in snapshot.iter() {
+            let last = ages
+                .get(&*stored.key.name)
+                .and_then(|age| now.checked_sub(*age).ok());
+            let Some(object) = kind
+                .strategy
+                .heartbeat(&parts::object(clusters, stored), last)
+            else {
+                continue;
+            };
+            let key = Key::new(Arc::clone(&kind.key), object.namespace(), object.name());
+            shown.push(Arc::new(parts::shown(key, object, stored.revision)?));
+        }
+        Ok(Some(shown))
+    }
+}

@@ -1,0 +1,84 @@
+//! One file per kind: its data and its own rules.
+//!
+//! Adding a kind is a file here and a line in [`all`]. The kinds know neither HTTP nor the store.
+
+mod binding;
+mod cluster;
+mod clusterset;
+mod configmap;
+mod decision;
+mod event;
+mod lease;
+mod manifests;
+mod namespace;
+mod placement;
+mod score;
+mod secret;
+mod token;
+mod work;
+mod workset;
+
+#[cfg(test)]
+mod tests;
+
+use koinon_machinery::ResourceInfo;
+use kube::CustomResourceExt;
+
+pub use namespace::{CLEANUP as NAMESPACE_CLEANUP, DEFAULT as DEFAULT_NAMESPACE};
+
+use crate::registry::{Kinds, Strategy};
+
+/// What the kinds need to know of this hub.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// SHA-256 of the hub's CA certificate, which join tokens name.
+    pub ca_sha256: [u8; 32],
+    /// The largest body of a work.
+    pub work_limit: usize,
+}
+
+/// The cap on a work's size that design §3 sets.
+pub const WORK_LIMIT: usize = 16 << 20;
+
+/// All kinds that the hub serves.
+pub fn all(settings: &Settings) -> Kinds {
+    let strategies: Vec<Box<dyn Strategy>> = vec![
+        Box::new(binding::Binding),
+        Box::new(cluster::Cluster),
+        Box::new(clusterset::ClusterSet),
+        Box::new(configmap::ConfigMaps),
+        Box::new(decision::Decision),
+        Box::new(event::Events),
+        Box::new(lease::Leases),
+        Box::new(namespace::Namespaces),
+        Box::new(placement::Placements),
+        Box::new(score::Score),
+        Box::new(secret::Secrets),
+        Box::new(token::Token {
+            ca_sha256: settings.ca_sha256,
+        }),
+        Box::new(work::Work {
+            limit: settings.work_limit,
+        }),
+        Box::new(workset::ReplicaSet {
+            limit: settings.work_limit,
+        }),
+    ];
+    Kinds::new(strategies)
+}
+
+/// A kind of ours as data.
+fn custom<K: CustomResourceExt>() -> ResourceInfo {
+    ResourceInfo::from_crd(&K::crd())
+        .expect("the definition of a kind of ours is structural, which a test checks")
+}
+
+/// One of Kubernetes' own kinds as data.
+fn builtin<K>(has_status: bool, short_names: &[&str]) -> ResourceInfo
+where
+    K: k8s_openapi::Resource + schemars::JsonSchema,
+    K::Scope: 'static,
+{
+    ResourceInfo::from_type::<K>(has_status, short_names)
+        .expect("the schema of one of Kubernetes' kinds is structural, which a test checks")
+}

@@ -1,0 +1,169 @@
+//! `ManagedCluster`: a member cluster as the hub knows it.
+
+use koinon_api::{
+    ManagedCluster,
+    labels::{label, well_known},
+};
+use koinon_machinery::{
+    ApiError, Cause, Object, ResourceInfo, Result, object, validation::NameRule,
+};
+use serde_json::{Map, Value};
+
+use crate::registry::{Admission, Strategy};
+
+#[derive(Debug)]
+pub(super) struct Cluster;
+
+impl Strategy for Cluster {
+    fn info(&self) -> ResourceInfo {
+        super::custom::<ManagedCluster>()
+    }
+
+    /// A cluster has a namespace of its name.
+    fn names(&self) -> NameRule {
+        NameRule::DnsLabel
+    }
+
+    fn prepare_create(&self, object: &mut Object, admission: &mut Admission<'_>) -> Result<()> {
+        default_set(object);
+        let now = Value::from(object::timestamp(admission.now));
+        for taint in taints(object) {
+            taint.insert("timeAdded".to_owned(), now.clone());
+        }
+        admit_acceptance(object, None, admission)
+    }
+
+    fn prepare_update(
+        &self,
+        object: &mut Object,
+        old: &Object,
+        admission: &mut Admission<'_>,
+    ) -> Result<()> {
+        default_set(object);
+        time_taints(object, old, &object::timestamp(admission.now))?;
+        admit_acceptance(object, Some(old), admission)
+    }
+
+    fn validate(&self, object: &Object, _: Option<&Object>) -> Vec<Cause> {
+        let configs = object
+            .at(&["spec", "managedClusterClientConfigs"])
+            .and_then(Value::as_array);
+        let urls = configs.into_iter().flatten().map(|config| {
+            config
+                .get("url")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        });
+        urls.enumerate()
+            .filter(|(_, url)| !is_https(url))
+            .map(|(index, url)| {
+                let field = format!("spec.managedClusterClientConfigs[{index}].url");
+                Cause::invalid(field, url, "must be a URL with the scheme https and a host")
+            })
+            .collect()
+    }
+}
+
+/// A cluster without a set is in the default one.
+fn default_set(object: &mut Object) {
+    if object
+        .label(label::CLUSTER_SET)
+        .unwrap_or_default()
+        .is_empty()
+    {
+        object.set_label(label::CLUSTER_SET, well_known::DEFAULT_SET);
+    }
+}
+
+fn taints(object: &mut Object) -> impl Iterator<Item = &mut Map<String, Value>> {
+    let spec = object.as_map_mut().get_mut("spec");
+    let list = spec
+        .and_then(|spec| spec.get_mut("taints"))
+        .and_then(Value::as_array_mut);
+    list.into_iter().flatten().filter_map(Value::as_object_mut)
+}
+
+/// The hub alone says when a taint was added: now, if it is new or changed.
+///
+/// OCM also refuses an unchanged taint without its time, so that re-applying the same YAML fails there; here the time
+/// is put back.
+fn time_taints(object: &mut Object, old: &Object, now: &str) -> Result<()> {
+    let text = |taint: &Map<String, Value>, field: &str| {
+        taint
+            .get(field)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let before: Vec<Map<String, Value>> = taints(&mut old.clone())
+        .map(|taint| taint.clone())
+        .collect();
+    let mut refused = Vec::new();
+    for taint in taints(object) {
+        let key = text(taint, "key");
+        let known = before.iter().find(|old| text(old, "key") == key);
+        let unchanged = known.filter(|old| {
+            ["value", "effect"]
+                .iter()
+                .all(|field| text(old, field) == text(taint, field))
+        });
+        let time = unchanged.map_or_else(|| now.to_owned(), |old| text(old, "timeAdded"));
+        let sent = text(taint, "timeAdded");
+        let fits = sent.is_empty() || unchanged.is_some() && same_time(&sent, &time);
+        if !fits {
+            refused.push(key);
+        } else if !time.is_empty() {
+            taint.insert("timeAdded".to_owned(), time.into());
+        }
+    }
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let keys = refused.join(",");
+    Err(ApiError::bad_request(format!(
+        "It is not allowed to set TimeAdded of Taint \"{keys}\"."
+    )))
+}
+
+fn same_time(one: &str, other: &str) -> bool {
+    let read = |text: &str| {
+        text.parse::<jiff::Timestamp>()
+            .map(jiff::Timestamp::as_second)
+            .ok()
+    };
+    one == other || read(one).is_some() && read(one) == read(other)
+}
+
+/// A cluster is not accepted while what its name held before is still being cleared away.
+fn admit_acceptance(
+    object: &Object,
+    old: Option<&Object>,
+    admission: &Admission<'_>,
+) -> Result<()> {
+    let accepted =
+        |object: &Object| object.at(&["spec", "hubAcceptsClient"]) == Some(&Value::Bool(true));
+    if !accepted(object) || old.is_some_and(accepted) {
+        return Ok(());
+    }
+    let namespace = admission.objects.find("namespaces", "", object.name());
+    if namespace.is_some_and(|namespace| namespace.is_deleting()) {
+        let info = super::custom::<ManagedCluster>();
+        let why = format!(
+            "unable to set hubAcceptsClient to true because the namespace {:?} is terminating",
+            object.name()
+        );
+        return Err(ApiError::forbidden(&info, object.name(), &why));
+    }
+    Ok(())
+}
+
+fn is_https(url: &str) -> bool {
+    let Some(rest) = url.strip_prefix("https://") else {
+        return false;
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    !host.is_empty()
+        && !host.starts_with(':')
+        && !url.chars().any(|c| c.is_whitespace() || c.is_control())
+}

@@ -1,0 +1,97 @@
+//! `Secret`.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use k8s_openapi::api::core::v1::Secret;
+use koinon_machinery::{Cause, Column, Object, ResourceInfo, Result};
+use serde_json::Value;
+
+use super::configmap;
+use crate::registry::{Admission, Generation, Strategy, Unconditional};
+
+const MAX_BYTES: usize = 1 << 20;
+
+#[derive(Debug)]
+pub(super) struct Secrets;
+
+impl Strategy for Secrets {
+    fn info(&self) -> ResourceInfo {
+        let mut info = super::builtin::<Secret>(false, &[]).with_selectable_fields(["type"]);
+        info.columns.insert(0, Column::text("Type", ".type"));
+        info
+    }
+
+    fn generation(&self) -> Generation {
+        Generation::Absent
+    }
+
+    fn unconditional_update(&self) -> Unconditional {
+        Unconditional::Allowed
+    }
+
+    fn prepare_create(&self, object: &mut Object, _: &mut Admission<'_>) -> Result<()> {
+        settle(object);
+        Ok(())
+    }
+
+    fn prepare_update(
+        &self,
+        object: &mut Object,
+        old: &Object,
+        _: &mut Admission<'_>,
+    ) -> Result<()> {
+        if let (None, Some(kind)) = (object.get("type"), old.get("type")) {
+            object.as_map_mut().insert("type".to_owned(), kind.clone());
+        }
+        settle(object);
+        Ok(())
+    }
+
+    fn validate(&self, object: &Object, old: Option<&Object>) -> Vec<Cause> {
+        let mut causes = configmap::keys(object, &["data"], MAX_BYTES);
+        for (key, value) in object
+            .get("data")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
+            if value
+                .as_str()
+                .is_none_or(|text| STANDARD.decode(text).is_err())
+            {
+                causes.push(Cause::invalid(
+                    format!("data[{key}]"),
+                    "<secret>",
+                    "must be base64",
+                ));
+            }
+        }
+        if old.is_some_and(|old| old.get("type") != object.get("type")) {
+            let kind = object.get("type").cloned().unwrap_or(Value::Null);
+            causes.push(Cause::invalid("type", kind, "field is immutable"));
+        }
+        causes.extend(configmap::immutable(object, old, &["data"]));
+        causes
+    }
+}
+
+/// Sets the type and turns the write-only `stringData` into data.
+fn settle(object: &mut Object) {
+    let fields = object.as_map_mut();
+    if fields.get("type").is_none_or(|kind| kind == "") {
+        fields.insert("type".to_owned(), "Opaque".into());
+    }
+    let Some(Value::Object(texts)) = fields.remove("stringData") else {
+        return;
+    };
+    let data = fields
+        .entry("data")
+        .or_insert_with(|| Value::Object(serde_json::Map::new()));
+    if let Value::Object(data) = data {
+        for (key, text) in texts {
+            data.insert(
+                key,
+                STANDARD.encode(text.as_str().unwrap_or_default()).into(),
+            );
+        }
+    }
+}

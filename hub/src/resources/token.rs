@@ -1,0 +1,65 @@
+//! `JoinToken`: lets clusters join.
+
+use koinon_api::{JoinToken, names::TokenName, token::TokenText};
+use koinon_machinery::{Cause, Object, ResourceInfo, Result, validation::NameRule};
+use rand::RngExt;
+use serde_json::{Value, json};
+
+use crate::registry::{Admission, Strategy};
+
+#[derive(Debug)]
+pub(super) struct Token {
+    pub(super) ca_sha256: [u8; 32],
+}
+
+impl Strategy for Token {
+    fn info(&self) -> ResourceInfo {
+        super::custom::<JoinToken>()
+    }
+
+    /// The name is a part of the token's text, whose parts are separated by dots.
+    fn names(&self) -> NameRule {
+        NameRule::DnsLabel
+    }
+
+    /// Draws the secret. Only its hash is stored, the text is in this one response.
+    fn prepare_create(&self, object: &mut Object, admission: &mut Admission<'_>) -> Result<()> {
+        let Ok(name) = TokenName::parse(object.name()) else {
+            // Validation refuses the name with all else that is wrong.
+            return Ok(());
+        };
+        let text = TokenText::new(name, rand::rng().random(), self.ca_sha256);
+        let uses = object
+            .at(&["spec", "uses"])
+            .and_then(Value::as_u64)
+            .unwrap_or(1);
+        object.set_status(Some(
+            json!({ "tokenHash": text.secret_hash(), "usesLeft": uses }),
+        ));
+        admission.revealed = Some(json!({ "status": { "token": text.expose() } }));
+        Ok(())
+    }
+
+    fn validate(&self, object: &Object, old: Option<&Object>) -> Vec<Cause> {
+        let mut causes = Vec::new();
+        if object.at(&["status", "token"]).is_some() {
+            causes.push(Cause::forbidden(
+                "status.token",
+                "the text of a token is never stored",
+            ));
+        }
+        // What a token allows is settled when it is given away; a new use needs a new token.
+        for field in ["clusterName", "uses", "autoAccept"] {
+            let value = |object: &Object| object.at(&["spec", field]).cloned();
+            if old.is_some_and(|old| value(old) != value(object)) {
+                let value = value(object).unwrap_or(Value::Null);
+                causes.push(Cause::invalid(
+                    format!("spec.{field}"),
+                    value,
+                    "field is immutable",
+                ));
+            }
+        }
+        causes
+    }
+}

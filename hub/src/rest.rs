@@ -1,0 +1,264 @@
+//! The Kubernetes API over HTTP.
+//!
+//! ```text
+//!   request ─► catch panics ─► who ─► what ─► may they ─► verb ─► registry or cache
+//!                              auth   request  authz       (one file each, none knows a kind)
+//! ```
+//!
+//! Whatever goes wrong is a Kubernetes `Status`, made in [`error`] and nowhere else.
+
+mod body;
+mod call;
+mod create;
+mod delete;
+mod discovery;
+mod error;
+mod get;
+mod list;
+mod openapi;
+mod options;
+mod pages;
+mod patch;
+mod present;
+mod protobuf;
+mod query;
+mod replace;
+mod request;
+mod respond;
+mod reviews;
+mod selection;
+mod version;
+mod watch;
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use axum::{
+    Extension, Router,
+    body::Body,
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::Response,
+    routing::{any, get},
+};
+use koinon_machinery::{ApiError, ResourceInfo, Result, discovery::Discovery, openapi::OpenApi};
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use self::{call::Call, pages::Pages, query::Query};
+use crate::{
+    auth::User,
+    authz::{self, Attributes},
+    registry::{Part, Registry},
+    tls::Peer,
+};
+
+/// What the handlers work with. Cheap to clone.
+#[derive(Clone)]
+pub struct Api(Arc<Shared>);
+
+struct Shared {
+    registry: Registry,
+    stop: CancellationToken,
+    pages: Pages,
+    discovery: Discovery,
+    openapi: OpenApi,
+    /// Whether the database did not answer when it was last asked.
+    away: AtomicBool,
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api").finish_non_exhaustive()
+    }
+}
+
+impl Api {
+    /// An API on `registry`; watches end when `stop` is cancelled.
+    pub fn new(registry: Registry, stop: CancellationToken) -> Self {
+        let kinds = registry.kinds().iter().map(|kind| Arc::clone(&kind.info));
+        let served: Vec<Arc<ResourceInfo>> = kinds.chain(reviews::kinds()).collect();
+        Self(Arc::new(Shared {
+            discovery: Discovery::new(&served),
+            openapi: OpenApi::new(&served, env!("CARGO_PKG_VERSION")),
+            registry,
+            stop,
+            pages: Pages::default(),
+            away: AtomicBool::new(false),
+        }))
+    }
+
+    fn discovery(&self) -> &Discovery {
+        &self.0.discovery
+    }
+
+    fn openapi(&self) -> &OpenApi {
+        &self.0.openapi
+    }
+
+    fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
+    fn stop(&self) -> &CancellationToken {
+        &self.0.stop
+    }
+
+    fn pages(&self) -> &Pages {
+        &self.0.pages
+    }
+
+    fn is_away(&self) -> bool {
+        self.0.away.load(Ordering::Relaxed)
+    }
+
+    fn set_away(&self, away: bool) {
+        self.0.away.store(away, Ordering::Relaxed);
+    }
+}
+
+/// Every path of the API. A [`Peer`] in the request's extensions says who asks; without one it is nobody.
+pub fn router(api: Api) -> Router {
+    Router::new()
+        .route("/", get(version::paths))
+        .route("/livez", get(version::live))
+        .route("/healthz", get(version::live))
+        .route("/readyz", get(version::ready))
+        .route("/version", get(version::version))
+        .route("/api", get(discovery::core))
+        .route("/apis", get(discovery::groups))
+        .route("/apis/{group}", get(discovery::group))
+        .route("/api/{version}", get(discovery::core_version))
+        .route("/apis/{group}/{version}", get(discovery::group_version))
+        .route("/openapi/v2", get(openapi::v2))
+        .route("/openapi/v3", get(openapi::index))
+        .route("/openapi/v3/{*path}", get(openapi::document))
+        .route("/api/{version}/{*path}", any(resource))
+        .route("/apis/{group}/{version}/{*path}", any(resource))
+        .fallback(nothing)
+        .method_not_allowed_fallback(not_allowed)
+        .layer(middleware::from_fn(admit))
+        .layer(CatchPanicLayer::custom(error::panicked))
+        .with_state(api)
+}
+
+/// Decides whether the request may be made, before anything looks at it.
+async fn admit(mut request: Request, next: Next) -> Response {
+    let certificate = request
+        .extensions()
+        .get::<Peer>()
+        .and_then(|peer| peer.certificate.as_ref());
+    let user = certificate.and_then(User::from_certificate);
+    let query = Query::parse(request.uri().query().unwrap_or_default());
+    let asked = request::attributes(request.method(), request.uri(), &query);
+    if let Err(denied) = authz::authorize(user.as_ref(), &asked) {
+        let name = user.as_ref().map_or("", |user| user.name.as_str());
+        tracing::info!(
+            user = name,
+            verb = asked.verb,
+            path = asked.path,
+            "request denied"
+        );
+        return error::response(&error::denied(denied, &asked));
+    }
+    let extensions = request.extensions_mut();
+    extensions.insert(user);
+    extensions.insert(query);
+    extensions.insert(asked);
+    next.run(request).await
+}
+
+/// Serves every resource.
+async fn resource(
+    State(api): State<Api>,
+    Extension(user): Extension<Option<User>>,
+    Extension(query): Extension<Query>,
+    Extension(asked): Extension<Attributes>,
+    request: Request,
+) -> Response {
+    let (head, body) = request.into_parts();
+    // No resource is open to nobody, so there is a user; should that change, nobody still gets nothing.
+    let answer = match user {
+        None => Err(ApiError::unauthorized()),
+        Some(user) if reviews::is_one(&asked) => {
+            reviews::answer(&asked, &user, &head.headers, body).await
+        }
+        Some(user) => {
+            match api
+                .registry()
+                .kinds()
+                .find(&asked.group, &asked.version, &asked.resource)
+            {
+                None => Err(ApiError::no_such_resource()),
+                Some(kind) => {
+                    let kind = Arc::clone(kind);
+                    dispatch(
+                        &Call {
+                            api,
+                            kind,
+                            asked,
+                            user,
+                            query,
+                            headers: head.headers,
+                        },
+                        body,
+                    )
+                    .await
+                }
+            }
+        }
+    };
+    answer.unwrap_or_else(|error| error::response(&error))
+}
+
+/// Finds the verb.
+async fn dispatch(call: &Call, body: Body) -> Result<Response> {
+    let (named, namespaced) = (
+        !call.asked.name.is_empty(),
+        !call.asked.namespace.is_empty(),
+    );
+    let is_namespace = call.kind.info.key() == "namespaces";
+    match (call.asked.verb.as_str(), call.asked.subresource.as_str()) {
+        // A cluster-scoped kind has no objects inside a namespace.
+        _ if namespaced && !call.kind.info.namespaced && !is_namespace => {
+            Err(ApiError::no_such_resource())
+        }
+        ("get" | "update" | "patch" | "delete", _) if call.kind.info.namespaced && !namespaced => {
+            Err(ApiError::no_such_resource())
+        }
+        ("create" | "deletecollection", "") if call.kind.info.namespaced && !namespaced => {
+            Err(ApiError::method_not_allowed())
+        }
+        ("create", "") if !named => create::create(call, body).await,
+        ("get", "") => get::get(call).await,
+        ("list", "") => list::list(call).await,
+        ("watch", "") => watch::watch(call).await,
+        ("update", "") => replace::replace(call, body, Part::Main).await,
+        ("patch", "") => patch::patch(call, body, Part::Main).await,
+        ("delete", "") => delete::delete(call, body).await,
+        ("deletecollection", "") => delete::delete_collection(call, body).await,
+        ("get", request::STATUS) if call.kind.info.has_status => get::get(call).await,
+        ("update", request::STATUS) if call.kind.info.has_status => {
+            replace::replace(call, body, Part::Status).await
+        }
+        ("patch", request::STATUS) if call.kind.info.has_status => {
+            patch::patch(call, body, Part::Status).await
+        }
+        (_, "") => Err(ApiError::method_not_allowed()),
+        (_, request::STATUS) if call.kind.info.has_status => Err(ApiError::method_not_allowed()),
+        _ => Err(ApiError::no_such_resource()),
+    }
+}
+
+async fn nothing() -> Response {
+    error::response(&ApiError::no_such_resource())
+}
+
+async fn not_allowed() -> Response {
+    error::response(&ApiError::method_not_allowed())
+}

@@ -1,0 +1,163 @@
+//! One request on one kind, as the verbs see it.
+
+use std::{sync::Arc, time::Duration};
+
+use http::HeaderMap;
+use koinon_machinery::{ApiError, Cause, Details, Object, Reason, Result, Verb, decode};
+use koinon_store::{Key, Revision, Snapshot, Stored};
+
+use super::{
+    Api, body,
+    options::At,
+    query::Query,
+    respond::{self, Form},
+};
+use crate::{
+    auth::User,
+    authz::Attributes,
+    registry::{self, FieldValidation, Kind, Writer},
+};
+
+/// How long a question may wait for the database to say whether it is back.
+const PROBE: Duration = Duration::from_millis(50);
+
+/// A request that was authenticated, authorised and found its kind.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) api: Api,
+    pub(super) kind: Arc<Kind>,
+    pub(super) asked: Attributes,
+    pub(super) user: User,
+    pub(super) query: Query,
+    pub(super) headers: HeaderMap,
+}
+
+impl Call {
+    /// The namespace of the objects, empty for cluster-scoped kinds.
+    pub(super) fn namespace(&self) -> &str {
+        if self.kind.info.namespaced {
+            &self.asked.namespace
+        } else {
+            ""
+        }
+    }
+
+    /// The object that the path names.
+    pub(super) fn key(&self) -> Key {
+        Key::new(
+            Arc::clone(&self.kind.key),
+            self.namespace(),
+            self.asked.name.as_str(),
+        )
+    }
+
+    pub(super) fn writer(&self) -> Writer {
+        Writer {
+            user: self.user.clone(),
+            epoch: None,
+        }
+    }
+
+    /// The form in which the client wants objects.
+    pub(super) fn form(&self) -> Result<Form> {
+        respond::form(&self.headers, &self.query)
+    }
+
+    /// Refuses what the kind does not offer.
+    pub(super) fn demand(&self, verb: Verb) -> Result<()> {
+        if self.kind.info.allows(verb) {
+            Ok(())
+        } else {
+            Err(ApiError::method_not_allowed())
+        }
+    }
+
+    /// Reads the body as an object of this kind; returns warnings about fields that were given twice.
+    pub(super) async fn object(
+        &self,
+        body: axum::body::Body,
+        fields: FieldValidation,
+    ) -> Result<(Object, Vec<String>)> {
+        let bytes = body::read(body, self.kind.strategy.body_limit()).await?;
+        let decode::Decoded { value, duplicates } =
+            body::decode(&body::media_type(&self.headers), &bytes)?;
+        let warnings = match fields {
+            FieldValidation::Ignore => Vec::new(),
+            FieldValidation::Warn => decode::faults(&[], &duplicates),
+            FieldValidation::Strict => match decode::strict(&[], &duplicates) {
+                Some(error) => return Err(error),
+                None => Vec::new(),
+            },
+        };
+        Ok((Object::from_value(value)?, warnings))
+    }
+
+    /// Waits until the cache may answer a read that asks for `at`; returns a warning when the answer may be old.
+    pub(super) async fn settle(&self, at: At) -> Result<Option<String>> {
+        let store = self.api.registry().store();
+        match at {
+            At::Newest => self.fresh().await.map(|()| None),
+            At::Any if self.api.is_away() => {
+                let back = tokio::time::timeout(PROBE, self.fresh()).await;
+                let warning = "the registry is unreachable: this is what the hub knew last";
+                Ok((!matches!(back, Ok(Ok(())))).then(|| warning.to_owned()))
+            }
+            At::Any => Ok(None),
+            At::NotOlderThan(revision) | At::Exactly(revision) => {
+                if store.revision() < revision {
+                    self.fresh().await?;
+                }
+                let current = store.revision();
+                if current < revision {
+                    Err(too_large(revision, current))
+                } else {
+                    Ok(None)
+                }
+            }
+        }
+    }
+
+    async fn fresh(&self) -> Result<()> {
+        let fresh = self.api.registry().store().fresh().await;
+        self.api.set_away(fresh.is_err());
+        fresh
+            .map(drop)
+            .map_err(|error| registry::unavailable(&error))
+    }
+
+    /// All objects of the kind: from the cache, or made up for a view.
+    pub(super) async fn snapshot(&self) -> Result<Source> {
+        match self.api.registry().view(&self.kind).await? {
+            None => Ok(Source::Snapshot(
+                self.api.registry().store().snapshot(&self.kind.key),
+            )),
+            Some(objects) => Ok(Source::View(
+                self.api.registry().store().revision(),
+                objects,
+            )),
+        }
+    }
+}
+
+/// Where objects come from.
+pub(super) enum Source {
+    Snapshot(Snapshot),
+    /// A view's objects in key order, and the revision that they are shown at.
+    View(Revision, Vec<Arc<Stored>>),
+}
+
+/// 504 for a revision that this replica has not reached: the client is ahead, or the registry was restored.
+pub(super) fn too_large(wanted: Revision, current: Revision) -> ApiError {
+    let mut cause = Cause::bare("Too large resource version");
+    cause.reason = None;
+    let details = Details {
+        causes: vec![cause],
+        retry_after_seconds: Some(1),
+        ..Details::default()
+    };
+    ApiError::new(
+        Reason::Timeout,
+        format!("Timeout: Too large resource version: {wanted}, current: {current}"),
+    )
+    .with_details(details)
+}

@@ -1,0 +1,82 @@
+//! Delete, of one object or of all that are selected.
+
+use axum::{body::Body, response::Response};
+use http::StatusCode;
+use koinon_machinery::{Result, Verb};
+use serde_json::{Value, json};
+
+use super::{
+    body,
+    call::{Call, Source},
+    options::{self, ListOptions},
+    present, respond,
+    selection::Selection,
+};
+use crate::registry::{DeleteOptions, Deletion, object_of};
+
+/// Options are small; whoever sends more means something else.
+const OPTIONS_LIMIT: usize = 64 << 10;
+
+/// Deletes the object that the path names.
+pub(super) async fn delete(call: &Call, body: Body) -> Result<Response> {
+    call.demand(Verb::Delete)?;
+    let form = call.form()?;
+    let options = read(call, body).await?;
+    let key = call.key();
+    match call
+        .api
+        .registry()
+        .delete(&call.kind, &key, &options, &call.writer())
+        .await?
+    {
+        Deletion::Pending(state) => Ok(present::state(StatusCode::OK, &call.kind, form, state)),
+        Deletion::Done(stored) => {
+            let info = &call.kind.info;
+            let mut details = json!({ "name": &*key.name, "kind": info.plural, "uid": stored.uid });
+            if !info.group.is_empty() {
+                details["group"] = Value::from(info.group.as_str());
+            }
+            Ok(present::success(&details))
+        }
+    }
+}
+
+/// Deletes every selected object.
+pub(super) async fn delete_collection(call: &Call, body: Body) -> Result<Response> {
+    call.demand(Verb::DeleteCollection)?;
+    let list = ListOptions::list(&call.query)?;
+    let selection = Selection::new(&call.kind, call.namespace(), &list)?;
+    let options = read(call, body).await?;
+    call.settle(options::At::Newest).await?;
+    let registry = call.api.registry();
+    let objects = match call.snapshot().await? {
+        Source::Snapshot(snapshot) => selection.objects(&snapshot, None),
+        Source::View(..) => Vec::new(),
+    };
+    let keys = objects.iter().map(|stored| stored.key.clone()).collect();
+    let deletions = registry
+        .delete_collection(&call.kind, keys, &options, &call.writer())
+        .await?;
+    let items: Vec<Value> = deletions
+        .into_iter()
+        .map(|deletion| match deletion {
+            Deletion::Done(stored) => object_of(&call.kind, &stored).into_value(),
+            Deletion::Pending(state) => state.into_object(&call.kind).into_value(),
+        })
+        .collect();
+    let revision = registry.store().revision().to_string();
+    let list = json!({
+        "kind": call.kind.info.list_kind(), "apiVersion": call.kind.api_version,
+        "metadata": { "resourceVersion": revision }, "items": items,
+    });
+    Ok(respond::json(StatusCode::OK, &list))
+}
+
+async fn read(call: &Call, body: Body) -> Result<DeleteOptions> {
+    let bytes = body::read(body, OPTIONS_LIMIT).await?;
+    if bytes.trim_ascii().is_empty() {
+        return options::delete_options(&call.query, None);
+    }
+    let decoded = body::decode(&body::media_type(&call.headers), &bytes)?;
+    options::delete_options(&call.query, Some(&decoded.value))
+}

@@ -1,0 +1,332 @@
+//! The options of each verb, read and checked in one place.
+
+use std::time::Duration;
+
+use koinon_machinery::{ApiError, Cause, Details, Reason, Result};
+use koinon_store::Revision;
+use serde_json::Value;
+
+use super::query::Query;
+use crate::registry::{
+    DeleteOptions, DryRun, FieldValidation, Options, Preconditions, Propagation,
+};
+
+/// Which state a list is made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum At {
+    /// Everything that was committed when the request came.
+    Newest,
+    /// Whatever this replica has.
+    Any,
+    /// This revision or a later one.
+    NotOlderThan(Revision),
+    /// This revision.
+    Exactly(Revision),
+}
+
+/// Options of list and watch.
+#[derive(Clone, Debug)]
+pub(super) struct ListOptions {
+    pub(super) label_selector: String,
+    pub(super) field_selector: String,
+    /// Zero for everything.
+    pub(super) limit: usize,
+    pub(super) continue_token: Option<String>,
+    pub(super) at: At,
+    pub(super) bookmarks: bool,
+    /// Whether a watch begins with the present state and marks its end.
+    pub(super) initial_events: bool,
+    pub(super) timeout: Option<Duration>,
+}
+
+impl ListOptions {
+    pub(super) fn list(query: &Query) -> Result<Self> {
+        let options = Self::read(query)?;
+        if query.raw_present("sendInitialEvents") {
+            return Err(invalid(
+                "ListOptions",
+                Cause::forbidden(
+                    "sendInitialEvents",
+                    "sendInitialEvents is forbidden for list",
+                ),
+            ));
+        }
+        Ok(options)
+    }
+
+    pub(super) fn watch(query: &Query) -> Result<Self> {
+        let matching = query.text("resourceVersionMatch");
+        match (query.optional_flag("sendInitialEvents"), matching) {
+            (None, Some(_)) => Err(invalid(
+                "ListOptions",
+                Cause::forbidden(
+                    "resourceVersionMatch",
+                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+                ),
+            )),
+            (Some(_), matching) if matching != Some("NotOlderThan") => Err(invalid(
+                "ListOptions",
+                Cause::forbidden(
+                    "resourceVersionMatch",
+                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+                ),
+            )),
+            (Some(true), _) if !query.flag("allowWatchBookmarks") => {
+                // Nothing could mark the end of the initial events.
+                Err(ApiError::bad_request(
+                    "sendInitialEvents requires allowWatchBookmarks",
+                ))
+            }
+            _ => Self::read(query),
+        }
+    }
+
+    fn read(query: &Query) -> Result<Self> {
+        let limit = query.integer("limit")?.unwrap_or_default();
+        let timeout = query
+            .integer("timeoutSeconds")?
+            .filter(|seconds| *seconds > 0);
+        Ok(Self {
+            label_selector: query.text("labelSelector").unwrap_or_default().to_owned(),
+            field_selector: query.text("fieldSelector").unwrap_or_default().to_owned(),
+            limit: usize::try_from(limit).unwrap_or_default(),
+            continue_token: query.text("continue").map(str::to_owned),
+            at: at(query)?,
+            bookmarks: query.flag("allowWatchBookmarks"),
+            initial_events: query.flag("sendInitialEvents"),
+            timeout: timeout
+                .and_then(|seconds| u64::try_from(seconds).ok())
+                .map(Duration::from_secs),
+        })
+    }
+}
+
+/// Reads `resourceVersion` and `resourceVersionMatch`.
+pub(super) fn at(query: &Query) -> Result<At> {
+    let matching = query.text("resourceVersionMatch");
+    let forbidden = |detail: &str| {
+        Err(invalid(
+            "ListOptions",
+            Cause::forbidden("resourceVersionMatch", detail),
+        ))
+    };
+    let revision = match query.text("resourceVersion") {
+        None if query.raw_present("sendInitialEvents") => return Ok(At::Newest),
+        None if matching.is_some() => {
+            return forbidden(
+                "resourceVersionMatch is forbidden unless resourceVersion is provided",
+            );
+        }
+        None => return Ok(At::Newest),
+        Some(text) => revision(text)?,
+    };
+    match matching {
+        Some("Exact") if revision.0 == 0 => {
+            forbidden("resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"")
+        }
+        Some("Exact") => Ok(At::Exactly(revision)),
+        None | Some("NotOlderThan") if revision.0 == 0 => Ok(At::Any),
+        None | Some("NotOlderThan") => Ok(At::NotOlderThan(revision)),
+        Some(other) => Err(invalid(
+            "ListOptions",
+            Cause::not_supported("resourceVersionMatch", other, ["Exact", "NotOlderThan"]),
+        )),
+    }
+}
+
+fn revision(text: &str) -> Result<Revision> {
+    match text.parse::<i64>() {
+        Ok(number) if number >= 0 => Ok(Revision(number)),
+        _ => Err(invalid(
+            "ListOptions",
+            Cause::invalid("resourceVersion", text, "must be a number"),
+        )),
+    }
+}
+
+/// Reads the options of create, update and patch; `kind` is the name of the option type in messages.
+pub(super) fn write_options(query: &Query, kind: &str) -> Result<Options> {
+    let fields = match query.text("fieldValidation") {
+        Some("Ignore") => FieldValidation::Ignore,
+        None | Some("Warn") => FieldValidation::Warn,
+        Some("Strict") => FieldValidation::Strict,
+        Some(other) => {
+            let cause =
+                Cause::not_supported("fieldValidation", other, ["Ignore", "Strict", "Warn"]);
+            return Err(invalid(kind, cause));
+        }
+    };
+    Ok(Options {
+        dry_run: dry_run(query.text("dryRun"), kind)?,
+        fields,
+    })
+}
+
+fn dry_run(text: Option<&str>, kind: &str) -> Result<DryRun> {
+    match text {
+        None => Ok(DryRun::No),
+        Some("All") => Ok(DryRun::All),
+        Some(other) => Err(invalid(
+            kind,
+            Cause::not_supported("dryRun", other, ["All"]),
+        )),
+    }
+}
+
+/// Reads the options of a delete: a body wins over the query, as in Kubernetes.
+pub(super) fn delete_options(query: &Query, body: Option<&Value>) -> Result<DeleteOptions> {
+    const KIND: &str = "DeleteOptions";
+    let Some(body) = body else {
+        let propagation = propagation(
+            query.text("propagationPolicy"),
+            query.optional_flag("orphanDependents"),
+        )?;
+        return Ok(DeleteOptions {
+            dry_run: dry_run(query.text("dryRun"), KIND)?,
+            propagation,
+            ..DeleteOptions::default()
+        });
+    };
+    match body.get("kind").and_then(Value::as_str) {
+        None | Some("" | KIND) => {}
+        Some(other) => {
+            return Err(ApiError::bad_request(format!(
+                "the body of a delete is a DeleteOptions, not a {other}"
+            )));
+        }
+    }
+    let text = |value: Option<&Value>, field: &str| match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(ApiError::bad_request(format!(
+            "DeleteOptions.{field} must be a string"
+        ))),
+    };
+    let preconditions = body.get("preconditions").filter(|value| !value.is_null());
+    let precondition = |field: &str| text(preconditions.and_then(|all| all.get(field)), field);
+    let first = body
+        .get("dryRun")
+        .and_then(Value::as_array)
+        .and_then(|all| all.first());
+    let dry_run = match first {
+        None => dry_run(query.text("dryRun"), KIND)?,
+        Some(value) => dry_run(Some(value.as_str().unwrap_or_default()), KIND)?,
+    };
+    Ok(DeleteOptions {
+        dry_run,
+        preconditions: Preconditions {
+            uid: precondition("uid")?,
+            resource_version: precondition("resourceVersion")?,
+        },
+        propagation: propagation(
+            text(body.get("propagationPolicy"), "propagationPolicy")?
+                .as_deref()
+                .or(query.text("propagationPolicy")),
+            body.get("orphanDependents").and_then(Value::as_bool),
+        )?,
+    })
+}
+
+fn propagation(policy: Option<&str>, orphan: Option<bool>) -> Result<Option<Propagation>> {
+    Ok(Some(match (policy, orphan) {
+        (None, None) => return Ok(None),
+        (None, Some(true)) => Propagation::Orphan,
+        (None, Some(false)) => Propagation::Background,
+        (Some("Orphan"), _) => Propagation::Orphan,
+        (Some("Background"), _) => Propagation::Background,
+        (Some("Foreground"), _) => Propagation::Foreground,
+        (Some(other), _) => {
+            let known = ["Background", "Foreground", "Orphan"];
+            return Err(invalid(
+                "DeleteOptions",
+                Cause::not_supported("propagationPolicy", other, known),
+            ));
+        }
+    }))
+}
+
+/// 422 about the options themselves.
+fn invalid(kind: &str, cause: Cause) -> ApiError {
+    let details = Details {
+        group: "meta.k8s.io".to_owned(),
+        kind: kind.to_owned(),
+        causes: vec![cause.clone()],
+        ..Details::default()
+    };
+    ApiError::new(
+        Reason::Invalid,
+        format!("{kind}.meta.k8s.io \"\" is invalid: {cause}"),
+    )
+    .with_details(details)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(result: Result<impl std::fmt::Debug>) -> String {
+        result.unwrap_err().message
+    }
+
+    #[test]
+    fn versions_mean_what_kubernetes_says() {
+        let at = |query: &str| at(&Query::parse(query));
+        assert_eq!(at("").unwrap(), At::Newest);
+        assert_eq!(at("resourceVersion=0").unwrap(), At::Any);
+        assert_eq!(
+            at("resourceVersion=7").unwrap(),
+            At::NotOlderThan(Revision(7))
+        );
+        assert_eq!(
+            at("resourceVersion=7&resourceVersionMatch=Exact").unwrap(),
+            At::Exactly(Revision(7))
+        );
+        assert!(message(at("resourceVersion=abc")).contains("resourceVersion: Invalid value"));
+        assert!(message(at("resourceVersionMatch=Exact")).contains("Forbidden"));
+        assert!(
+            message(at("resourceVersion=1&resourceVersionMatch=Maybe"))
+                .contains("Unsupported value")
+        );
+    }
+
+    #[test]
+    fn initial_events_need_their_partners() {
+        let watch = |query: &str| ListOptions::watch(&Query::parse(query));
+        assert!(
+            watch("sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=1")
+                .unwrap()
+                .initial_events
+        );
+        assert!(watch("sendInitialEvents=true").is_err());
+        assert!(watch("resourceVersionMatch=NotOlderThan&resourceVersion=1").is_err());
+        assert!(ListOptions::list(&Query::parse("sendInitialEvents=true")).is_err());
+    }
+
+    #[test]
+    fn write_options_are_checked() {
+        let read = |query: &str| write_options(&Query::parse(query), "CreateOptions");
+        assert_eq!(read("dryRun=All").unwrap().dry_run, DryRun::All);
+        assert_eq!(read("").unwrap().fields, FieldValidation::Warn);
+        assert_eq!(
+            message(read("dryRun=Some")),
+            "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: \"Some\": supported values: \"All\""
+        );
+        assert!(read("fieldValidation=strict").is_err());
+    }
+
+    #[test]
+    fn a_deletes_body_wins_over_its_query() {
+        let body = serde_json::json!({"kind": "DeleteOptions", "propagationPolicy": "Orphan", "preconditions": {"uid": "u"}});
+        let options =
+            delete_options(&Query::parse("propagationPolicy=Foreground"), Some(&body)).unwrap();
+        assert_eq!(options.propagation, Some(Propagation::Orphan));
+        assert_eq!(options.preconditions.uid.as_deref(), Some("u"));
+        let bad = serde_json::json!({"preconditions": {"uid": 5}});
+        assert_eq!(
+            delete_options(&Query::default(), Some(&bad))
+                .unwrap_err()
+                .code,
+            400
+        );
+    }
+}

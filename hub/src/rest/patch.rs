@@ -1,0 +1,35 @@
+//! Patch, of the object or of its status.
+
+use axum::{body::Body, response::Response};
+use http::StatusCode;
+use koinon_machinery::{Result, Verb, patch::Patch};
+
+use super::{body, call::Call, options, present, respond};
+use crate::registry::Part;
+
+/// Applies the patch in the body to what is there.
+pub(super) async fn patch(call: &Call, body: Body, part: Part) -> Result<Response> {
+    call.demand(Verb::Patch)?;
+    let form = call.form()?;
+    let options = options::write_options(&call.query, "PatchOptions")?;
+    let limit = call.kind.strategy.body_limit();
+    let bytes = body::read(body, limit).await?;
+    let info = &call.kind.info;
+    let patch = Patch::parse(&body::media_type(&call.headers), &bytes, info)?;
+    let apply = |old: &koinon_machinery::Object| patch.apply(old, info, limit);
+    let saved = call
+        .api
+        .registry()
+        .patch(
+            &call.kind,
+            &call.key(),
+            part,
+            options,
+            &call.writer(),
+            apply,
+        )
+        .await?;
+    let mut response = present::state(StatusCode::OK, &call.kind, form, saved.state);
+    respond::warn(&mut response, &saved.warnings);
+    Ok(response)
+}

@@ -1,0 +1,184 @@
+//! Content negotiation and response bodies.
+
+use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use koinon_machinery::{ApiError, Result, table::IncludeObject};
+use serde::Serialize;
+
+use super::query::Query;
+
+const JSON: &str = "application/json";
+
+/// In which form objects are answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As they are.
+    Object,
+    /// As `PartialObjectMetadata`.
+    Metadata,
+    /// As rows of a table.
+    Table(IncludeObject),
+}
+
+/// Chooses the first form in `Accept` that is served here.
+pub(super) fn form(headers: &HeaderMap, query: &Query) -> Result<Form> {
+    let accepted = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let mut any = false;
+    for clause in accepted.flat_map(|value| value.split(',')) {
+        any = true;
+        let mut parts = clause.split(';').map(str::trim);
+        let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
+        if !matches!(media_type.as_str(), JSON | "application/*" | "*/*") {
+            continue;
+        }
+        let parameter = |name: &str| {
+            clause
+                .split(';')
+                .filter_map(|part| part.trim().split_once('='))
+                .find(|(key, _)| *key == name)
+        };
+        let (target, version, group) = (parameter("as"), parameter("v"), parameter("g"));
+        match (
+            target.map(|(_, value)| value),
+            version.map(|(_, value)| value),
+            group.map(|(_, value)| value),
+        ) {
+            (None, ..) => return Ok(Form::Object),
+            (Some("Table"), Some("v1"), Some("meta.k8s.io")) => {
+                return Ok(Form::Table(include(query)?));
+            }
+            (
+                Some("PartialObjectMetadata" | "PartialObjectMetadataList"),
+                Some("v1"),
+                Some("meta.k8s.io"),
+            ) => {
+                return Ok(Form::Metadata);
+            }
+            _ => {}
+        }
+    }
+    if any {
+        Err(ApiError::not_acceptable(&[JSON]))
+    } else {
+        Ok(Form::Object)
+    }
+}
+
+fn include(query: &Query) -> Result<IncludeObject> {
+    let text = query.text("includeObject").unwrap_or_default();
+    IncludeObject::parse(text)
+        .ok_or_else(|| ApiError::bad_request(format!("unrecognized includeObject value: {text:?}")))
+}
+
+/// A JSON response from a value.
+pub(super) fn json(code: StatusCode, value: &impl Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(bytes) => raw(code, bytes),
+        Err(_) => raw(StatusCode::INTERNAL_SERVER_ERROR, Vec::new()),
+    }
+}
+
+/// A JSON response from text.
+pub(super) fn raw(code: StatusCode, bytes: impl Into<Bytes>) -> Response {
+    streamed(code, Body::from(bytes.into()))
+}
+
+/// A JSON response whose body comes in pieces.
+pub(super) fn streamed(code: StatusCode, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = code;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, private"),
+    );
+    response
+}
+
+/// Adds `Warning` headers as `kubectl` prints them.
+pub(super) fn warn(response: &mut Response, warnings: &[String]) {
+    for text in warnings {
+        let quoted: String = text
+            .chars()
+            .filter(|c| !c.is_control())
+            .flat_map(escape)
+            .collect();
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+            response.headers_mut().append(header::WARNING, value);
+        }
+    }
+}
+
+fn escape(c: char) -> impl Iterator<Item = char> {
+    let slash = matches!(c, '"' | '\\').then_some('\\');
+    slash.into_iter().chain(std::iter::once(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(accept: &str, query: &str) -> Result<Form> {
+        let mut headers = HeaderMap::new();
+        if !accept.is_empty() {
+            headers.insert(header::ACCEPT, accept.parse().unwrap());
+        }
+        form(&headers, &Query::parse(query))
+    }
+
+    #[test]
+    fn the_first_form_that_is_served_is_chosen() {
+        let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
+        assert_eq!(
+            chosen(kubectl, "").unwrap(),
+            Form::Table(IncludeObject::Metadata)
+        );
+        assert_eq!(
+            chosen(kubectl, "includeObject=Object").unwrap(),
+            Form::Table(IncludeObject::Object)
+        );
+        assert_eq!(
+            chosen("application/vnd.kubernetes.protobuf,application/json", "").unwrap(),
+            Form::Object
+        );
+        assert_eq!(
+            chosen(
+                "application/json;as=Table;v=v1beta1;g=meta.k8s.io, application/json",
+                ""
+            )
+            .unwrap(),
+            Form::Object
+        );
+        assert_eq!(
+            chosen(
+                "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+                ""
+            )
+            .unwrap(),
+            Form::Metadata
+        );
+        assert_eq!(chosen("", "").unwrap(), Form::Object);
+        assert_eq!(chosen("*/*", "").unwrap(), Form::Object);
+        assert_eq!(
+            chosen("application/vnd.kubernetes.protobuf", "")
+                .unwrap_err()
+                .code,
+            406
+        );
+    }
+
+    #[test]
+    fn warnings_are_quoted() {
+        let mut response = raw(StatusCode::OK, Vec::new());
+        warn(&mut response, &["unknown field \"spec.x\"\n".to_owned()]);
+        assert_eq!(
+            response.headers()[header::WARNING],
+            r#"299 - "unknown field \"spec.x\"""#
+        );
+    }
+}

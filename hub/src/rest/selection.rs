@@ -1,0 +1,87 @@
+//! Which objects a list, a watch or a deletion of many is about.
+
+use std::sync::Arc;
+
+use koinon_machinery::{
+    Result,
+    selector::{FieldSelector, LabelSelector},
+};
+use koinon_store::{Snapshot, Stored};
+
+use super::options::ListOptions;
+use crate::registry::{Kind, object_of};
+
+/// Namespace and selectors of a request.
+#[derive(Clone, Debug)]
+pub(super) struct Selection {
+    kind: Arc<Kind>,
+    namespace: String,
+    labels: LabelSelector,
+    fields: FieldSelector,
+}
+
+impl Selection {
+    pub(super) fn new(kind: &Arc<Kind>, namespace: &str, options: &ListOptions) -> Result<Self> {
+        Ok(Self {
+            kind: Arc::clone(kind),
+            namespace: namespace.to_owned(),
+            labels: LabelSelector::parse(&options.label_selector)?,
+            fields: FieldSelector::parse(&options.field_selector, &kind.info)?,
+        })
+    }
+
+    /// Whether everything in the namespace is selected.
+    pub(super) fn is_everything(&self) -> bool {
+        self.labels.is_everything() && self.fields.is_everything()
+    }
+
+    /// Whether `stored` is selected. Reads the object only if a field outside of its key decides.
+    pub(super) fn selects(&self, stored: &Stored) -> bool {
+        (self.namespace.is_empty() || *stored.key.namespace == *self.namespace)
+            && self.labels.matches(&stored.labels)
+            && self
+                .fields
+                .matches_key(&stored.key.namespace, &stored.key.name)
+            && (self.fields.is_on_key() || self.fields.matches(&object_of(&self.kind, stored)))
+    }
+
+    /// What is selected in a snapshot, in key order, after the object at `start`.
+    pub(super) fn objects(
+        &self,
+        snapshot: &Snapshot,
+        start: Option<(&str, &str)>,
+    ) -> Vec<Arc<Stored>> {
+        let selected = |stored: &&Arc<Stored>| self.selects(stored);
+        if let (None, Some(name)) = (start, self.fields.name())
+            && (!self.namespace.is_empty() || !self.kind.info.namespaced)
+        {
+            return snapshot
+                .get(&self.namespace, name)
+                .filter(selected)
+                .cloned()
+                .into_iter()
+                .collect();
+        }
+        match start {
+            Some((namespace, name)) => {
+                let within = |stored: &&Arc<Stored>| {
+                    self.namespace.is_empty() || *stored.key.namespace == *self.namespace
+                };
+                snapshot
+                    .after(namespace, name)
+                    .take_while(within)
+                    .filter(selected)
+                    .cloned()
+                    .collect()
+            }
+            None if self.namespace.is_empty() => {
+                snapshot.iter().filter(selected).cloned().collect()
+            }
+            None => snapshot
+                .namespace(&self.namespace)
+                .filter(selected)
+                .cloned()
+                .collect(),
+        }
+    }
+}

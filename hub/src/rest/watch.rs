@@ -1,0 +1,211 @@
+//! Watch: what happens to the selected objects, as it happens.
+//!
+//! A watcher is a cursor into the store's ring of events, so a slow client costs nothing but its own connection; when
+//! the ring has moved on past it, it is told so (410) and lists anew.
+
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use futures::stream;
+use http::StatusCode;
+use koinon_machinery::{ApiError, Result, Verb};
+use koinon_store::{Event, Revision, Stored, Watch};
+use rand::RngExt;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    call::{Call, Source},
+    options::{At, ListOptions},
+    present,
+    respond::{self, Form},
+    selection::Selection,
+};
+use crate::registry::Kind;
+
+/// A watch without a timeout of its own ends after this and up to twice this, as with kube-apiserver's
+/// `--min-request-timeout`: at different times for clients that came together.
+const SHORTEST: Duration = Duration::from_secs(1800);
+/// A quiet watch is told how far it has come this often.
+const BOOKMARK: Duration = Duration::from_secs(60);
+/// Initial events that leave in one piece.
+const INITIAL_PIECE: usize = 256;
+
+/// Answers with a stream of events.
+pub(super) async fn watch(call: &Call) -> Result<Response> {
+    call.demand(Verb::Watch)?;
+    let form = call.form()?;
+    let options = ListOptions::watch(&call.query)?;
+    let selection = Selection::new(&call.kind, call.namespace(), &options)?;
+    let warning = call.settle(options.at).await?;
+    let registry = call.api.registry().clone();
+    let Source::Snapshot(snapshot) = call.snapshot().await? else {
+        return Err(ApiError::method_not_allowed());
+    };
+    // With a revision the client has the state at that revision; without one it is sent first.
+    let (from, initial) = match options.at {
+        At::NotOlderThan(revision) | At::Exactly(revision) if !options.initial_events => {
+            (revision, VecDeque::new())
+        }
+        _ => (
+            snapshot.revision(),
+            selection.objects(&snapshot, None).into(),
+        ),
+    };
+    let timeout = options
+        .timeout
+        .unwrap_or_else(|| SHORTEST.mul_f64(1.0 + rand::rng().random::<f64>()));
+    let now = Instant::now();
+    let (watch, failed) = match registry.store().watch(&call.kind.key, from) {
+        Ok(watch) => (Some(watch), None),
+        Err(_) => (None, Some(too_old(from))),
+    };
+    let feed = Feed {
+        kind: Arc::clone(&call.kind),
+        selection,
+        form,
+        watch,
+        failed,
+        initial,
+        mark_initial: options.initial_events,
+        bookmarks: options.bookmarks,
+        reached: from,
+        bookmark_at: now + BOOKMARK,
+        ends_at: now + timeout,
+        stop: call.api.stop().clone(),
+        columns_sent: false,
+    };
+    let pieces = stream::unfold(feed, |mut feed| async move {
+        let piece = feed.next().await?;
+        Some((Ok::<_, Infallible>(piece), feed))
+    });
+    let mut response = respond::streamed(StatusCode::OK, Body::from_stream(pieces));
+    respond::warn(&mut response, &warning.into_iter().collect::<Vec<_>>());
+    Ok(response)
+}
+
+/// One watcher.
+struct Feed {
+    kind: Arc<Kind>,
+    selection: Selection,
+    form: Form,
+    /// `None` once the stream has ended.
+    watch: Option<Watch>,
+    /// Sent as the last event.
+    failed: Option<ApiError>,
+    initial: VecDeque<Arc<Stored>>,
+    mark_initial: bool,
+    bookmarks: bool,
+    /// Everything up to here was sent.
+    reached: Revision,
+    bookmark_at: Instant,
+    ends_at: Instant,
+    stop: CancellationToken,
+    columns_sent: bool,
+}
+
+impl Feed {
+    /// The next piece of the body, one or more whole events; `None` at the end.
+    async fn next(&mut self) -> Option<Bytes> {
+        let mut out = Vec::new();
+        if let Some(error) = self.failed.take() {
+            self.watch = None;
+            return Some(failure(&error));
+        }
+        while let Some(stored) = self.initial.pop_front() {
+            self.event(&mut out, "ADDED", &stored, stored.revision);
+            if self.initial.len().is_multiple_of(INITIAL_PIECE) {
+                break;
+            }
+        }
+        if self.initial.is_empty() && std::mem::take(&mut self.mark_initial) {
+            self.bookmark(&mut out, true);
+        }
+        while out.is_empty() {
+            let watch = self.watch.as_mut()?;
+            let batch = tokio::select! {
+                // Ending comes first: a busy watch would never notice otherwise.
+                biased;
+                () = self.stop.cancelled() => None,
+                () = sleep_until(self.ends_at) => None,
+                batch = watch.next() => Some(batch),
+            };
+            match batch {
+                None => {
+                    // Where the client can resume without missing or repeating anything.
+                    if self.bookmarks {
+                        self.bookmark(&mut out, false);
+                    }
+                    self.watch = None;
+                    if out.is_empty() {
+                        return None;
+                    }
+                }
+                Some(Err(_)) => {
+                    self.watch = None;
+                    return Some(failure(&too_old(self.reached)));
+                }
+                Some(Ok(batch)) => {
+                    for event in &batch.events {
+                        self.change(&mut out, event);
+                    }
+                    self.reached = batch.revision;
+                    if self.bookmarks && out.is_empty() && Instant::now() >= self.bookmark_at {
+                        self.bookmark(&mut out, false);
+                    }
+                }
+            }
+        }
+        Some(Bytes::from(out))
+    }
+
+    /// Appends what an event means to this watcher: an object that leaves the selection is deleted for it.
+    fn change(&mut self, out: &mut Vec<u8>, event: &Event) {
+        let selected = |stored: &Option<Arc<Stored>>| {
+            stored
+                .as_ref()
+                .filter(|stored| self.selection.selects(stored))
+                .cloned()
+        };
+        let (kind, stored) = match (selected(&event.before), selected(&event.after)) {
+            (None, None) => return,
+            (None, Some(after)) => ("ADDED", after),
+            (Some(_), Some(after)) => ("MODIFIED", after),
+            (Some(before), None) => ("DELETED", before),
+        };
+        self.event(out, kind, &stored, event.revision);
+    }
+
+    fn event(&mut self, out: &mut Vec<u8>, kind: &str, stored: &Arc<Stored>, revision: Revision) {
+        out.extend_from_slice(br#"{"type":""#);
+        out.extend_from_slice(kind.as_bytes());
+        out.extend_from_slice(br#"","object":"#);
+        match self.form {
+            Form::Table(include) => {
+                let columns = !std::mem::replace(&mut self.columns_sent, true);
+                present::row(out, &self.kind, include, stored, revision, columns);
+            }
+            form => present::render(out, &self.kind, form, stored, revision),
+        }
+        out.extend_from_slice(b"}\n");
+    }
+
+    fn bookmark(&mut self, out: &mut Vec<u8>, initial_events_end: bool) {
+        self.bookmark_at = Instant::now() + BOOKMARK;
+        out.extend_from_slice(br#"{"type":"BOOKMARK","object":"#);
+        present::bookmark(out, &self.kind, self.form, self.reached, initial_events_end);
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+fn too_old(from: Revision) -> ApiError {
+    ApiError::expired(format!("too old resource version: {from}"))
+}
+
+fn failure(error: &ApiError) -> Bytes {
+    let event = serde_json::json!({ "type": "ERROR", "object": error.to_status() });
+    let mut line = event.to_string();
+    line.push('\n');
+    Bytes::from(line)
+}

@@ -1,0 +1,199 @@
+//! Connections: how they are made, and how long anybody waits for them.
+
+use std::{str::FromStr, time::Duration};
+
+use sqlx::{
+    ConnectOptions, Connection, PgConnection, PgPool,
+    migrate::{MigrateError, Migrator},
+    pool::PoolConnection,
+    postgres::{PgConnectOptions, PgPoolOptions, Postgres},
+};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::{config::StoreConfig, mutation::Unavailable, store::Error};
+
+static MIGRATOR: Migrator = sqlx::migrate!("../../migrations");
+
+/// Connections for short queries. The writer lane and leadership have their own besides.
+const POOL: u32 = 6;
+/// A dead peer is noticed after about this time, where the network says nothing.
+const DEAD_PEER: [(&str, &str); 4] = [
+    ("tcp_keepalives_idle", "5"),
+    ("tcp_keepalives_interval", "2"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "10000"),
+];
+
+#[derive(Clone, Debug)]
+pub(crate) struct Database {
+    pub(crate) pool: PgPool,
+    options: PgConnectOptions,
+    timeout: Duration,
+}
+
+impl Database {
+    /// Connects with patience, and migrates.
+    pub(crate) async fn open(config: &StoreConfig) -> Result<Self, Error> {
+        let options = PgConnectOptions::from_str(&config.url)
+            .map_err(|error| Error::Open("the database URL is not valid", error))?
+            .application_name("koinon-hub")
+            .log_statements(tracing::log::LevelFilter::Trace)
+            .options(DEAD_PEER);
+        let limit = millis(config.query_timeout + Duration::from_secs(1));
+        let pooled = options.clone().options([
+            ("statement_timeout", &limit),
+            ("idle_in_transaction_session_timeout", &limit),
+        ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(POOL)
+            .acquire_timeout(config.query_timeout)
+            .connect_lazy_with(pooled);
+        let this = Self {
+            pool,
+            options,
+            timeout: config.query_timeout,
+        };
+        let deadline = Instant::now() + config.open_timeout;
+        loop {
+            let error = match timeout_at(deadline, this.prepare()).await {
+                Ok(Ok(())) => break,
+                Ok(Err(error)) => error,
+                Err(_) => sqlx::Error::PoolTimedOut,
+            };
+            if Instant::now() >= deadline || !is_transient(&error) {
+                return Err(Error::Open("cannot prepare the database", error));
+            }
+            tracing::info!(error = %error, "waiting for the database");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        Ok(this)
+    }
+
+    async fn prepare(&self) -> sqlx::Result<()> {
+        let mut connection = self.options.connect().await?;
+        MIGRATOR
+            .run(&mut connection)
+            .await
+            .map_err(|error| match error {
+                MigrateError::Execute(error) => error,
+                error => sqlx::Error::Migrate(Box::new(error)),
+            })?;
+        warn_unless_durable(&mut connection).await;
+        // However this connection ends, it was not needed any more.
+        let _ = connection.close().await;
+        Ok(())
+    }
+
+    /// A connection without a bound on statements, for long reads.
+    pub(crate) async fn dedicated(&self) -> sqlx::Result<PgConnection> {
+        connect(&self.options, self.timeout).await
+    }
+
+    /// What the writer lane connects with.
+    pub(crate) fn lane_options(&self, write_timeout: Duration) -> PgConnectOptions {
+        let limit = millis(write_timeout);
+        self.options.clone().options([
+            ("statement_timeout", limit.as_str()),
+            ("lock_timeout", &limit),
+            // plpgsql would otherwise plan the same joins anew on every call. A generic plan made while the tables
+            // were empty must still be right when they are large: leave the primary key as the only way.
+            ("plan_cache_mode", "force_generic_plan"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
+            ("enable_seqscan", "off"),
+            ("jit", "off"),
+        ])
+    }
+
+    /// Runs a short piece of database work with a deadline.
+    pub(crate) async fn run<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
+    ) -> Result<T, Unavailable> {
+        let deadline = Instant::now() + self.timeout;
+        let mut connection: PoolConnection<Postgres> = self
+            .pool
+            .acquire()
+            .await
+            .map_err(|error| Unavailable::new(error.to_string()))?;
+        match timeout_at(deadline, work(&mut connection)).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(Unavailable::ambiguous(error.to_string())),
+            Err(_) => {
+                // Its answer is still to come: nobody else may use this connection.
+                connection.close_on_drop();
+                Err(Unavailable::ambiguous(
+                    "the database did not answer in time",
+                ))
+            }
+        }
+    }
+}
+
+/// One connection that is made anew when it breaks.
+#[derive(Debug)]
+pub(crate) struct Line {
+    options: PgConnectOptions,
+    timeout: Duration,
+    connection: Option<PgConnection>,
+}
+
+impl Line {
+    pub(crate) fn new(options: PgConnectOptions, timeout: Duration) -> Self {
+        Self {
+            options,
+            timeout,
+            connection: None,
+        }
+    }
+
+    pub(crate) fn pooled(database: &Database) -> Self {
+        Self::new((*database.pool.connect_options()).clone(), database.timeout)
+    }
+
+    /// Takes the connection out, making it if there is none. Put it back with [`Line::keep`] when it is still good:
+    /// so one that broke, or was left in the middle of something, is never used again.
+    pub(crate) async fn take(&mut self) -> sqlx::Result<PgConnection> {
+        match self.connection.take() {
+            Some(connection) => Ok(connection),
+            None => connect(&self.options, self.timeout).await,
+        }
+    }
+
+    pub(crate) fn keep(&mut self, connection: PgConnection) {
+        self.connection = Some(connection);
+    }
+}
+
+async fn connect(options: &PgConnectOptions, within: Duration) -> sqlx::Result<PgConnection> {
+    timeout(within, options.connect())
+        .await
+        .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+}
+
+fn millis(duration: Duration) -> String {
+    duration.as_millis().to_string()
+}
+
+/// Whether waiting may help. A wrong password or database stays wrong.
+fn is_transient(error: &sqlx::Error) -> bool {
+    match error {
+        // 57P03: starting up or shutting down. 53300: too many connections.
+        sqlx::Error::Database(error) => matches!(error.code().as_deref(), Some("57P03" | "53300")),
+        sqlx::Error::Configuration(_) | sqlx::Error::Migrate(_) => false,
+        _ => true,
+    }
+}
+
+async fn warn_unless_durable(connection: &mut PgConnection) {
+    let settings = sqlx::query!(
+        r#"select current_setting('fsync') = 'on' and current_setting('synchronous_commit') <> 'off' as "durable!""#
+    )
+    .fetch_one(connection)
+    .await;
+    if settings.is_ok_and(|settings| !settings.durable) {
+        tracing::warn!(
+            "the database runs without fsync or synchronous_commit: acknowledged writes can be lost"
+        );
+    }
+}

@@ -1,0 +1,143 @@
+//! Keeps the cache up with the log: what other replicas write, and what a broken connection kept from us.
+//!
+//! A notification is a hint and nothing relies on it: the log is read from the cache's own revision, and read now
+//! and then anyway.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use sqlx::postgres::PgListener;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, timeout, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cache::Cache,
+    database::{Database, Line},
+    key::{Incarnation, Revision},
+    log::{self, ReadError},
+    metrics::Metrics,
+    store::Error,
+};
+
+/// How long to leave a hinted revision to the lane, which may be about to publish it itself.
+const LEAVE_TO_LANE: Duration = Duration::from_millis(20);
+const RETRY: Duration = Duration::from_millis(200);
+
+#[derive(Debug)]
+pub(crate) struct Feeder {
+    pub(crate) database: Database,
+    pub(crate) line: Line,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Whether the lane has a batch in flight.
+    pub(crate) lane_busy: Arc<AtomicBool>,
+    pub(crate) hints: Arc<Notify>,
+    pub(crate) poll_interval: Duration,
+    pub(crate) query_timeout: Duration,
+}
+
+impl Feeder {
+    /// Follows the log until `stop`.
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
+        while let Some(followed) = stop.run_until_cancelled(self.follow()).await {
+            followed?;
+        }
+        Ok(())
+    }
+
+    /// Waits for a reason to read, and reads.
+    async fn follow(&mut self) -> Result<(), Error> {
+        let poll_at = Instant::now() + self.poll_interval;
+        while timeout_at(poll_at, self.hints.notified()).await.is_ok() {
+            let head = Revision(self.metrics.head());
+            if self.cache.revision() >= head {
+                continue;
+            }
+            if self.lane_busy.load(Ordering::Acquire)
+                && timeout(LEAVE_TO_LANE, self.cache.reached(head))
+                    .await
+                    .is_ok()
+            {
+                continue;
+            }
+            break;
+        }
+        match timeout(self.query_timeout, self.catch_up()).await {
+            Ok(Ok(())) => self.metrics.reachable(true),
+            Ok(Err(ReadError::Lost(error))) => return Err(error),
+            Ok(Err(ReadError::Database(error))) => {
+                tracing::debug!(error = %error, "cannot read the change log");
+                self.metrics.reachable(false);
+                sleep(RETRY).await;
+            }
+            Err(_) => self.metrics.reachable(false),
+        }
+        Ok(())
+    }
+
+    /// Reads the log to its end.
+    async fn catch_up(&mut self) -> Result<(), ReadError> {
+        let mut connection = self.line.take().await?;
+        loop {
+            let from = self.cache.revision();
+            let end = Revision(i64::MAX);
+            let stretch =
+                log::read(&mut connection, &self.cache, self.incarnation, from, end).await?;
+            self.metrics.heard(stretch.to.0);
+            self.metrics.tailed(stretch.deltas.len());
+            self.cache
+                .apply(from, stretch.to, stretch.deltas)
+                .map_err(Error::Corrupt)?;
+            if !stretch.more {
+                break;
+            }
+        }
+        self.line.keep(connection);
+        Ok(())
+    }
+
+    /// Turns notifications into hints, until `stop`.
+    pub(crate) async fn listen(
+        database: Database,
+        metrics: Arc<Metrics>,
+        hints: Arc<Notify>,
+        stop: CancellationToken,
+    ) -> Result<(), Error> {
+        let listen = async {
+            loop {
+                if let Err(error) = Self::listen_once(&database, &metrics, &hints).await {
+                    tracing::debug!(error = %error, "cannot listen for changes");
+                }
+                sleep(RETRY).await;
+            }
+        };
+        stop.run_until_cancelled(listen).await;
+        Ok(())
+    }
+
+    async fn listen_once(
+        database: &Database,
+        metrics: &Metrics,
+        hints: &Notify,
+    ) -> sqlx::Result<()> {
+        let mut listener = PgListener::connect_with(&database.pool).await?;
+        listener.listen("koinon_changes").await?;
+        // What was committed before we listened was notified to nobody: the poll finds it.
+        while let Some(notification) = listener.try_recv().await? {
+            if let Ok(head) = notification.payload().parse() {
+                metrics.heard(head);
+                hints.notify_one();
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,223 @@
+//! The writer lane: one batch at a time, one transaction for it, one outcome for each of its writes.
+//!
+//! What waits while a batch is flushed makes up the next one: nobody lingers for company, and under load batches
+//! grow by themselves. An acknowledged write is in this replica's cache already.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cache::{ApplyError, Cache, Delta},
+    database::Line,
+    key::{Incarnation, Revision},
+    lane::batch::{Batch, Failure, Verdict},
+    log::{self, ReadError},
+    metrics::Metrics,
+    mutation::{Unavailable, WriteError, Written},
+    queue::{Job, Outcome, Queue},
+    store::Error,
+};
+
+mod batch;
+
+/// Pause between attempts to connect.
+const RETRY: Duration = Duration::from_millis(200);
+
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) line: Line,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) busy: Arc<std::sync::atomic::AtomicBool>,
+    pub(crate) write_timeout: Duration,
+    pub(crate) intern_above: usize,
+}
+
+impl Lane {
+    /// Writes until `stop`, then what is still queued.
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
+        while stop
+            .run_until_cancelled(self.queue.filled())
+            .await
+            .is_some()
+        {
+            self.step().await?;
+        }
+        self.queue.close();
+        while self.queue.len() > 0 {
+            self.step().await?;
+        }
+        Ok(())
+    }
+
+    /// Writes one batch, or answers those who have waited too long for the database.
+    async fn step(&mut self) -> Result<(), Error> {
+        for job in self.queue.expired(Instant::now()) {
+            job.answer(Err(Unavailable::new("the database does not answer").into()));
+        }
+        let jobs = self.queue.take();
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        let mut connection = match self.line.take().await {
+            Ok(connection) => connection,
+            Err(error) => {
+                tracing::debug!(error = %error, "cannot connect for writing");
+                self.metrics.reachable(false);
+                self.queue.put_back(jobs);
+                tokio::time::sleep(RETRY).await;
+                return Ok(());
+            }
+        };
+        self.busy.store(true, std::sync::atomic::Ordering::Release);
+        let usable = self.flush(&mut connection, jobs).await;
+        self.busy.store(false, std::sync::atomic::Ordering::Release);
+        if usable? {
+            self.line.keep(connection);
+        }
+        Ok(())
+    }
+
+    /// Commits `jobs` and answers them. Returns whether the connection can be used again.
+    async fn flush(
+        &self,
+        connection: &mut sqlx::PgConnection,
+        jobs: Vec<Job>,
+    ) -> Result<bool, Error> {
+        let began = Instant::now();
+        let batch = Batch::new(&jobs, self.intern_above);
+        // The server gives up first, which leaves no doubt; our own limit is for a server that is not there.
+        let limit = self.write_timeout + Duration::from_secs(1);
+        let failure = match timeout(limit, batch.apply(connection)).await {
+            Ok(Ok(verdict)) => {
+                let refused = verdict.refused();
+                self.metrics
+                    .flushed(began.elapsed(), jobs.len() - refused, refused);
+                return self.settle(connection, jobs, verdict).await;
+            }
+            Ok(Err(error)) => Failure::of(error),
+            Err(_) => Failure::Doubt("the database did not answer in time".to_owned()),
+        };
+        match failure {
+            Failure::Refused(reason) if jobs.len() == 1 => {
+                answer_all(jobs, &WriteError::Rejected(reason));
+                Ok(true)
+            }
+            // One of them is at fault: its neighbours must not suffer for it.
+            Failure::Refused(_) => {
+                for job in jobs {
+                    if !Box::pin(self.flush(connection, vec![job])).await? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            Failure::RolledBack(reason) => {
+                tracing::warn!(reason, writes = jobs.len(), "a batch was rolled back");
+                answer_all(jobs, &Unavailable::new(reason).into());
+                Ok(true)
+            }
+            Failure::Doubt(reason) => {
+                self.metrics.reachable(false);
+                self.metrics.ambiguous(jobs.len());
+                tracing::warn!(
+                    reason,
+                    writes = jobs.len(),
+                    "the fate of a batch is not known"
+                );
+                answer_all(jobs, &Unavailable::ambiguous(reason).into());
+                Ok(false)
+            }
+        }
+    }
+
+    /// Brings a committed batch into the cache, and answers.
+    async fn settle(
+        &self,
+        connection: &mut sqlx::PgConnection,
+        jobs: Vec<Job>,
+        verdict: Verdict,
+    ) -> Result<bool, Error> {
+        let usable = self.catch_up(connection, verdict.base).await?;
+        let (deltas, head) = verdict.deltas(&jobs);
+        self.metrics.heard(head.0);
+        match self.cache.apply(verdict.base, head, deltas.clone()) {
+            Ok(()) => {}
+            // The connection broke between commit and catching up: the feeder will do it over another one.
+            Err(ApplyError::Gap { .. }) => {
+                drop(timeout(self.write_timeout, self.cache.reached(head)).await)
+            }
+            Err(error) => return Err(Error::Corrupt(error)),
+        }
+        let mut deltas = deltas.into_iter();
+        for (job, result) in jobs.into_iter().zip(verdict.results) {
+            let outcome = match result {
+                Ok(_) => deltas
+                    .next()
+                    .map_or_else(|| Err(in_doubt()), |delta| self.written(delta)),
+                Err(batch::Miss::Unchanged(revision)) => match self.cache.get(job.key()) {
+                    Some(stored) => Ok(Written { revision, stored }),
+                    None => Err(WriteError::NotFound),
+                },
+                Err(batch::Miss::Refused(error)) => Err(error),
+            };
+            job.answer(outcome);
+        }
+        Ok(usable)
+    }
+
+    /// What the cache now says of an applied change.
+    fn written(&self, delta: Delta) -> Outcome {
+        let revision = delta.revision;
+        match self.cache.event(delta.effect.key(), revision) {
+            Some(event) => Ok(Written {
+                revision,
+                stored: event.latest().clone(),
+            }),
+            None => match delta.effect {
+                crate::cache::Effect::Put(stored) => Ok(Written {
+                    revision,
+                    stored: Arc::new(stored),
+                }),
+                _ => Err(in_doubt()),
+            },
+        }
+    }
+
+    /// Reads what other replicas wrote before `base`. Returns whether the connection is still good.
+    async fn catch_up(
+        &self,
+        connection: &mut sqlx::PgConnection,
+        base: Revision,
+    ) -> Result<bool, Error> {
+        while self.cache.revision() < base {
+            let from = self.cache.revision();
+            let read = log::read(connection, &self.cache, self.incarnation, from, base);
+            let stretch = match timeout(self.write_timeout, read).await {
+                Ok(Ok(stretch)) => stretch,
+                Ok(Err(ReadError::Lost(error))) => return Err(error),
+                Ok(Err(ReadError::Database(_))) | Err(_) => return Ok(false),
+            };
+            self.metrics.tailed(stretch.deltas.len());
+            self.cache
+                .apply(from, stretch.to, stretch.deltas)
+                .map_err(Error::Corrupt)?;
+        }
+        Ok(true)
+    }
+}
+
+/// The write is committed, but what it left cannot be shown.
+fn in_doubt() -> WriteError {
+    Unavailable::ambiguous("the write is committed; its result is not known yet").into()
+}
+
+fn answer_all(jobs: Vec<Job>, error: &WriteError) {
+    for job in jobs {
+        job.answer(Err(error.clone()));
+    }
+}

@@ -1,0 +1,52 @@
+//! The registry: objects in Postgres, served from memory.
+//!
+//! ```text
+//!   write ─► queue ─► lane ── one transaction per batch ──► Postgres ──► other replicas
+//!                      │                                       │ change log, notified and polled
+//!                      ▼                                       ▼
+//!   get, list, watch ◄── cache: snapshot + recent events ◄── feeder
+//! ```
+//!
+//! *Stored*: objects, bodies by digest, the change log, heartbeats, identities, certificates, authorities, the
+//! leader's epoch. *Derivable*: the cache, from the first three. *Monotonic*: revisions, in order of commit (P1), and
+//! epochs (P5); the incarnation never changes.
+//!
+//! An object is stored in parts that are JSON text. This crate never looks into them: validation, defaulting,
+//! generations and finalizers are the business of the hub's `registry`.
+
+mod authorities;
+mod cache;
+mod compaction;
+mod config;
+mod database;
+mod feeder;
+mod fresh;
+mod heartbeats;
+mod identities;
+mod key;
+mod lane;
+mod leadership;
+mod load;
+mod log;
+mod metrics;
+mod mutation;
+mod queue;
+pub mod server;
+mod store;
+mod stored;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use self::{
+    authorities::{Authorities, Authority},
+    cache::{ApplyError, Batch, Event, Expired, Snapshot, Watch},
+    config::StoreConfig,
+    heartbeats::{Beat, Heartbeat, Heartbeats},
+    identities::{Certificate, Claim, Identities, Identity},
+    key::{Digest, Epoch, Incarnation, Key, Revision},
+    leadership::{Election, Leadership},
+    metrics::{FLUSH_BUCKETS, MetricsSnapshot},
+    mutation::{Applied, Change, Mutation, Unavailable, WriteError, Written},
+    store::{Error, Store, StoreTasks},
+    stored::{Draft, Stored},
+};

@@ -1,0 +1,125 @@
+//! The start: all objects and the recent past, read from one snapshot of the database.
+
+mod past;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use sqlx::{Connection, PgConnection, types::Json};
+
+use self::past::Past;
+use crate::{
+    cache::{Cache, Limits},
+    database::Database,
+    key::{Digest, Incarnation, Key, Revision},
+    log::fetch_bodies,
+    stored::Stored,
+};
+
+/// Loads the cache, with as much of the past as its rings hold: watches go on over a restart of the hub.
+pub(crate) async fn load(
+    database: &Database,
+    limits: Limits,
+) -> sqlx::Result<(Incarnation, Cache)> {
+    let mut connection = database.dedicated().await?;
+    let mut snapshot = connection
+        .begin_with("begin isolation level repeatable read read only")
+        .await?;
+    let registry = sqlx::query!("select incarnation, revision, horizon from registry")
+        .fetch_one(&mut *snapshot)
+        .await?;
+    let mut loaded = objects(&mut snapshot).await?;
+    let objects = std::mem::take(&mut loaded.objects);
+    let window = i64::try_from(limits.events).unwrap_or(i64::MAX);
+    let past = Past::read(
+        &mut snapshot,
+        window,
+        Revision(registry.horizon),
+        &mut loaded.bodies,
+    )
+    .await?;
+    snapshot.rollback().await?;
+
+    let cache = Cache::new(Revision(registry.revision), past.floor(), limits, objects);
+    past.fill(&cache, &loaded);
+    Ok((Incarnation(registry.incarnation), cache))
+}
+
+/// What the objects table holds.
+#[derive(Debug, Default)]
+struct Loaded {
+    objects: Vec<Stored>,
+    /// Revision of each object's last change to anything but its status.
+    written: HashMap<Key, Revision>,
+    bodies: HashMap<Digest, Bytes>,
+}
+
+async fn objects(connection: &mut PgConnection) -> sqlx::Result<Loaded> {
+    let mut loaded = Loaded::default();
+    // Rows whose body is shared; it comes after, once for all of them.
+    let mut bodiless: Vec<usize> = Vec::new();
+    let mut resources: HashMap<String, Arc<str>> = HashMap::new();
+    let mut rows = sqlx::query!(
+        r#"select revision, written, generation, uid, resource, namespace, name, digest,
+                  labels as "labels: Json<BTreeMap<String, String>>", metadata, body, status
+           from objects"#
+    )
+    .fetch(&mut *connection);
+    while let Some(row) = rows.try_next().await? {
+        let resource = resources
+            .entry(row.resource)
+            .or_insert_with_key(|name| Arc::from(name.as_str()))
+            .clone();
+        let key = Key {
+            resource,
+            namespace: Arc::from(row.namespace),
+            name: Arc::from(row.name),
+        };
+        if row.body.is_none() {
+            bodiless.push(loaded.objects.len());
+        }
+        loaded.written.insert(key.clone(), Revision(row.written));
+        loaded.objects.push(Stored {
+            key,
+            uid: row.uid,
+            revision: Revision(row.revision),
+            generation: row.generation,
+            labels: Arc::new(row.labels.0),
+            metadata: row.metadata.into(),
+            body: row.body.unwrap_or_default().into(),
+            digest: digest(&row.digest)?,
+            status: row.status.into(),
+        });
+    }
+    drop(rows);
+    let mut missing: Vec<Digest> = bodiless
+        .iter()
+        .map(|at| loaded.objects[*at].digest)
+        .collect();
+    missing.sort_unstable();
+    missing.dedup();
+    fetch_bodies(connection, &missing, &mut loaded.bodies).await?;
+    for at in bodiless {
+        let stored = &mut loaded.objects[at];
+        let body = loaded.bodies.get(&stored.digest);
+        stored.body = body
+            .cloned()
+            .ok_or_else(|| malformed(format!("the body of {} is missing", stored.key)))?;
+    }
+    Ok(loaded)
+}
+
+fn digest(bytes: &[u8]) -> sqlx::Result<Digest> {
+    bytes
+        .try_into()
+        .map(Digest)
+        .map_err(|_| malformed("a digest has the wrong length".to_owned()))
+}
+
+fn malformed(what: String) -> sqlx::Error {
+    sqlx::Error::Decode(what.into())
+}

@@ -1,0 +1,221 @@
+//! Reading the change log: what was committed after a revision.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use sqlx::{PgConnection, types::Json};
+use uuid::Uuid;
+
+use crate::{
+    cache::{Cache, Delta, Effect},
+    key::{Digest, Incarnation, Key, Revision},
+    store::Error,
+    stored::Stored,
+};
+
+/// Changes read at once.
+const CHUNK: i64 = 1000;
+
+/// A stretch of the log.
+#[derive(Debug)]
+pub(crate) struct Stretch {
+    /// The log is complete up to here.
+    pub(crate) to: Revision,
+    /// Whether there is more.
+    pub(crate) more: bool,
+    pub(crate) deltas: Vec<Delta>,
+}
+
+/// Why the log could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// Try again later.
+    #[error("cannot read the change log")]
+    Database(#[from] sqlx::Error),
+    /// The cache can never follow this log again.
+    #[error(transparent)]
+    Lost(#[from] Error),
+}
+
+/// A row of `changes`; without a revision it says only how the registry stands.
+#[derive(Debug)]
+struct Row {
+    head: i64,
+    horizon: i64,
+    incarnation: Uuid,
+    revision: Option<i64>,
+    kind: Option<i16>,
+    resource: Option<String>,
+    namespace: Option<String>,
+    name: Option<String>,
+    uid: Option<Uuid>,
+    generation: Option<i64>,
+    digest: Option<Vec<u8>>,
+    labels: Option<Json<BTreeMap<String, String>>>,
+    metadata: Option<Vec<u8>>,
+    body: Option<Vec<u8>>,
+    status: Option<Vec<u8>>,
+}
+
+/// Reads the changes in `(from, upto]`, or as many of them as fit one stretch.
+///
+/// The registry's row and the changes come from one snapshot: no change up to `head` can be missing.
+pub(crate) async fn read(
+    connection: &mut PgConnection,
+    cache: &Cache,
+    incarnation: Incarnation,
+    from: Revision,
+    upto: Revision,
+) -> Result<Stretch, ReadError> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select r.revision as "head!", r.horizon as "horizon!", r.incarnation as "incarnation!",
+                  c.revision as "revision?", c.kind as "kind?", c.resource as "resource?", c.namespace as "namespace?",
+                  c.name as "name?", c.uid as "uid?", c.generation as "generation?", c.digest as "digest?",
+                  c.labels as "labels?: Json<BTreeMap<String, String>>", c.metadata as "metadata?", c.body as "body?",
+                  c.status as "status?"
+           from registry r
+                left join lateral (
+                    select * from changes where revision > $1 and revision <= $2 order by revision limit $3
+                ) c on true
+           order by c.revision"#,
+        from.0,
+        upto.0,
+        CHUNK
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let Some(first) = rows.first() else {
+        return Err(Error::Replaced.into());
+    };
+    let (head, horizon) = (first.head, first.horizon);
+    if first.incarnation != incarnation.0 {
+        return Err(Error::Replaced.into());
+    }
+    if head < from.0 {
+        return Err(Error::Rewound {
+            have: from,
+            head: Revision(head),
+        }
+        .into());
+    }
+    if horizon > from.0 {
+        return Err(Error::FellBehind {
+            have: from,
+            horizon: Revision(horizon),
+        }
+        .into());
+    }
+    let more = rows.len() as i64 == CHUNK;
+    let mut to = Revision(head.min(upto.0));
+    if more {
+        to = Revision(rows.last().and_then(|row| row.revision).unwrap_or(to.0));
+    }
+    let bodies = bodies(connection, cache, &rows).await?;
+    let deltas = rows
+        .into_iter()
+        .filter_map(|row| row.into_delta(&bodies).transpose())
+        .collect::<Result<_, _>>()?;
+    Ok(Stretch { to, more, deltas })
+}
+
+/// Fetches each shared body once, and none that the cache has.
+async fn bodies(
+    connection: &mut PgConnection,
+    cache: &Cache,
+    rows: &[Row],
+) -> sqlx::Result<HashMap<Digest, Bytes>> {
+    let mut known = HashMap::new();
+    let mut missing = Vec::new();
+    for row in rows {
+        let (Some(digest), None) = (&row.digest, &row.body) else {
+            continue;
+        };
+        let Ok(digest) = <[u8; 32]>::try_from(digest.as_slice()).map(Digest) else {
+            continue;
+        };
+        if known.contains_key(&digest) || missing.contains(&digest) {
+            continue;
+        }
+        match cache.body(&digest) {
+            Some(body) => drop(known.insert(digest, body)),
+            None => missing.push(digest),
+        }
+    }
+    fetch_bodies(connection, &missing, &mut known).await?;
+    Ok(known)
+}
+
+/// Adds the bodies with these digests to `into`.
+pub(crate) async fn fetch_bodies(
+    connection: &mut PgConnection,
+    digests: &[Digest],
+    into: &mut HashMap<Digest, Bytes>,
+) -> sqlx::Result<()> {
+    // A few at a time: one of them can be many megabytes.
+    for digests in digests.chunks(16) {
+        let digests: Vec<&[u8]> = digests.iter().map(|digest| &digest.0[..]).collect();
+        let rows = sqlx::query!(
+            "select digest, content from bodies where digest = any($1)",
+            &digests as &[&[u8]]
+        )
+        .fetch_all(&mut *connection)
+        .await?;
+        for row in rows {
+            if let Ok(digest) = row.digest.try_into() {
+                into.insert(Digest(digest), row.content.into());
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Row {
+    fn into_delta(self, bodies: &HashMap<Digest, Bytes>) -> Result<Option<Delta>, Error> {
+        let Some(revision) = self.revision.map(Revision) else {
+            return Ok(None);
+        };
+        let malformed = || Error::Malformed { revision };
+        let key = Key {
+            resource: Arc::from(self.resource.ok_or_else(malformed)?),
+            namespace: Arc::from(self.namespace.ok_or_else(malformed)?),
+            name: Arc::from(self.name.ok_or_else(malformed)?),
+        };
+        let uid = self.uid.ok_or_else(malformed)?;
+        let effect = match self.kind {
+            Some(1 | 2) => {
+                let digest = self
+                    .digest
+                    .and_then(|digest| digest.try_into().ok())
+                    .map(Digest)
+                    .ok_or_else(malformed)?;
+                let body = match self.body {
+                    Some(body) => body.into(),
+                    None => bodies.get(&digest).cloned().ok_or_else(malformed)?,
+                };
+                Effect::Put(Stored {
+                    key,
+                    uid,
+                    revision,
+                    generation: self.generation.ok_or_else(malformed)?,
+                    labels: Arc::new(self.labels.ok_or_else(malformed)?.0),
+                    metadata: self.metadata.ok_or_else(malformed)?.into(),
+                    body,
+                    digest,
+                    status: self.status.ok_or_else(malformed)?.into(),
+                })
+            }
+            Some(3) => Effect::Status {
+                key,
+                uid,
+                status: self.status.ok_or_else(malformed)?.into(),
+            },
+            Some(4) => Effect::Delete { key },
+            _ => return Err(malformed()),
+        };
+        Ok(Some(Delta { revision, effect }))
+    }
+}

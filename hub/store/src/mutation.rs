@@ -1,0 +1,117 @@
+//! What can be asked of the writer lane, and what it answers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::{
+    key::{Epoch, Key, Revision},
+    stored::{Draft, Stored},
+};
+
+/// One change to one object.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// Puts an object where there is none.
+    Create(Draft),
+    /// Replaces the whole object if its revision is still `expected`.
+    Replace { draft: Draft, expected: Revision },
+    /// Replaces the status alone, whatever the revision; for a status that has one writer.
+    /// Writes nothing when the status is the same already.
+    Status { key: Key, uid: Uuid, status: Bytes },
+    /// Removes the object, if it still is the one described.
+    Delete {
+        key: Key,
+        uid: Option<Uuid>,
+        expected: Option<Revision>,
+    },
+}
+
+impl Change {
+    /// The object that is changed.
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Create(draft) | Self::Replace { draft, .. } => &draft.key,
+            Self::Status { key, .. } | Self::Delete { key, .. } => key,
+        }
+    }
+}
+
+/// A change, and the leadership term in which it was decided.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mutation {
+    pub change: Change,
+    /// Checked in the same transaction: a deposed leader cannot write (P5).
+    pub epoch: Option<Epoch>,
+}
+
+impl From<Change> for Mutation {
+    fn from(change: Change) -> Self {
+        Self {
+            change,
+            epoch: None,
+        }
+    }
+}
+
+/// A durable, acknowledged write.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// Revision of the change; the object's own, unchanged one when there was nothing to write.
+    pub revision: Revision,
+    /// The state after the change; for a deletion the last state.
+    pub stored: Arc<Stored>,
+}
+
+/// Why a mutation was not acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    #[error("the object exists already")]
+    Exists,
+    #[error("the object does not exist")]
+    NotFound,
+    #[error("the object has changed")]
+    Conflict,
+    #[error("leadership was lost")]
+    Deposed,
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The database refuses the data of this mutation; a repetition will fail as well.
+    #[error("the registry cannot store the object: {0}")]
+    Rejected(String),
+}
+
+/// The registry gave no answer in time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the registry is unavailable: {reason}")]
+pub struct Unavailable {
+    pub reason: String,
+    /// Whether a write may have happened all the same. After [`Applied::Maybe`] read before writing again.
+    pub applied: Applied,
+}
+
+impl Unavailable {
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            applied: Applied::No,
+        }
+    }
+
+    pub(crate) fn ambiguous(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            applied: Applied::Maybe,
+        }
+    }
+}
+
+/// What is known of a write that was not acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// It certainly did not happen.
+    No,
+    /// The connection broke while the answer was due.
+    Maybe,
+}

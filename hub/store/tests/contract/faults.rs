@@ -1,0 +1,224 @@
+//! Bad days: the database dies, goes away, comes back, comes back with less.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use koinon_store::{
+    Applied, Error, StoreConfig, WriteError, server::Durability, testing::TestPostgres,
+};
+use tokio::time::timeout;
+
+use crate::support::{Replica, WIDGETS, create, eventually, key, one, seen};
+
+/// P2: whatever was acknowledged is there after the server is killed in the middle of a storm of writes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_survives_a_kill_of_the_server() {
+    let mut postgres = TestPostgres::start_with(Durability::Full).await.unwrap();
+    let config = StoreConfig {
+        write_timeout: Duration::from_secs(60),
+        ..postgres.config()
+    };
+    let replica = Replica::open(config).await;
+    let start = replica.store.revision();
+    let mut acknowledged = BTreeSet::new();
+    let mut doubtful = BTreeSet::new();
+    for round in 0..3 {
+        let writers: Vec<_> = (0..16)
+            .map(|writer| {
+                let store = replica.store.clone();
+                tokio::spawn(async move {
+                    let mut outcomes = Vec::new();
+                    for i in 0.. {
+                        let name = format!("r{round}-w{writer}-{i}");
+                        let outcome = store.write(create(&name)).await;
+                        let failed = outcome.is_err();
+                        outcomes.push((name, outcome));
+                        if failed || i == 400 {
+                            break;
+                        }
+                    }
+                    outcomes
+                })
+            })
+            .collect();
+        let begun = replica.store.revision().0;
+        eventually("the storm blows", async || {
+            replica.store.revision().0 > begun + 200
+        })
+        .await;
+        postgres.kill().await;
+        postgres.restart().await.unwrap();
+        for writer in writers {
+            for (name, outcome) in writer.await.unwrap() {
+                match outcome {
+                    Ok(_) => {
+                        acknowledged.insert(name);
+                    }
+                    Err(WriteError::Unavailable(unavailable)) => {
+                        assert_eq!(unavailable.applied, Applied::Maybe, "{unavailable}");
+                        doubtful.insert(name);
+                    }
+                    Err(error) => panic!("{name}: {error}"),
+                }
+            }
+        }
+    }
+    assert!(!doubtful.is_empty(), "no kill hit a batch in flight");
+    let end = replica.store.fresh().await.unwrap();
+    let present: BTreeSet<String> = replica
+        .store
+        .snapshot(WIDGETS)
+        .iter()
+        .map(|stored| stored.key.name.to_string())
+        .collect();
+    let lost: Vec<_> = acknowledged.difference(&present).collect();
+    assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+    let known: BTreeSet<_> = acknowledged.union(&doubtful).cloned().collect();
+    assert!(present.is_subset(&known));
+    // The cache is the replay of the log, through all of it.
+    let seen: BTreeSet<String> = seen(&replica.store, start, end)
+        .await
+        .into_iter()
+        .map(|(_, name, _)| name)
+        .collect();
+    assert_eq!(seen, present);
+    let log: BTreeSet<String> = postgres
+        .connect()
+        .await
+        .log()
+        .await
+        .into_iter()
+        .map(|(_, name)| name)
+        .collect();
+    assert_eq!(log, present);
+    replica.close().await;
+}
+
+#[tokio::test]
+async fn without_its_database_the_store_serves_what_it_knows_and_recovers_by_itself() {
+    let mut postgres = TestPostgres::start_with(Durability::Full).await.unwrap();
+    let config = StoreConfig {
+        write_timeout: Duration::from_millis(500),
+        query_timeout: Duration::from_secs(2),
+        ..postgres.config()
+    };
+    let replica = Replica::open(config.clone()).await;
+    let other = Replica::open(config).await;
+    let store = &replica.store;
+    let before = store.write(create("before")).await.unwrap();
+    let mut watch = store.watch(WIDGETS, before.revision).unwrap();
+    postgres.stop().await;
+
+    let refused = store.write(create("during")).await.unwrap_err();
+    let WriteError::Unavailable(refused) = refused else {
+        panic!("{refused}")
+    };
+    let unavailable = store.fresh().await.unwrap_err();
+    assert!(!unavailable.reason.is_empty());
+    assert!(store.heartbeats().ages().await.is_err());
+    assert_eq!(store.get(&key("before")).unwrap(), before.stored);
+    assert!(!store.metrics().reachable);
+
+    postgres.restart().await.unwrap();
+    if refused.applied == Applied::No {
+        store.fresh().await.unwrap();
+        assert!(store.get(&key("during")).is_none());
+    }
+    eventually("a write of another replica succeeds", async || {
+        other.store.write(create("after")).await.is_ok()
+    })
+    .await;
+    let batch = loop {
+        let batch = watch.next().await.unwrap();
+        if !batch.events.is_empty() {
+            break batch;
+        }
+    };
+    assert_eq!(&*batch.events[0].latest().key.name, "after");
+    eventually("signs of life are taken again", async || {
+        store.heartbeats().ages().await.is_ok()
+    })
+    .await;
+    assert!(store.metrics().reachable);
+    replica.close().await;
+    other.close().await;
+}
+
+/// The listener's session is ended and nobody tells it what it missed.
+#[tokio::test]
+async fn changes_arrive_without_notifications_too() {
+    let postgres = TestPostgres::start().await.unwrap();
+    let replica = Replica::open(postgres.config()).await;
+    let other = Replica::open(postgres.config()).await;
+    postgres
+        .connect()
+        .await
+        .execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where query ilike 'listen%'",
+        )
+        .await;
+    other.store.write(create("a")).await.unwrap();
+    eventually("it arrives", async || {
+        replica.store.get(&key("a")).is_some()
+    })
+    .await;
+    replica.close().await;
+    other.close().await;
+}
+
+/// P4: a database that was set back under a running hub ends the hub's store; it does not go on with what is gone.
+#[tokio::test]
+async fn a_registry_that_was_set_back_ends_the_store() {
+    let (postgres, replica) = one().await;
+    replica.store.write(create("a")).await.unwrap();
+    postgres
+        .connect()
+        .await
+        .execute("delete from changes; delete from objects; update registry set revision = 0")
+        .await;
+    let ended = timeout(Duration::from_secs(30), replica.ended())
+        .await
+        .unwrap();
+    assert!(matches!(ended, Err(Error::Rewound { .. })), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_database_that_was_replaced_ends_the_store() {
+    let (postgres, replica) = one().await;
+    postgres
+        .connect()
+        .await
+        .execute("update registry set incarnation = gen_random_uuid(), revision = 100")
+        .await;
+    let ended = timeout(Duration::from_secs(30), replica.ended())
+        .await
+        .unwrap();
+    assert!(matches!(ended, Err(Error::Replaced)), "{ended:?}");
+}
+
+/// The server neither answers nor breaks the connection.
+#[tokio::test]
+async fn a_server_that_stands_still_is_not_waited_for_for_ever() {
+    let postgres = TestPostgres::start().await.unwrap();
+    let config = StoreConfig {
+        write_timeout: Duration::from_millis(300),
+        query_timeout: Duration::from_millis(300),
+        ..postgres.config()
+    };
+    let replica = Replica::open(config).await;
+    let store = &replica.store;
+    store.write(create("before")).await.unwrap();
+    postgres.signal(koinon_store::testing::Signal::STOP);
+    let stalled = store.write(create("during")).await;
+    let fresh = store.fresh().await;
+    postgres.signal(koinon_store::testing::Signal::CONT);
+    let Err(WriteError::Unavailable(stalled)) = stalled else {
+        panic!("{stalled:?}")
+    };
+    assert_eq!(stalled.applied, Applied::Maybe);
+    assert!(fresh.is_err());
+    eventually("it goes on", async || {
+        store.write(create("after")).await.is_ok()
+    })
+    .await;
+    replica.close().await;
+}

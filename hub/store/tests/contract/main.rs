@@ -1,0 +1,13 @@
+//! What the store promises, tried on a real Postgres.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+mod compaction;
+mod faults;
+mod fleet;
+mod history;
+mod leadership;
+mod watches;
+mod writes;

@@ -1,0 +1,232 @@
+//! Single writes, batches, outcomes.
+
+use bytes::Bytes;
+use koinon_store::{Change, Draft, Revision, WriteError};
+
+use crate::support::{create, delete, draft, eventually, key, one, replace, seen, status};
+
+#[tokio::test]
+async fn an_object_lives_and_dies() {
+    let (_postgres, replica) = one().await;
+    let store = &replica.store;
+    let created = store.write(create("a")).await.unwrap();
+    assert_eq!(created.stored.revision, created.revision);
+    assert_eq!(store.get(&key("a")).unwrap(), created.stored);
+
+    let replaced = store.write(replace(&created, "second")).await.unwrap();
+    assert!(replaced.revision > created.revision);
+    assert_eq!(replaced.stored.generation, 2);
+
+    let reported = store.write(status(&replaced, "fine")).await.unwrap();
+    assert_eq!(reported.stored.status, r#"{"text":"fine"}"#);
+    assert_eq!(reported.stored.body, replaced.stored.body);
+    assert_eq!(reported.stored.metadata, replaced.stored.metadata);
+    assert_eq!(reported.stored.labels, replaced.stored.labels);
+
+    let gone = store.write(delete(&reported)).await.unwrap();
+    assert_eq!(gone.stored, reported.stored);
+    assert!(gone.revision > reported.revision);
+    assert!(store.get(&key("a")).is_none());
+    assert_eq!(
+        seen(store, Revision(0), gone.revision).await,
+        [
+            (created.revision.0, "a".to_owned(), "added"),
+            (replaced.revision.0, "a".to_owned(), "modified"),
+            (reported.revision.0, "a".to_owned(), "modified"),
+            (gone.revision.0, "a".to_owned(), "deleted"),
+        ]
+    );
+    replica.close().await;
+}
+
+#[tokio::test]
+async fn each_write_of_a_batch_has_its_own_outcome() {
+    let (_postgres, replica) = one().await;
+    let store = &replica.store;
+    let a = store.write(create("a")).await.unwrap();
+    let b = store.write(create("b")).await.unwrap();
+    let stale = replace(&b, "stale");
+    let b = store.write(replace(&b, "newer")).await.unwrap();
+    let absent = Change::Delete {
+        key: key("nobody"),
+        uid: None,
+        expected: None,
+    };
+    let missing = Change::Replace {
+        draft: draft("missing", "x"),
+        expected: Revision(1),
+    };
+    let foreign = Change::Status {
+        key: key("a"),
+        uid: uuid::Uuid::new_v4(),
+        status: Bytes::from_static(b"{}"),
+    };
+    let outcomes = store
+        .write_many(
+            [
+                create("a"),
+                stale,
+                create("c"),
+                absent,
+                missing,
+                foreign,
+                replace(&a, "good"),
+                delete(&b),
+            ]
+            .map(Into::into)
+            .into(),
+        )
+        .await;
+    let errors: Vec<_> = outcomes
+        .iter()
+        .map(|outcome| outcome.as_ref().err().cloned())
+        .collect();
+    // `foreign`, the good replace and the delete each wait for an earlier write of their key.
+    assert_eq!(
+        errors,
+        [
+            Some(WriteError::Exists),
+            Some(WriteError::Conflict),
+            None,
+            Some(WriteError::NotFound),
+            Some(WriteError::NotFound),
+            Some(WriteError::NotFound),
+            None,
+            None,
+        ]
+    );
+    assert_eq!(
+        store.get(&key("a")).unwrap().body,
+        r#"{"spec":{"text":"good"}}"#
+    );
+    assert!(store.get(&key("b")).is_none());
+    assert!(store.get(&key("c")).is_some());
+    replica.close().await;
+}
+
+#[tokio::test]
+async fn an_equal_status_writes_nothing() {
+    let (_postgres, replica) = one().await;
+    let store = &replica.store;
+    let created = store.write(create("a")).await.unwrap();
+    let first = store.write(status(&created, "same")).await.unwrap();
+    let before = store.revision();
+    let second = store.write(status(&created, "same")).await.unwrap();
+    assert_eq!(second.revision, first.revision);
+    assert_eq!(second.stored, first.stored);
+    assert_eq!(store.revision(), before);
+    replica.close().await;
+}
+
+#[tokio::test]
+async fn writes_to_one_key_keep_their_order() {
+    let (_postgres, replica) = one().await;
+    let store = &replica.store;
+    let created = store.write(create("a")).await.unwrap();
+    let writes = (0..50)
+        .map(|i| status(&created, &i.to_string()).into())
+        .collect();
+    let outcomes = store.write_many(writes).await;
+    let revisions: Vec<_> = outcomes
+        .into_iter()
+        .map(|outcome| outcome.unwrap().revision)
+        .collect();
+    assert!(revisions.is_sorted());
+    assert_eq!(store.get(&key("a")).unwrap().status, r#"{"text":"49"}"#);
+    replica.close().await;
+}
+
+/// The database refuses a NUL in labels; the writes around it must not suffer.
+#[tokio::test]
+async fn data_that_the_database_refuses_fails_alone() {
+    let (_postgres, replica) = one().await;
+    let store = &replica.store;
+    let mut bad = draft("bad", "x");
+    bad.labels = std::sync::Arc::new([("app".to_owned(), "\0".to_owned())].into());
+    let nul_name = Draft {
+        key: key("nul\0"),
+        ..draft("nul", "x")
+    };
+    let outcomes = store
+        .write_many(
+            [
+                create("a"),
+                Change::Create(bad),
+                Change::Create(nul_name),
+                create("b"),
+            ]
+            .map(Into::into)
+            .into(),
+        )
+        .await;
+    assert!(outcomes[0].is_ok(), "{outcomes:?}");
+    assert!(
+        matches!(outcomes[1], Err(WriteError::Rejected(_))),
+        "{outcomes:?}"
+    );
+    assert!(
+        matches!(outcomes[2], Err(WriteError::Rejected(_))),
+        "{outcomes:?}"
+    );
+    assert!(outcomes[3].is_ok(), "{outcomes:?}");
+    replica.close().await;
+}
+
+#[tokio::test]
+async fn a_large_body_is_stored_and_kept_in_memory_once() {
+    let (postgres, replica) = one().await;
+    let text = "x".repeat(100_000);
+    let writes = (0..300)
+        .map(|i| Change::Create(draft(&format!("w{i}"), &text)).into())
+        .collect();
+    for outcome in replica.store.write_many(writes).await {
+        outcome.unwrap();
+    }
+    replica.close().await;
+
+    let replica = crate::support::Replica::open(postgres.config()).await;
+    let other = crate::support::Replica::open(postgres.config()).await;
+    other
+        .store
+        .write(Change::Create(draft("late", &text)))
+        .await
+        .unwrap();
+    eventually("the other replica's write arrives", async || {
+        replica.store.get(&key("late")).is_some()
+    })
+    .await;
+    for store in [&replica.store, &other.store] {
+        let snapshot = store.snapshot(crate::support::WIDGETS);
+        assert_eq!(snapshot.len(), 301);
+        let bodies: std::collections::HashSet<_> =
+            snapshot.iter().map(|stored| stored.body.as_ptr()).collect();
+        assert_eq!(bodies.len(), 1);
+    }
+    let mut psql = postgres.connect().await;
+    assert_eq!(psql.count("bodies").await, 1);
+    other.close().await;
+    replica.close().await;
+}
+
+#[tokio::test]
+async fn what_is_queued_at_the_stop_is_still_written() {
+    let (postgres, replica) = one().await;
+    let store = replica.store.clone();
+    let writes: Vec<_> = (0..200).map(|i| create(&format!("w{i}")).into()).collect();
+    let writing = tokio::spawn(async move { store.write_many(writes).await });
+    eventually("the first write is in", async || {
+        replica.store.get(&key("w0")).is_some()
+    })
+    .await;
+    replica.close().await;
+    let outcomes = writing.await.unwrap();
+    let replica = crate::support::Replica::open(postgres.config()).await;
+    for (i, outcome) in outcomes.iter().enumerate() {
+        assert_eq!(
+            outcome.is_ok(),
+            replica.store.get(&key(&format!("w{i}"))).is_some(),
+            "{outcome:?}"
+        );
+    }
+    replica.close().await;
+}

@@ -1,0 +1,279 @@
+//! Enrolment and renewal: who gets a certificate, and who does not.
+
+use koinon_api::{JoinToken, ManagedCluster};
+use koinon_proto::v1::{
+    EnrolRequest, RenewRequest, enrol_response::Outcome, session_client::SessionClient,
+};
+use rcgen::{BasicConstraints, DnType, IsCa, KeyPair, SanType};
+use tonic::Code;
+
+use crate::support::{Agent, Applicant, Hub, csr};
+
+fn uses_left(hub: &Hub, token: &str) -> u32 {
+    hub.client
+        .get::<JoinToken>("", token)
+        .unwrap()
+        .unwrap()
+        .status
+        .unwrap()
+        .uses_left
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_enrolment_waits_for_an_admin_and_spends_one_use() {
+    let hub = Hub::start().await;
+    let token = hub.token("t", |spec| spec.uses = 3).await;
+    let east = Applicant::new("east");
+    for _ in 0..3 {
+        let answer = hub.enrol(east.request(&token)).await.unwrap();
+        assert!(
+            matches!(answer.outcome, Some(Outcome::Pending(_))),
+            "{answer:?}"
+        );
+    }
+    assert!(!hub.cluster("east").spec.hub_accepts_client);
+    hub.accept("east").await;
+    let answer = hub.enrol(east.request(&token)).await.unwrap();
+    let Some(Outcome::Issued(issued)) = answer.outcome else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(
+        issued.trust_bundle_der[0][..],
+        hub.authority.certificate()[..]
+    );
+    assert_eq!(uses_left(&hub, "t"), 2, "one enrolment is one use");
+    assert!(
+        Agent::attach(&hub, &east.credentials(&issued), &[])
+            .await
+            .is_ok()
+    );
+    assert_eq!(hub.metric("enrolments_total{outcome=\"issued\"}"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_may_carry_acceptance_but_not_against_an_admin() {
+    let hub = Hub::start().await;
+    let token = hub.token("t", |spec| spec.auto_accept = true).await;
+    let east = Applicant::new("east");
+    let answer = hub.enrol(east.request(&token)).await.unwrap();
+    assert!(
+        matches!(answer.outcome, Some(Outcome::Pending(_))),
+        "the hub is still preparing"
+    );
+    assert!(hub.cluster("east").spec.hub_accepts_client);
+    hub.accept("east").await;
+    assert!(matches!(
+        hub.enrol(east.request(&token)).await.unwrap().outcome,
+        Some(Outcome::Issued(_))
+    ));
+    hub.deny("east").await;
+    let denied = hub.enrol(east.request(&token)).await.unwrap_err();
+    assert_eq!(denied.code(), Code::PermissionDenied);
+    assert!(!hub.cluster("east").spec.hub_accepts_client);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_token_admits_nobody_and_changes_nothing() {
+    let hub = Hub::start().await;
+    let good = hub.token("good", |_| {}).await;
+    let other = hub
+        .token("other", |spec| spec.cluster_name = Some("west".to_owned()))
+        .await;
+    let revoked = hub.token("revoked", |_| {}).await;
+    hub.client
+        .delete::<JoinToken>("", "revoked", Default::default())
+        .await
+        .unwrap();
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_millis(500);
+    let expiring = hub.token("expiring", |spec| spec.expires_at.0 = soon).await;
+    crate::support::eventually("the token expires", async || jiff::Timestamp::now() > soon).await;
+
+    let parts: Vec<&str> = good.split('.').collect();
+    let forged = format!("koinon.good.{}.{}", "A".repeat(43), parts[3]);
+    let other_hub = format!("koinon.good.{}.{}", parts[2], "ab".repeat(32));
+    let unknown = good.replace("koinon.good", "koinon.nobody");
+    for (name, token) in [
+        ("forged", &forged),
+        ("for another hub", &other_hub),
+        ("unknown", &unknown),
+        ("expired", &expiring),
+        ("for another cluster", &other),
+        ("revoked", &revoked),
+        ("garbage", &"garbage".to_owned()),
+        ("empty", &String::new()),
+    ] {
+        let status = hub
+            .enrol(Applicant::new("east").request(token))
+            .await
+            .unwrap_err();
+        assert_eq!(status.code(), Code::Unauthenticated, "{name}: {status}");
+    }
+    assert!(
+        hub.client
+            .get::<ManagedCluster>("", "east")
+            .unwrap()
+            .is_none()
+    );
+    assert_eq!(uses_left(&hub, "good"), 1);
+
+    hub.enrol(Applicant::new("east").request(&good))
+        .await
+        .unwrap();
+    let used_up = hub
+        .enrol(Applicant::new("north").request(&good))
+        .await
+        .unwrap_err();
+    assert_eq!(used_up.code(), Code::Unauthenticated);
+    assert!(
+        hub.client
+            .get::<ManagedCluster>("", "north")
+            .unwrap()
+            .is_none()
+    );
+    assert_eq!(hub.metric("enrolments_total{outcome=\"token_expired\"}"), 1);
+    assert_eq!(hub.metric("enrolments_total{outcome=\"token_used_up\"}"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_cluster_under_a_taken_name_is_refused_and_spends_nothing() {
+    let hub = Hub::start().await;
+    hub.member("east").await;
+    let token = hub.token("t", |_| {}).await;
+    let impostor = Applicant {
+        uid: "another-uid".to_owned(),
+        ..Applicant::new("east")
+    };
+    let status = hub.enrol(impostor.request(&token)).await.unwrap_err();
+    assert_eq!(status.code(), Code::AlreadyExists);
+    assert_eq!(uses_left(&hub, "t"), 1);
+    // The cluster itself may come back with a new key.
+    let answer = hub
+        .enrol(Applicant::new("east").request(&token))
+        .await
+        .unwrap();
+    assert!(matches!(answer.outcome, Some(Outcome::Issued(_))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn malformed_requests_are_refused() {
+    let hub = Hub::start().await;
+    let token = hub.token("t", |_| {}).await;
+    let good = Applicant::new("east").request(&token);
+    let key = KeyPair::generate().unwrap();
+    let ca = csr(&key, |params| {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)
+    });
+    let masters = csr(&key, |params| {
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, "system:masters")
+    });
+    let server = csr(&key, |params| {
+        params
+            .subject_alt_names
+            .push(SanType::DnsName("hub".try_into().unwrap()))
+    });
+    let with = |change: &dyn Fn(&mut EnrolRequest)| {
+        let mut request = good.clone();
+        change(&mut request);
+        request
+    };
+    for (name, request) in [
+        (
+            "cluster name",
+            with(&|r| r.cluster_name = "East".to_owned()),
+        ),
+        ("no cluster name", with(&|r| r.cluster_name = String::new())),
+        (
+            "path in a name",
+            with(&|r| r.cluster_name = "a/agent/b".to_owned()),
+        ),
+        ("agent id", with(&|r| r.agent_id = "a:b".to_owned())),
+        ("uid", with(&|r| r.cluster_uid = String::new())),
+        ("long uid", with(&|r| r.cluster_uid = "u".repeat(1000))),
+        ("no csr", with(&|r| r.csr_der = Vec::new().into())),
+        ("csr garbage", with(&|r| r.csr_der = vec![0x30; 64].into())),
+        (
+            "asks for an authority",
+            with(&|r| r.csr_der = ca.clone().into()),
+        ),
+        (
+            "asks for a group",
+            with(&|r| r.csr_der = masters.clone().into()),
+        ),
+        (
+            "asks for a server's name",
+            with(&|r| r.csr_der = server.clone().into()),
+        ),
+    ] {
+        let status = hub.enrol(request).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{name}: {status}");
+    }
+    assert_eq!(uses_left(&hub, "t"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_fails_too_often_has_to_wait() {
+    let hub = Hub::start().await;
+    let mut last = None;
+    for _ in 0..40 {
+        let status = hub
+            .enrol(Applicant::new("east").request("koinon.no.no.no"))
+            .await
+            .unwrap_err();
+        last = Some(status.code());
+        if last == Some(Code::ResourceExhausted) {
+            break;
+        }
+    }
+    assert_eq!(last, Some(Code::ResourceExhausted));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewal_keeps_the_identity_and_needs_acceptance() {
+    let hub = Hub::start().await;
+    let east = hub.member("east").await;
+    let mut calls = SessionClient::new(hub.connect(Some(&east)).await);
+    let key = KeyPair::generate().unwrap();
+    let renewed = calls
+        .renew(RenewRequest {
+            csr_der: csr(&key, |_| {}).into(),
+        })
+        .await
+        .unwrap()
+        .into_inner();
+    let chain: Vec<_> = renewed
+        .chain_der
+        .iter()
+        .map(|der| der.to_vec().into())
+        .collect();
+    let renewed = crate::support::Credentials {
+        chain,
+        key: key.serialize_der(),
+        ..east.clone()
+    };
+    let (_agent, welcome) = Agent::welcomed(&hub, &renewed, &[]).await.unwrap();
+    assert!(welcome.in_sync);
+
+    let greedy = csr(&key, |params| {
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "system:open-cluster-management:west:a1");
+    });
+    let refused = calls
+        .renew(RenewRequest {
+            csr_der: greedy.into(),
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+
+    hub.deny("east").await;
+    let denied = calls
+        .renew(RenewRequest {
+            csr_der: csr(&key, |_| {}).into(),
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(denied.code(), Code::PermissionDenied);
+}

@@ -1,0 +1,9 @@
+//! The agent plane over real TLS and a real Postgres, with agents that speak the wire themselves.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
+
+mod enrolment;
+mod faults;
+mod sessions;
+mod support;
+mod works;

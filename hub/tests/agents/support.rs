@@ -1,0 +1,368 @@
+//! A hub's agent port, and agents.
+
+mod agent;
+
+pub(crate) use self::agent::{Agent, Applicant, Credentials, csr};
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use hyper_util::rt::TokioIo;
+use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::Time};
+use koinon_api::{
+    JoinToken, ManagedCluster, ManifestWork,
+    cluster::ManagedClusterSpec,
+    labels::{condition, reason},
+    meta::{Truth, new_condition, set_condition},
+    token::JoinTokenSpec,
+    work::ManifestWorkSpec,
+};
+use koinon_hub::{
+    agents::{self, Agents, Settings},
+    metrics::Metrics,
+    pki::{Authority, Material},
+    registry::{Client, Registry},
+    resources,
+    tasks::{Policy, Tasks},
+    tls::{self, Acceptor, ServerCertificate},
+};
+use koinon_proto::{
+    Held, held_digest,
+    v1::{
+        AgentMessage, EnrolRequest, EnrolResponse, Hello, HubMessage, Issued, Welcome,
+        agent_message, enrol_response::Outcome, enrolment_client::EnrolmentClient, hub_message,
+        session_client::SessionClient,
+    },
+};
+use koinon_store::{Store, StoreConfig, server::Durability, testing::TestPostgres};
+use kube::core::ObjectMeta;
+use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    time::{Instant, timeout},
+};
+use tokio_rustls::TlsConnector;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    Request, Status, Streaming,
+    transport::{Channel, Endpoint},
+};
+
+/// How long a test waits for what must come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One hub, as far as agents see it.
+pub(crate) struct Hub {
+    pub(crate) postgres: TestPostgres,
+    pub(crate) store: Store,
+    pub(crate) client: Client,
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) agents: Agents,
+    pub(crate) metrics: Metrics,
+    address: SocketAddr,
+    tasks: Tasks,
+    store_tasks: Tasks,
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.tasks.stop_token().cancel();
+        self.store_tasks.stop_token().cancel();
+    }
+}
+
+impl Hub {
+    pub(crate) async fn start() -> Self {
+        Self::start_on(Durability::None, Duration::from_secs(3600), |_| {}).await
+    }
+
+    /// A hub whose registry survives a crash and is given up soon when it is away.
+    pub(crate) async fn durable() -> Self {
+        Self::start_on(Durability::Full, Duration::from_secs(3600), |config| {
+            config.write_timeout = Duration::from_secs(2);
+            config.query_timeout = Duration::from_secs(2);
+        })
+        .await
+    }
+
+    /// A hub whose agent certificates live for `ttl`.
+    pub(crate) async fn start_with(certificate_ttl: Duration) -> Self {
+        Self::start_on(Durability::None, certificate_ttl, |_| {}).await
+    }
+
+    async fn start_on(
+        durability: Durability,
+        certificate_ttl: Duration,
+        change: impl FnOnce(&mut StoreConfig),
+    ) -> Self {
+        // Other tests of this process may have installed it.
+        let _ = tls::install_provider();
+        let postgres = TestPostgres::start_with(durability)
+            .await
+            .expect("Postgres is installed");
+        let mut config = postgres.config();
+        change(&mut config);
+        let (store, store_work) = Store::open(config).await.expect("the store opens");
+        let failed = CancellationToken::new();
+        let (tasks, store_tasks) = (Tasks::new(failed.clone()), Tasks::new(failed));
+        let stop = store_tasks.stop_token();
+        store_tasks.spawn("store", Policy::Optional, async move {
+            Ok(store_work.run(stop).await?)
+        });
+
+        let authority = Arc::new(Authority::load(&Material::generate().unwrap()).unwrap());
+        let kinds = resources::all(&resources::Settings {
+            ca_sha256: sha256(authority.certificate()),
+            work_limit: 4 << 20,
+        });
+        let registry = Registry::new(store.clone(), kinds);
+        registry.seed().await.expect("the registry is seeded");
+        let client = Client::new(registry);
+        let metrics = Metrics::default();
+        let settings = Settings {
+            certificate_ttl,
+            flush_interval: Duration::from_millis(50),
+        };
+        let (agents, work) = Agents::new(client.clone(), authority.clone(), settings, &metrics);
+        let running = work.run(tasks.stop_token());
+        tasks.spawn("agents", Policy::Optional, async move {
+            running.await;
+            Ok(())
+        });
+
+        let certificate = ServerCertificate::issue(
+            &authority,
+            &["localhost".to_owned()],
+            Duration::from_secs(3600),
+        );
+        let tls =
+            tls::server_config(authority.certificate(), certificate.unwrap(), &["h2"]).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let acceptor = Acceptor::new(listener, tls, 256, tasks.stop_token());
+        tasks.spawn(
+            "port",
+            Policy::Optional,
+            agents::serve(acceptor, agents.clone(), tasks.stop_token()),
+        );
+        Self {
+            postgres,
+            store,
+            client,
+            authority,
+            agents,
+            metrics,
+            address,
+            tasks,
+            store_tasks,
+        }
+    }
+
+    /// Connects with or without a client certificate.
+    pub(crate) async fn connect(&self, identity: Option<&Credentials>) -> Channel {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.authority.certificate().clone()).unwrap();
+        let builder = ClientConfig::builder_with_provider(tls::provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots);
+        let mut config = match identity {
+            Some(identity) => {
+                let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(identity.key.clone()));
+                builder
+                    .with_client_auth_cert(identity.chain.clone(), key)
+                    .unwrap()
+            }
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let (connector, address) = (TlsConnector::from(Arc::new(config)), self.address);
+        let connector = tower::service_fn(move |_: http::Uri| {
+            let connector = connector.clone();
+            async move {
+                let tcp = TcpStream::connect(address).await?;
+                let tls = connector
+                    .connect(ServerName::try_from("localhost").unwrap(), tcp)
+                    .await?;
+                Ok::<_, std::io::Error>(TokioIo::new(tls))
+            }
+        });
+        // The windows that agents use: who does not read is soon not written to.
+        Endpoint::from_static("http://localhost")
+            .initial_stream_window_size(64 * 1024)
+            .initial_connection_window_size(64 * 1024)
+            .connect_with_connector(connector)
+            .await
+            .expect("the hub accepts")
+    }
+
+    /// Makes a token; `change` edits it first.
+    pub(crate) async fn token(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut JoinTokenSpec),
+    ) -> String {
+        let mut spec = JoinTokenSpec {
+            cluster_name: None,
+            expires_at: Time(jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1)),
+            uses: 1,
+            auto_accept: false,
+            description: None,
+        };
+        change(&mut spec);
+        let token = self
+            .client
+            .create(&JoinToken::new(name, spec))
+            .await
+            .expect("the token is created");
+        token
+            .status
+            .and_then(|status| status.token)
+            .expect("the answer shows the token")
+    }
+
+    /// Calls `Enrol` once.
+    pub(crate) async fn enrol(&self, request: EnrolRequest) -> Result<EnrolResponse, Status> {
+        let mut client = EnrolmentClient::new(self.connect(None).await);
+        client.enrol(request).await.map(tonic::Response::into_inner)
+    }
+
+    /// What the registration controller does when an admin accepts a cluster.
+    pub(crate) async fn accept(&self, name: &str) {
+        if self
+            .client
+            .get::<ManagedCluster>("", name)
+            .unwrap()
+            .is_none()
+        {
+            let spec = ManagedClusterSpec {
+                lease_duration_seconds: 60,
+                ..Default::default()
+            };
+            self.client
+                .create(&ManagedCluster::new(name, spec))
+                .await
+                .unwrap();
+        }
+        let accept = |cluster: &mut ManagedCluster| {
+            cluster.spec.hub_accepts_client = true;
+            true
+        };
+        self.client
+            .modify::<ManagedCluster>("", name, accept)
+            .await
+            .unwrap();
+        let settle = |cluster: &mut ManagedCluster| {
+            let condition = new_condition(
+                condition::HUB_ACCEPTED,
+                Truth::True,
+                reason::hub_accepted::ACCEPTED,
+                "Accepted by hub cluster admin",
+                jiff::Timestamp::now(),
+            );
+            set_condition(
+                &mut cluster.status.get_or_insert_default().conditions,
+                condition,
+            )
+        };
+        self.client
+            .modify_status::<ManagedCluster>("", name, settle)
+            .await
+            .unwrap();
+        if self.client.get::<Namespace>("", name).unwrap().is_none() {
+            let metadata = ObjectMeta {
+                name: Some(name.to_owned()),
+                ..ObjectMeta::default()
+            };
+            self.client
+                .create(&Namespace {
+                    metadata,
+                    ..Namespace::default()
+                })
+                .await
+                .unwrap();
+        }
+    }
+
+    pub(crate) async fn deny(&self, name: &str) {
+        let deny = |cluster: &mut ManagedCluster| {
+            cluster.spec.hub_accepts_client = false;
+            true
+        };
+        self.client
+            .modify::<ManagedCluster>("", name, deny)
+            .await
+            .unwrap();
+    }
+
+    /// An accepted cluster with its agent's credentials.
+    pub(crate) async fn member(&self, name: &str) -> Credentials {
+        self.accept(name).await;
+        let token = self.token(&format!("for-{name}"), |_| {}).await;
+        let applicant = Applicant::new(name);
+        match self
+            .enrol(applicant.request(&token))
+            .await
+            .expect("the member enrols")
+            .outcome
+        {
+            Some(Outcome::Issued(issued)) => applicant.credentials(&issued),
+            other => panic!("not issued: {other:?}"),
+        }
+    }
+
+    pub(crate) async fn work(&self, cluster: &str, name: &str) -> ManifestWork {
+        self.client
+            .create(&work(cluster, name, "1"))
+            .await
+            .expect("the work is created")
+    }
+
+    pub(crate) fn cluster(&self, name: &str) -> ManagedCluster {
+        self.client
+            .get("", name)
+            .unwrap()
+            .expect("the cluster exists")
+    }
+
+    /// Reads a counter or gauge, labels and all, from the rendered metrics.
+    pub(crate) fn metric(&self, line: &str) -> u64 {
+        let text = self.metrics.render().unwrap();
+        let value = text
+            .lines()
+            .find_map(|found| found.strip_prefix(&format!("koinon_{line} ")));
+        value.map_or(0, |value| value.parse().unwrap())
+    }
+}
+
+/// A work with one ConfigMap.
+pub(crate) fn work(cluster: &str, name: &str, value: &str) -> ManifestWork {
+    let manifest = serde_json::json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": "default"}, "data": {"value": value},
+    });
+    let spec: ManifestWorkSpec =
+        serde_json::from_value(serde_json::json!({"workload": {"manifests": [manifest]}})).unwrap();
+    let mut work = ManifestWork::new(name, spec);
+    work.metadata.namespace = Some(cluster.to_owned());
+    work
+}
+
+/// Waits until `check` holds.
+pub(crate) async fn eventually(what: &str, mut check: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !check().await {
+        assert!(Instant::now() < deadline, "{what} did not come to pass");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    use sha2::Digest as _;
+    sha2::Sha256::digest(bytes).into()
+}

@@ -1,0 +1,329 @@
+//! Bad input: each gets the Kubernetes-shaped refusal with the field's path, changes nothing, and is never a 500.
+
+use serde_json::json;
+
+use crate::support::{
+    CLUSTERS, CONFIG_MAPS, Hub, NAMESPACES, SETS, WORKS, cluster, config_map, work,
+};
+
+const JSON: &str = "application/json";
+const YAML: &str = "application/yaml";
+
+#[tokio::test]
+async fn bodies_that_do_not_decode() {
+    let hub = Hub::start().await;
+    let before = hub.registry.store().revision();
+    let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
+    for (content_type, body) in [
+        (JSON, ""),
+        (JSON, "{"),
+        (JSON, "null"),
+        (JSON, "[]"),
+        (JSON, "\"text\""),
+        (JSON, "{} {}"),
+        (JSON, deep.as_str()),
+        (JSON, "{\"metadata\": 5}"),
+        (JSON, "{\"metadata\": {\"name\": 5}}"),
+        (JSON, "{\"metadata\": {\"labels\": {\"a\": 1}}}"),
+        (JSON, "{\"kind\": 1}"),
+        (
+            JSON,
+            "{\"kind\": \"ManagedCluster\", \"apiVersion\": \"v1\"}",
+        ),
+        (JSON, "{\"kind\": \"Pod\"}"),
+        (YAML, "a: [1"),
+        (YAML, "\tkind: x"),
+        (YAML, "- a\n- b\n"),
+    ] {
+        let answer = hub.send("POST", CLUSTERS, content_type, body).await;
+        answer.refusal(400, "BadRequest");
+    }
+    hub.send("POST", CLUSTERS, JSON, vec![0xff, 0xfe, b'{'])
+        .await
+        .refusal(400, "BadRequest");
+    hub.send("POST", CLUSTERS, "application/cbor", "x")
+        .await
+        .refusal(415, "UnsupportedMediaType");
+    assert_eq!(hub.registry.store().revision(), before);
+}
+
+#[tokio::test]
+async fn wrong_types_and_values_name_their_fields() {
+    let hub = Hub::start().await;
+    for (spec, said) in [
+        (
+            json!({ "leaseDurationSeconds": "soon" }),
+            "spec.leaseDurationSeconds",
+        ),
+        (json!({ "taints": "x" }), "spec.taints"),
+        (
+            json!({ "taints": [{ "key": "a", "effect": "Explode" }] }),
+            "spec.taints[0].effect: Unsupported value: \"Explode\"",
+        ),
+        (
+            json!({ "taints": [{ "effect": "NoSelect" }] }),
+            "spec.taints[0].key: Required value",
+        ),
+        (
+            json!({ "managedClusterClientConfigs": [{ "url": "http://x" }] }),
+            "spec.managedClusterClientConfigs[0].url: Invalid value: \"http://x\"",
+        ),
+    ] {
+        let mut object = cluster("east");
+        object["spec"] = spec;
+        let answer = hub.create(CLUSTERS, &object).await;
+        let field = said.split(':').next().unwrap();
+        assert_eq!(
+            answer.body["details"]["causes"][0]["field"], field,
+            "{}",
+            answer.body
+        );
+        assert_eq!(answer.body["details"]["kind"], "ManagedCluster");
+        let message = answer.refusal(422, "Invalid");
+        assert!(
+            message.starts_with(
+                "ManagedCluster.cluster.open-cluster-management.io \"east\" is invalid: "
+            ),
+            "{message}"
+        );
+        assert!(message.contains(said), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn names_and_labels_that_are_none() {
+    let hub = Hub::start().await;
+    for name in ["East", "a.b", "-a", "a_b", "ä", &"a".repeat(64)] {
+        let message = hub
+            .create(CLUSTERS, &cluster(name))
+            .await
+            .refusal(422, "Invalid");
+        assert!(
+            message.contains("metadata.name: Invalid value"),
+            "{message}"
+        );
+    }
+    let message = hub
+        .create(CLUSTERS, &json!({ "spec": {} }))
+        .await
+        .refusal(422, "Invalid");
+    assert!(
+        message.contains("metadata.name: Required value: name or generateName is required"),
+        "{message}"
+    );
+    let mut object = cluster("east");
+    object["metadata"]["labels"] = json!({ "bad key": "x", "a": "bad value" });
+    let message = hub.create(CLUSTERS, &object).await.refusal(422, "Invalid");
+    assert!(
+        message.contains("metadata.labels: Invalid value: \"bad key\""),
+        "{message}"
+    );
+    assert!(message.contains("\"bad value\""), "{message}");
+    let mut object = cluster("east");
+    object["metadata"]["finalizers"] = json!(["unqualified"]);
+    hub.create(CLUSTERS, &object).await.refusal(422, "Invalid");
+    let mut object = cluster("east");
+    object["metadata"]["ownerReferences"] = json!([{ "kind": "X" }]);
+    hub.create(CLUSTERS, &object).await.refusal(422, "Invalid");
+}
+
+#[tokio::test]
+async fn unknown_fields_are_dropped_told_or_refused() {
+    let hub = Hub::start().await;
+    let mut object = cluster("east");
+    object["spec"]["colour"] = "red".into();
+    object["extra"] = 1.into();
+    let strict = format!("{CLUSTERS}?fieldValidation=Strict");
+    let message = hub
+        .create(&strict, &object)
+        .await
+        .refusal(400, "BadRequest");
+    assert!(
+        message.starts_with("strict decoding error: ")
+            && message.contains("unknown field \"spec.colour\""),
+        "{message}"
+    );
+    let duplicate =
+        r#"{"metadata":{"name":"x"},"spec":{"leaseDurationSeconds":1,"leaseDurationSeconds":2}}"#;
+    let message = hub
+        .send("POST", &strict, JSON, duplicate)
+        .await
+        .refusal(400, "BadRequest");
+    assert!(
+        message.contains("duplicate field \"spec.leaseDurationSeconds\""),
+        "{message}"
+    );
+    let ignored = hub
+        .create(
+            &format!("{CLUSTERS}?dryRun=All&fieldValidation=Ignore"),
+            &object,
+        )
+        .await;
+    assert_eq!(ignored.warnings(), Vec::<&str>::new());
+    let told = hub.create(CLUSTERS, &object).await;
+    assert!(
+        told.warnings()
+            .contains(&r#"299 - "unknown field \"spec.colour\"""#),
+        "{:?}",
+        told.warnings()
+    );
+    assert!(told.ok()["spec"].get("colour").is_none());
+    hub.create(&format!("{CLUSTERS}?fieldValidation=Perhaps"), &object)
+        .await
+        .refusal(422, "Invalid");
+}
+
+#[tokio::test]
+async fn bodies_over_the_limit() {
+    let hub = Hub::start().await;
+    let huge = config_map("huge", &json!({ "k": "x".repeat(3 << 20) }));
+    let message = hub
+        .create(CONFIG_MAPS, &huge)
+        .await
+        .refusal(413, "RequestEntityTooLarge");
+    assert_eq!(message, "Request entity too large: limit is 3145728");
+    let mut large = work("large");
+    large["spec"]["workload"]["manifests"][0]["data"]["a"] = "x".repeat(1 << 20).into();
+    hub.create(WORKS, &large)
+        .await
+        .refusal(413, "RequestEntityTooLarge");
+    hub.merge(&format!("{CONFIG_MAPS}/huge"), &huge)
+        .await
+        .refusal(413, "RequestEntityTooLarge");
+}
+
+#[tokio::test]
+async fn queries_that_do_not_parse() {
+    let hub = Hub::start().await;
+    for (query, code) in [
+        ("labelSelector=a+in+b", 400),
+        ("labelSelector=a%3D%3D%3Db", 400),
+        ("labelSelector=%2Fx", 400),
+        ("fieldSelector=spec.nothing%3D1", 400),
+        ("fieldSelector=metadata.name", 400),
+        ("limit=many", 400),
+        ("resourceVersion=abc", 422),
+        ("resourceVersion=-5", 422),
+        ("resourceVersionMatch=Exact", 422),
+        ("resourceVersion=1&resourceVersionMatch=Roughly", 422),
+        ("watch=1&timeoutSeconds=soon", 400),
+        ("watch=1&labelSelector=(", 400),
+    ] {
+        let answer = hub.get(&format!("{CLUSTERS}?{query}")).await;
+        assert_eq!(
+            (answer.code, answer.body["kind"].as_str()),
+            (code, Some("Status")),
+            "{query}: {}",
+            answer.body
+        );
+    }
+}
+
+#[tokio::test]
+async fn paths_that_lead_nowhere() {
+    let hub = Hub::start().await;
+    hub.create(CLUSTERS, &cluster("east")).await.ok();
+    for path in [
+        "/nothing",
+        "/apis/cluster.open-cluster-management.io/v7",
+        "/apis/cluster.open-cluster-management.io/v1/nothings",
+        "/apis/cluster.open-cluster-management.io/v1beta1/managedclusters",
+        "/apis/cluster.open-cluster-management.io/v1/namespaces/default/managedclusters",
+        "/apis/cluster.open-cluster-management.io/v1/namespaces/default/managedclusters/east",
+        "/apis/cluster.open-cluster-management.io/v1/managedclusters/east/scale",
+        "/apis/cluster.open-cluster-management.io/v1/managedclusters/east/status/more",
+        "/api/v1/configmaps/a",
+        "/api/v1/pods",
+        "/api/v2/namespaces",
+        "/openapi/v3/apis/nothing/v1",
+        "/openapi/v2",
+    ] {
+        hub.get(path).await.refusal(404, "NotFound");
+    }
+    hub.create(&format!("{CLUSTERS}/east"), &cluster("east"))
+        .await
+        .refusal(405, "MethodNotAllowed");
+    hub.send("OPTIONS", CLUSTERS, "", "")
+        .await
+        .refusal(405, "MethodNotAllowed");
+    hub.send("POST", "/version", "", "")
+        .await
+        .refusal(405, "MethodNotAllowed");
+    hub.create("/api/v1/configmaps", &config_map("a", &json!({})))
+        .await
+        .refusal(405, "MethodNotAllowed");
+}
+
+#[tokio::test]
+async fn objects_that_contradict_their_path() {
+    let hub = Hub::start().await;
+    let mut object = config_map("a", &json!({}));
+    object["metadata"]["namespace"] = "other".into();
+    let message = hub
+        .create(CONFIG_MAPS, &object)
+        .await
+        .refusal(400, "BadRequest");
+    assert!(message.starts_with(
+        "the namespace of the provided object does not match the namespace sent on the request"
+    ));
+    hub.create(SETS, &json!({ "metadata": { "name": "x" } }))
+        .await
+        .ok();
+    let message = hub
+        .replace(
+            &format!("{SETS}/x"),
+            &json!({ "metadata": { "name": "y" } }),
+        )
+        .await
+        .refusal(400, "BadRequest");
+    assert_eq!(
+        message,
+        "the name of the object (y) does not match the name on the URL (x)"
+    );
+    hub.replace(&format!("{SETS}/x"), &json!({}))
+        .await
+        .refusal(400, "BadRequest");
+    let versioned = json!({ "metadata": { "name": "z", "resourceVersion": "3" } });
+    hub.create(SETS, &versioned)
+        .await
+        .refusal(400, "BadRequest");
+    let foreign = json!({ "metadata": { "name": "x", "uid": "other", "resourceVersion": "1" } });
+    hub.replace(&format!("{SETS}/x"), &foreign)
+        .await
+        .refusal(409, "Conflict");
+    hub.replace(
+        &format!("{SETS}/none"),
+        &json!({ "metadata": { "name": "none", "resourceVersion": "1" } }),
+    )
+    .await
+    .refusal(404, "NotFound");
+    hub.create(
+        "/api/v1/namespaces/nowhere/configmaps",
+        &config_map("a", &json!({})),
+    )
+    .await
+    .refusal(404, "NotFound");
+    hub.create(NAMESPACES, &json!({ "metadata": { "name": "a.b" } }))
+        .await
+        .refusal(422, "Invalid");
+}
+
+/// Postgres cannot hold U+0000 in jsonb, which labels are kept in.
+#[tokio::test]
+async fn characters_that_the_database_cannot_hold() {
+    let hub = Hub::start().await;
+    let created = hub
+        .create(CONFIG_MAPS, &config_map("nul", &json!({ "k": "a\u{0}b" })))
+        .await
+        .ok();
+    assert_eq!(created["data"]["k"], "a\u{0}b");
+    let mut object = config_map("x", &json!({}));
+    object["metadata"]["annotations"] = json!({ "a": "\u{0}" });
+    hub.create(CONFIG_MAPS, &object).await.ok();
+    hub.get(&format!("{CONFIG_MAPS}/%00"))
+        .await
+        .refusal(404, "NotFound");
+    hub.get(&format!("{CONFIG_MAPS}/%ff%fe"))
+        .await
+        .refusal(404, "NotFound");
+}

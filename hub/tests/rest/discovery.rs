@@ -1,0 +1,112 @@
+//! What clients learn of the API before they use it.
+
+use http::header;
+use serde_json::Value;
+
+use crate::support::Hub;
+
+const AGGREGATED: &str =
+    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+
+fn names<'a>(list: &'a Value, field: &str) -> Vec<&'a str> {
+    list.as_array()
+        .expect("a list")
+        .iter()
+        .map(|item| item[field].as_str().expect("a text"))
+        .collect()
+}
+
+#[tokio::test]
+async fn groups_and_resources_are_listed_in_both_formats() {
+    let hub = Hub::start().await;
+    assert_eq!(hub.get("/api").await.ok()["versions"][0], "v1");
+    let groups = hub.get("/apis").await.ok();
+    for group in [
+        "cluster.open-cluster-management.io",
+        "work.open-cluster-management.io",
+        "koinon.dev",
+        "authorization.k8s.io",
+    ] {
+        assert!(names(&groups["groups"], "name").contains(&group), "{group}");
+        assert_eq!(
+            hub.get(&format!("/apis/{group}")).await.ok()["kind"],
+            "APIGroup"
+        );
+    }
+    let resources = hub
+        .get("/apis/cluster.open-cluster-management.io/v1")
+        .await
+        .ok();
+    assert_eq!(
+        names(&resources["resources"], "name"),
+        ["managedclusters", "managedclusters/status"]
+    );
+    assert_eq!(
+        resources["resources"][0]["shortNames"],
+        serde_json::json!(["mcl", "mcls"])
+    );
+    let core = hub.get("/api/v1").await.ok();
+    assert!(names(&core["resources"], "name").contains(&"configmaps"));
+
+    let all = hub.accept("/apis", AGGREGATED).await;
+    assert!(
+        all.headers[header::CONTENT_TYPE]
+            .to_str()
+            .unwrap()
+            .contains("as=APIGroupDiscoveryList")
+    );
+    assert!(all.headers.contains_key(header::ETAG));
+    let all = all.ok();
+    assert_eq!(all["kind"], "APIGroupDiscoveryList");
+    assert!(!all["items"].as_array().unwrap().is_empty());
+    assert_eq!(
+        hub.accept("/api", AGGREGATED).await.ok()["items"][0]["versions"][0]["version"],
+        "v1"
+    );
+}
+
+#[tokio::test]
+async fn every_kind_has_a_schema_and_says_how_it_is_patched() {
+    let hub = Hub::start().await;
+    let index = hub.get("/openapi/v3").await.ok();
+    for kind in hub.registry.kinds().iter() {
+        let info = &kind.info;
+        let path = if info.group.is_empty() {
+            "api/v1".to_owned()
+        } else {
+            format!("apis/{}/{}", info.group, info.version)
+        };
+        let url = index["paths"][&path]["serverRelativeURL"]
+            .as_str()
+            .expect("every version is in the index");
+        let document = hub.get(url).await.ok();
+        let schemas = document["components"]["schemas"].as_object().unwrap();
+        let found = schemas.values().any(|schema| {
+            let kinds = schema["x-kubernetes-group-version-kind"].as_array();
+            kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind["kind"] == info.kind.as_str()))
+        });
+        assert!(found, "{} has no schema", info.kind);
+    }
+}
+
+#[tokio::test]
+async fn the_version_is_a_plausible_one() {
+    let hub = Hub::start().await;
+    let version = hub.get("/version").await.ok();
+    assert_eq!(
+        (&version["major"], &version["minor"]),
+        (&"1".into(), &"33".into())
+    );
+    assert!(
+        version["gitVersion"]
+            .as_str()
+            .unwrap()
+            .starts_with("v1.33.0+koinon")
+    );
+    assert!(
+        hub.get("/").await.ok()["paths"]
+            .as_array()
+            .unwrap()
+            .contains(&"/apis".into())
+    );
+}

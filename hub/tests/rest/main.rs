@@ -1,0 +1,14 @@
+//! The API as a client meets it: requests through the whole router, on a real Postgres.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
+
+mod bad_input;
+mod collections;
+mod deletion;
+mod discovery;
+mod objects;
+mod outage;
+mod own_rules;
+mod rights;
+mod support;
+mod watches;

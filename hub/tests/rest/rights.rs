@@ -1,0 +1,128 @@
+//! Who may do what, over every route and verb.
+
+use serde_json::json;
+
+use crate::support::{CLUSTERS, Caller, Hub, NAMESPACES, cluster, work};
+
+const JSON: &str = "application/json";
+
+/// P6: an agent's certificate opens its own cluster and its own works, read-only, and nothing else of any kind.
+#[tokio::test]
+async fn an_agent_is_confined_on_every_route() {
+    let hub = Hub::start().await;
+    for name in ["east", "west"] {
+        hub.create(NAMESPACES, &json!({ "metadata": { "name": name } }))
+            .await
+            .ok();
+        hub.create(CLUSTERS, &cluster(name)).await.ok();
+        let works =
+            format!("/apis/work.open-cluster-management.io/v1/namespaces/{name}/manifestworks");
+        hub.create(&works, &work("w")).await.ok();
+    }
+    let east = hub.agent("east");
+    let works = "/apis/work.open-cluster-management.io/v1/namespaces/east/manifestworks";
+    let open = [
+        format!("{CLUSTERS}/east"),
+        format!("{CLUSTERS}/east/status"),
+        format!("{CLUSTERS}?fieldSelector=metadata.name%3Deast"),
+        works.to_owned(),
+        format!("{works}/w"),
+        format!("{works}/w/status"),
+    ];
+    for path in &open {
+        let answer = east.send("GET", path, "", "").await;
+        assert_eq!(answer.code, 200, "{path}: {}", answer.body);
+    }
+    let list = east.send("GET", &open[2], "", "").await.ok();
+    assert_eq!(list["items"].as_array().unwrap().len(), 1);
+
+    let mut routes = Vec::new();
+    for kind in hub.registry.kinds().iter() {
+        let info = &kind.info;
+        let root = if info.group.is_empty() {
+            format!("/api/{}", info.version)
+        } else {
+            format!("/apis/{}/{}", info.group, info.version)
+        };
+        routes.push(format!("{root}/{}", info.plural));
+        for namespace in ["east", "west"] {
+            let inside = if info.namespaced {
+                format!("{root}/namespaces/{namespace}")
+            } else {
+                root.clone()
+            };
+            routes.extend([
+                format!("{inside}/{}", info.plural),
+                format!("{inside}/{}/{namespace}", info.plural),
+                format!("{inside}/{}/w/status", info.plural),
+            ]);
+        }
+    }
+    for path in routes {
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+            let own = method == "GET" && (path.starts_with(&open[0]) || path.starts_with(works));
+            if !own {
+                let answer = east.send(method, &path, JSON, "{}").await;
+                answer.refusal(403, "Forbidden");
+            }
+        }
+    }
+    let message = east
+        .send("GET", CLUSTERS, "", "")
+        .await
+        .refusal(403, "Forbidden");
+    assert_eq!(
+        message,
+        "managedclusters.cluster.open-cluster-management.io is forbidden: User \
+         \"system:open-cluster-management:east:a1\" cannot list resource \"managedclusters\" in API group \
+         \"cluster.open-cluster-management.io\" at the cluster scope"
+    );
+}
+
+#[tokio::test]
+async fn nobody_gets_health_and_version() {
+    let hub = Hub::start().await;
+    let nobody = hub.nobody();
+    for path in ["/livez", "/readyz", "/healthz", "/version"] {
+        assert_eq!(nobody.send("GET", path, "", "").await.code, 200, "{path}");
+    }
+    for path in ["/", "/api", "/apis", "/openapi/v3", CLUSTERS, "/nothing"] {
+        nobody
+            .send("GET", path, "", "")
+            .await
+            .refusal(401, "Unauthorized");
+    }
+    nobody
+        .send("POST", CLUSTERS, JSON, cluster("x").to_string())
+        .await
+        .refusal(401, "Unauthorized");
+}
+
+#[tokio::test]
+async fn everybody_may_ask_about_himself() {
+    let hub = Hub::start().await;
+    let review = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let asked = |caller: Caller| async move { caller.send("POST", review, JSON, "{}").await.ok() };
+    assert_eq!(
+        asked(hub.admin()).await["status"]["userInfo"]["username"],
+        "koinon-admin"
+    );
+    let agent = asked(hub.agent("east")).await;
+    assert_eq!(
+        agent["status"]["userInfo"]["groups"][1],
+        "system:open-cluster-management:east"
+    );
+
+    let may = |caller: Caller, verb: &'static str| async move {
+        let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+        let attributes = json!({ "verb": verb, "group": "work.open-cluster-management.io", "resource": "manifestworks", "namespace": "east" });
+        let body = json!({ "spec": { "resourceAttributes": attributes } });
+        caller.send("POST", path, JSON, body.to_string()).await.ok()["status"]["allowed"]
+            .as_bool()
+            .unwrap()
+    };
+    assert!(may(hub.admin(), "delete").await);
+    assert!(may(hub.agent("east"), "list").await);
+    assert!(!may(hub.agent("east"), "delete").await);
+    assert!(!may(hub.agent("west"), "list").await);
+}

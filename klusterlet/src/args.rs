@@ -1,0 +1,163 @@
+//! Command line.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::Parser;
+use koinon_api::names::is_dns_label;
+
+use crate::{config::Config, hub::HubAddress, identity::TokenSource, telemetry::LogFormat};
+
+/// Joins one Kubernetes cluster to a Koinon hub and keeps it as the hub says.
+#[derive(Debug, Parser)]
+#[command(name = "koinon-klusterlet", version)]
+pub struct Args {
+    /// Kubeconfig of the member cluster; in-cluster settings if absent.
+    #[arg(long)]
+    kubeconfig: Option<PathBuf>,
+    /// host:port of the hub's agent listener.
+    #[arg(long, value_parser = HubAddress::parse)]
+    hub_address: HubAddress,
+    /// Name of this cluster on the hub; a DNS label.
+    #[arg(long, value_parser = label)]
+    cluster_name: String,
+    /// Name of this agent; part of its certificate.
+    #[arg(long, default_value = "klusterlet", value_parser = label)]
+    agent_id: String,
+    /// File with the join token; read again for each attempt to enrol.
+    #[arg(long, conflicts_with = "bootstrap_token")]
+    bootstrap_token_file: Option<PathBuf>,
+    /// The join token itself. A flag would be readable by everybody on the machine, so it comes by environment.
+    #[arg(
+        long,
+        env = "KOINON_BOOTSTRAP_TOKEN",
+        hide = true,
+        hide_env_values = true
+    )]
+    bootstrap_token: Option<String>,
+    /// Namespace of the agent in the member cluster; its identity and desired state are kept there.
+    #[arg(long, default_value = "open-cluster-management-agent", value_parser = label)]
+    namespace: String,
+    /// Where /livez, /readyz and /metrics are served.
+    #[arg(long, default_value = "127.0.0.1:7481")]
+    health_listen: SocketAddr,
+    /// Period of the full comparison with the cluster; drift is seen at once without it.
+    #[arg(long, default_value = "5m", value_parser = duration)]
+    resync_period: Duration,
+    /// How log lines look.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+impl Args {
+    /// Returns the format of the log.
+    #[must_use]
+    pub const fn log_format(&self) -> LogFormat {
+        self.log_format
+    }
+
+    /// Returns the settings.
+    #[must_use]
+    pub fn config(self) -> Config {
+        let Self {
+            kubeconfig,
+            hub_address,
+            cluster_name,
+            agent_id,
+            bootstrap_token_file,
+            bootstrap_token,
+            namespace,
+            health_listen,
+            resync_period,
+            log_format: _,
+        } = self;
+        let token = bootstrap_token_file
+            .map(TokenSource::File)
+            .or_else(|| bootstrap_token.map(|token| TokenSource::Value(token.into())));
+        Config {
+            kubeconfig,
+            hub_address,
+            cluster_name,
+            agent_id,
+            token,
+            namespace,
+            health_listen: Some(health_listen),
+            resync_period,
+        }
+    }
+}
+
+fn label(text: &str) -> Result<String, String> {
+    if is_dns_label(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(
+            "must be a DNS label: lower case letters, digits and '-', at most 63 characters"
+                .to_owned(),
+        )
+    }
+}
+
+/// Reads `90s`, `5m`, `1h30m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (mut total, mut number) = (Duration::ZERO, String::new());
+    let bad = || format!("{text:?} is not a duration such as 30s, 5m or 1h30m");
+    for c in text.chars() {
+        if c.is_ascii_digit() {
+            number.push(c);
+            continue;
+        }
+        let amount: u64 = number.parse().map_err(|_| bad())?;
+        let unit = match c {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            _ => return Err(bad()),
+        };
+        total += Duration::from_secs(amount.checked_mul(unit).ok_or_else(bad)?);
+        number.clear();
+    }
+    if !number.is_empty() || total < Duration::from_secs(1) {
+        return Err(bad());
+    }
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, seconds) in [("30s", 30), ("5m", 300), ("1h30m", 5400)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)));
+        }
+        for text in ["", "5", "m", "5x", "0s", "-5m", "99999999999999999999h"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn bad_settings_are_refused_before_anything_starts() {
+        let base = [
+            "koinon-klusterlet",
+            "--hub-address=hub:7444",
+            "--cluster-name=east",
+        ];
+        assert!(Args::try_parse_from(base).is_ok());
+        for bad in [
+            "--cluster-name=East",
+            "--hub-address=hub",
+            "--resync-period=0s",
+            "--namespace=a/b",
+            "--agent-id=a.b",
+        ] {
+            let args: Vec<_> = base
+                .iter()
+                .copied()
+                .filter(|a| a.split('=').next() != bad.split('=').next())
+                .chain([bad])
+                .collect();
+            assert!(Args::try_parse_from(args).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The member cluster: the only part that speaks to its API server.
+//!
+//! Objects are JSON values here. The agent applies kinds that it does not know, so types would only cost memory.
+
+mod client;
+mod error;
+mod mapper;
+mod resource;
+mod watches;
+
+pub use client::{Cluster, Deleted, Force};
+pub use error::{Error, Result, refused};
+pub use mapper::{MapError, Mapper};
+pub use resource::{Resource, known};
+pub use watches::{ObjectKey, Wake, Watches, is_news};

@@ -1,0 +1,376 @@
+use std::{future::Future, path::Path, time::Duration};
+
+use futures::Stream;
+use http::{Method, Request};
+use kube::{
+    Api, Client, Config,
+    client::ClientBuilder,
+    config::{KubeConfigOptions, Kubeconfig},
+    core::{DynamicObject, PartialObjectMeta},
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{self, watcher},
+    },
+};
+use serde_json::{Value, json};
+use tower::limit::ConcurrencyLimitLayer;
+
+use super::{Error, Resource, Result};
+
+/// Longest wait for one answer.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Most requests in flight at once. Small clusters share two cores with us: a bound on concurrency
+/// follows the server's own speed, which a fixed rate would not.
+const MAX_IN_FLIGHT: usize = 16;
+
+/// Objects per page of a list.
+const PAGE: u32 = 500;
+
+/// Name that the API server records for our writes.
+const MANAGER: &str = "koinon-klusterlet";
+
+/// Whether server-side apply takes fields from other managers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Force {
+    /// Take them.
+    Yes,
+    /// Answer with a conflict.
+    No,
+}
+
+/// What a delete call achieved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deleted {
+    /// The object does not exist any more.
+    Gone,
+    /// Finalizers or a grace period keep it for now.
+    Going,
+}
+
+/// A client of the member's API server.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// Reads a kubeconfig, or the in-cluster settings if there is none. Opens no connection.
+    ///
+    /// # Errors
+    /// Fails when the file or the in-cluster settings are missing or malformed.
+    pub async fn open(kubeconfig: Option<&Path>) -> anyhow::Result<Self> {
+        let mut config = match kubeconfig {
+            Some(path) => {
+                Config::from_custom_kubeconfig(
+                    Kubeconfig::read_from(path)?,
+                    &KubeConfigOptions::default(),
+                )
+                .await?
+            }
+            None => Config::incluster()?,
+        };
+        // kube repeats refused calls for minutes by default; our own backoff knows better when.
+        config.default_retry = false;
+        config.connect_timeout = Some(Duration::from_secs(10));
+        config.headers.push((
+            http::header::USER_AGENT,
+            http::HeaderValue::from_static(concat!(
+                "koinon-klusterlet/",
+                env!("CARGO_PKG_VERSION")
+            )),
+        ));
+        let client = ClientBuilder::try_from(config)?
+            .with_layer(&ConcurrencyLimitLayer::new(MAX_IN_FLIGHT))
+            .build();
+        Ok(Self { client })
+    }
+
+    /// Reads one object.
+    ///
+    /// # Errors
+    /// A missing object is `None`; everything else that is not an object is an error.
+    pub async fn get(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Value>> {
+        match self
+            .call(Method::GET, &resource.path(namespace, Some(name)), None, "")
+            .await
+        {
+            Ok(object) => Ok(Some(object)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lists objects with a label selector (empty for all), page by page.
+    ///
+    /// # Errors
+    /// Fails as a whole; there are no partial lists.
+    pub async fn list(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        selector: &str,
+    ) -> Result<Vec<Value>> {
+        let (mut items, mut token) = (Vec::new(), String::new());
+        loop {
+            let mut query = format!("?limit={PAGE}");
+            if !selector.is_empty() {
+                query.push_str("&labelSelector=");
+                query.push_str(selector);
+            }
+            if !token.is_empty() {
+                query.push_str("&continue=");
+                query.push_str(&token);
+            }
+            let mut page = self
+                .call(
+                    Method::GET,
+                    &(resource.path(namespace, None) + &query),
+                    None,
+                    "",
+                )
+                .await?;
+            if let Some(Value::Array(more)) = page.get_mut("items").map(Value::take) {
+                items.extend(more);
+            }
+            token = page
+                .pointer("/metadata/continue")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned();
+            if token.is_empty() {
+                return Ok(items);
+            }
+        }
+    }
+
+    /// Creates an object.
+    ///
+    /// # Errors
+    /// Fails with `AlreadyExists` if there is one.
+    pub async fn create(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        object: &Value,
+    ) -> Result<Value> {
+        let path = resource.path(namespace, None) + "?fieldManager=" + MANAGER;
+        self.call(Method::POST, &path, Some(object), "application/json")
+            .await
+    }
+
+    /// Replaces an object; its `resourceVersion`, if set, must be current.
+    ///
+    /// # Errors
+    /// Fails with `Conflict` if it is not.
+    pub async fn replace(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+        object: &Value,
+    ) -> Result<Value> {
+        let path = resource.path(namespace, Some(name)) + "?fieldManager=" + MANAGER;
+        self.call(Method::PUT, &path, Some(object), "application/json")
+            .await
+    }
+
+    /// Applies an object server-side.
+    ///
+    /// # Errors
+    /// Fails with `Conflict` if another manager owns a field and `force` is [`Force::No`].
+    pub async fn apply(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+        object: &Value,
+        manager: &str,
+        force: Force,
+    ) -> Result<Value> {
+        let path = format!(
+            "{}?fieldManager={manager}&force={}",
+            resource.path(namespace, Some(name)),
+            force == Force::Yes
+        );
+        self.call(
+            Method::PATCH,
+            &path,
+            Some(object),
+            "application/apply-patch+yaml",
+        )
+        .await
+    }
+
+    /// Applies one of the agent's own objects, whoever changed it before.
+    ///
+    /// # Errors
+    /// Fails when the server refuses it.
+    pub async fn apply_own(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+        object: &Value,
+    ) -> Result<Value> {
+        self.apply(resource, namespace, name, object, MANAGER, Force::Yes)
+            .await
+    }
+
+    /// Merges `patch` into an object, or into a subresource of it such as `status`.
+    ///
+    /// # Errors
+    /// Fails with `Conflict` if the patch names a `resourceVersion` or `uid` that is not the current one.
+    pub async fn merge(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+        subresource: Option<&str>,
+        patch: &Value,
+    ) -> Result<Value> {
+        let sub = subresource.map(|s| format!("/{s}")).unwrap_or_default();
+        let path = format!(
+            "{}{sub}?fieldManager={MANAGER}",
+            resource.path(namespace, Some(name))
+        );
+        self.call(
+            Method::PATCH,
+            &path,
+            Some(patch),
+            "application/merge-patch+json",
+        )
+        .await
+    }
+
+    /// Deletes the object with this uid in the background; a missing object is a success.
+    ///
+    /// # Errors
+    /// Fails with `Conflict` if the object has another uid.
+    pub async fn delete(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+        uid: Option<&str>,
+    ) -> Result<Deleted> {
+        let mut options =
+            json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"});
+        if let Some(uid) = uid {
+            options["preconditions"] = json!({"uid": uid});
+        }
+        match self
+            .call(
+                Method::DELETE,
+                &resource.path(namespace, Some(name)),
+                Some(&options),
+                "application/json",
+            )
+            .await
+        {
+            // The server answers with the object while something still holds it, with a bare status otherwise.
+            Ok(answer) if answer.get("kind").and_then(Value::as_str) == Some("Status") => {
+                Ok(Deleted::Gone)
+            }
+            Ok(_) => Ok(Deleted::Going),
+            Err(error) if error.is_not_found() => Ok(Deleted::Gone),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads a JSON document that is not an object, such as discovery.
+    ///
+    /// # Errors
+    /// Fails when the server does not serve it.
+    pub async fn document(&self, path: &str) -> Result<Value> {
+        self.call(Method::GET, path, None, "").await
+    }
+
+    /// Reads a text document such as `/livez`.
+    ///
+    /// # Errors
+    /// Fails when the server answers anything but success.
+    pub async fn text(&self, path: &str) -> Result<String> {
+        let request = request(Method::GET, path, Vec::new(), "")?;
+        within(self.client.request_text(request)).await
+    }
+
+    /// Watches the metadata of all objects of a resource, for ever; lists first and after every gap.
+    pub fn watch_metadata(
+        &self,
+        resource: &Resource,
+    ) -> impl Stream<Item = watcher::Result<watcher::Event<PartialObjectMeta<DynamicObject>>>>
+    + Send
+    + use<> {
+        let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(
+            self.client.clone(),
+            &resource.api_resource(),
+        );
+        watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff()
+    }
+
+    /// Watches whole objects, for ever; lists first and after every gap.
+    pub fn watch_objects(
+        &self,
+        resource: &Resource,
+    ) -> impl Stream<Item = watcher::Result<watcher::Event<DynamicObject>>> + Send + use<> {
+        let api = Api::<DynamicObject>::all_with(self.client.clone(), &resource.api_resource());
+        watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff()
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        content_type: &'static str,
+    ) -> Result<Value> {
+        let body = match body {
+            Some(body) => {
+                serde_json::to_vec(body).map_err(|e| Error::Unreachable(e.to_string()))?
+            }
+            None => Vec::new(),
+        };
+        within(
+            self.client
+                .request::<Value>(request(method, path, body, content_type)?),
+        )
+        .await
+    }
+}
+
+fn request(
+    method: Method,
+    path: &str,
+    body: Vec<u8>,
+    content_type: &'static str,
+) -> Result<Request<Vec<u8>>> {
+    let mut builder = Request::builder().method(method).uri(path);
+    if !content_type.is_empty() {
+        builder = builder.header(http::header::CONTENT_TYPE, content_type);
+    }
+    // A name that does not fit into a URL is the object's fault, not the connection's.
+    builder.body(body).map_err(|e| Error::Refused {
+        code: 400,
+        reason: "BadRequest".to_owned(),
+        message: e.to_string(),
+    })
+}
+
+async fn within<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T> {
+    match tokio::time::timeout(CALL_TIMEOUT, call).await {
+        Ok(answer) => answer.map_err(Error::from),
+        Err(_) => Err(Error::Timeout),
+    }
+}

@@ -1,0 +1,74 @@
+use crate::telemetry::Chain;
+
+/// Result of a call to the member's API server.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a call to the member's API server failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server answered, and refused. The message is the server's own.
+    #[error("{message}")]
+    Refused {
+        /// HTTP status.
+        code: u16,
+        /// Kubernetes reason, such as `Conflict`.
+        reason: String,
+        /// The server's words.
+        message: String,
+    },
+    /// No answer in time.
+    #[error("the API server did not answer in time")]
+    Timeout,
+    /// No connection, or a broken one.
+    #[error("the API server cannot be reached: {0}")]
+    Unreachable(String),
+}
+
+impl Error {
+    /// The object or the resource does not exist.
+    #[must_use]
+    pub const fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { code: 404, .. })
+    }
+
+    /// The object exists already.
+    #[must_use]
+    pub fn is_already_exists(&self) -> bool {
+        matches!(self, Self::Refused { reason, .. } if reason == "AlreadyExists")
+    }
+
+    /// Somebody else changed the object in between, or owns the field.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Refused { code: 409, reason, .. } if reason != "AlreadyExists")
+    }
+
+    /// The object does not pass validation.
+    #[must_use]
+    pub const fn is_invalid(&self) -> bool {
+        matches!(self, Self::Refused { code: 422, .. })
+    }
+}
+
+impl From<kube::Error> for Error {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::Refused {
+                code: status.code,
+                reason: status.reason.clone(),
+                message: status.message.clone(),
+            },
+            other => Self::Unreachable(Chain(&other).to_string()),
+        }
+    }
+}
+
+/// Makes an error of the same shape for what the agent itself refuses.
+#[must_use]
+pub fn refused(code: u16, reason: &str, message: String) -> Error {
+    Error::Refused {
+        code,
+        reason: reason.to_owned(),
+        message,
+    }
+}

@@ -1,0 +1,143 @@
+use std::fmt::Write as _;
+
+use kube::core::ApiResource;
+
+/// A resource as the member serves it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Resource {
+    /// API group, empty for core.
+    pub group: String,
+    /// API version without the group.
+    pub version: String,
+    /// Kind of its objects.
+    pub kind: String,
+    /// Name in URLs.
+    pub plural: String,
+    /// Whether its objects live in namespaces.
+    pub namespaced: bool,
+}
+
+impl Resource {
+    /// Returns `group/version`, or `version` for core.
+    #[must_use]
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.clone()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+
+    /// Returns the URL path of the collection, or of one object.
+    #[must_use]
+    pub fn path(&self, namespace: &str, name: Option<&str>) -> String {
+        let mut path = if self.group.is_empty() {
+            format!("/api/{}", self.version)
+        } else {
+            format!("/apis/{}/{}", self.group, self.version)
+        };
+        // Writing to a string cannot fail.
+        if self.namespaced && !namespace.is_empty() {
+            let _ = write!(path, "/namespaces/{namespace}");
+        }
+        let _ = write!(path, "/{}", self.plural);
+        if let Some(name) = name {
+            let _ = write!(path, "/{name}");
+        }
+        path
+    }
+
+    pub(super) fn api_resource(&self) -> ApiResource {
+        ApiResource {
+            group: self.group.clone(),
+            version: self.version.clone(),
+            api_version: self.api_version(),
+            kind: self.kind.clone(),
+            plural: self.plural.clone(),
+        }
+    }
+}
+
+/// Resources that the agent uses for itself.
+pub mod known {
+    use std::sync::LazyLock;
+
+    use super::Resource;
+
+    fn resource(
+        group: &str,
+        version: &str,
+        kind: &str,
+        plural: &str,
+        namespaced: bool,
+    ) -> Resource {
+        Resource {
+            group: group.into(),
+            version: version.into(),
+            kind: kind.into(),
+            plural: plural.into(),
+            namespaced,
+        }
+    }
+
+    /// Core namespaces.
+    pub static NAMESPACES: LazyLock<Resource> =
+        LazyLock::new(|| resource("", "v1", "Namespace", "namespaces", false));
+    /// Core secrets: identity and desired state are kept in them.
+    pub static SECRETS: LazyLock<Resource> =
+        LazyLock::new(|| resource("", "v1", "Secret", "secrets", true));
+    /// Core config maps.
+    pub static CONFIG_MAPS: LazyLock<Resource> =
+        LazyLock::new(|| resource("", "v1", "ConfigMap", "configmaps", true));
+    /// Core nodes.
+    pub static NODES: LazyLock<Resource> =
+        LazyLock::new(|| resource("", "v1", "Node", "nodes", false));
+    /// Custom resource definitions.
+    pub static CRDS: LazyLock<Resource> = LazyLock::new(|| {
+        resource(
+            "apiextensions.k8s.io",
+            "v1",
+            "CustomResourceDefinition",
+            "customresourcedefinitions",
+            false,
+        )
+    });
+    /// What the agent applied for a work.
+    pub static APPLIED_WORKS: LazyLock<Resource> = LazyLock::new(|| {
+        resource(
+            "work.open-cluster-management.io",
+            "v1",
+            "AppliedManifestWork",
+            "appliedmanifestworks",
+            false,
+        )
+    });
+    /// Facts that a cluster states about itself.
+    pub static CLAIMS: LazyLock<Resource> = LazyLock::new(|| {
+        resource(
+            "cluster.open-cluster-management.io",
+            "v1alpha1",
+            "ClusterClaim",
+            "clusterclaims",
+            false,
+        )
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::known::{APPLIED_WORKS, SECRETS};
+
+    #[test]
+    fn paths_follow_group_and_scope() {
+        assert_eq!(
+            SECRETS.path("ns", Some("a")),
+            "/api/v1/namespaces/ns/secrets/a"
+        );
+        assert_eq!(SECRETS.path("", None), "/api/v1/secrets");
+        assert_eq!(
+            APPLIED_WORKS.path("", Some("x")),
+            "/apis/work.open-cluster-management.io/v1/appliedmanifestworks/x"
+        );
+    }
+}

@@ -1,0 +1,295 @@
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::StreamExt as _;
+use kube::runtime::watcher::Event;
+use parking_lot::Mutex;
+use tokio::{sync::Notify, time::Instant};
+use tracing::{debug, warn};
+
+use super::{Cluster, Resource};
+use crate::{
+    tasks::{Policy, Tasks},
+    telemetry::Chain,
+};
+
+/// How long a watch without tracked objects is kept: a work that is replaced should not cost a list.
+const LINGER: Duration = Duration::from_secs(60);
+
+/// An object in the member: resource, namespace, name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    /// Its resource.
+    pub resource: Arc<Resource>,
+    /// Its namespace, empty for cluster-scoped objects.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// Collects what changed under one work until its actor looks.
+#[derive(Debug, Default)]
+pub struct Wake {
+    touched: Mutex<BTreeMap<ObjectKey, Option<String>>>,
+    notify: Notify,
+}
+
+impl Wake {
+    /// Marks an object as touched; `version` is what it became, `None` if it is gone.
+    pub fn touch(&self, key: ObjectKey, version: Option<String>) {
+        self.touched.lock().insert(key, version);
+        self.notify.notify_one();
+    }
+
+    /// Waits until something is touched.
+    pub async fn notified(&self) {
+        self.notify.notified().await;
+    }
+
+    /// Takes all touched objects.
+    #[must_use]
+    pub fn take(&self) -> BTreeMap<ObjectKey, Option<String>> {
+        std::mem::take(&mut *self.touched.lock())
+    }
+}
+
+/// Says whether an object that became `version` (`None`: gone) is news to somebody who has dealt with `seen`.
+///
+/// The events of our own writes arrive late and one by one, so an older version is none. Kubernetes' versions are numbers
+/// that grow with each write; of a server whose versions are not, any other version is news.
+#[must_use]
+pub fn is_news(version: Option<&str>, seen: Option<&str>) -> bool {
+    let (Some(version), Some(seen)) = (version, seen) else {
+        return true;
+    };
+    match (version.parse::<u64>(), seen.parse::<u64>()) {
+        (Ok(version), Ok(seen)) => version > seen,
+        _ => version != seen,
+    }
+}
+
+/// One work's interest in one object.
+#[derive(Debug)]
+struct Tracker {
+    work: String,
+    wake: Arc<Wake>,
+    /// Version that the work has dealt with; its own writes carry it and wake nobody.
+    seen: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Watched {
+    tracked: HashMap<(String, String), Vec<Tracker>>,
+}
+
+/// Shared metadata watches: one per resource that something was applied to, whatever the number of works.
+#[derive(Debug, Clone)]
+pub struct Watches {
+    cluster: Cluster,
+    tasks: Tasks,
+    watched: Arc<Mutex<HashMap<Arc<Resource>, Watched>>>,
+}
+
+impl Watches {
+    /// Starts without any watch.
+    #[must_use]
+    pub fn new(cluster: Cluster, tasks: Tasks) -> Self {
+        Self {
+            cluster,
+            tasks,
+            watched: Arc::default(),
+        }
+    }
+
+    /// Wakes `work` when the object changes, from now on.
+    pub fn add(&self, work: &str, wake: &Arc<Wake>, key: &ObjectKey) {
+        let mut started = false;
+        {
+            let mut watched = self.watched.lock();
+            let entry = watched.entry(key.resource.clone()).or_insert_with(|| {
+                started = true;
+                Watched::default()
+            });
+            let trackers = entry
+                .tracked
+                .entry((key.namespace.clone(), key.name.clone()))
+                .or_default();
+            if !trackers.iter().any(|t| t.work == work) {
+                trackers.push(Tracker {
+                    work: work.to_owned(),
+                    wake: wake.clone(),
+                    seen: None,
+                });
+            }
+        }
+        if started {
+            self.tasks.spawn(
+                "watch",
+                Policy::Optional,
+                self.clone().watch(key.resource.clone()),
+            );
+        }
+    }
+
+    /// Ends what [`Watches::add`] began.
+    pub fn remove(&self, work: &str, key: &ObjectKey) {
+        let mut watched = self.watched.lock();
+        let Some(entry) = watched.get_mut(&key.resource) else {
+            return;
+        };
+        let id = (key.namespace.clone(), key.name.clone());
+        if let Some(trackers) = entry.tracked.get_mut(&id) {
+            trackers.retain(|t| t.work != work);
+            if trackers.is_empty() {
+                entry.tracked.remove(&id);
+            }
+        }
+    }
+
+    /// Records that `work` has dealt with this version of the object (`None`: with its absence).
+    pub fn seen(&self, work: &str, key: &ObjectKey, version: Option<&str>) {
+        let mut watched = self.watched.lock();
+        let trackers = watched.get_mut(&key.resource).and_then(|w| {
+            w.tracked
+                .get_mut(&(key.namespace.clone(), key.name.clone()))
+        });
+        for tracker in trackers.into_iter().flatten().filter(|t| t.work == work) {
+            tracker.seen = version.map(str::to_owned);
+        }
+    }
+
+    /// Number of open watches.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.watched.lock().len()
+    }
+
+    async fn watch(self, resource: Arc<Resource>) {
+        debug!(resource = %resource.plural, group = %resource.group, "watching");
+        let mut events = std::pin::pin!(self.cluster.watch_metadata(&resource));
+        let mut listed = HashSet::new();
+        let mut idle_since = None;
+        let mut tick = tokio::time::interval(LINGER / 4);
+        let mut failing = false;
+        loop {
+            let event = tokio::select! {
+                () = self.tasks.stop().cancelled() => return,
+                _ = tick.tick() => {
+                    if self.retire(&resource, &mut idle_since) {
+                        debug!(resource = %resource.plural, group = %resource.group, "watch ended");
+                        return;
+                    }
+                    continue;
+                }
+                event = events.next() => event,
+            };
+            match event {
+                Some(Ok(event)) => {
+                    failing = false;
+                    self.event(&resource, event, &mut listed);
+                }
+                Some(Err(error)) => {
+                    // The stream backs off and goes on by itself; one line per outage is enough.
+                    if !failing {
+                        warn!(resource = %resource.plural, error = %Chain(&error), "a watch on applied objects was interrupted");
+                    }
+                    failing = true;
+                }
+                None => return,
+            }
+        }
+    }
+
+    /// Removes the watch if nothing was tracked for a while.
+    fn retire(&self, resource: &Arc<Resource>, idle_since: &mut Option<Instant>) -> bool {
+        let mut watched = self.watched.lock();
+        if watched.get(resource).is_some_and(|w| !w.tracked.is_empty()) {
+            *idle_since = None;
+            return false;
+        }
+        if idle_since.get_or_insert_with(Instant::now).elapsed() < LINGER {
+            return false;
+        }
+        watched.remove(resource);
+        true
+    }
+
+    fn event(
+        &self,
+        resource: &Arc<Resource>,
+        event: Event<kube::core::PartialObjectMeta<kube::core::DynamicObject>>,
+        listed: &mut HashSet<(String, String)>,
+    ) {
+        let mut watched = self.watched.lock();
+        let Some(entry) = watched.get_mut(resource) else {
+            return;
+        };
+        let key_of = |(namespace, name): &(String, String)| ObjectKey {
+            resource: resource.clone(),
+            namespace: namespace.clone(),
+            name: name.clone(),
+        };
+        match event {
+            Event::Init => listed.clear(),
+            Event::InitApply(object) | Event::Apply(object) => {
+                let meta = object.metadata;
+                let id = (
+                    meta.namespace.unwrap_or_default(),
+                    meta.name.unwrap_or_default(),
+                );
+                let Some(trackers) = entry.tracked.get(&id) else {
+                    return;
+                };
+                for tracker in trackers
+                    .iter()
+                    .filter(|t| is_news(meta.resource_version.as_deref(), t.seen.as_deref()))
+                {
+                    tracker
+                        .wake
+                        .touch(key_of(&id), meta.resource_version.clone());
+                }
+                listed.insert(id);
+            }
+            Event::Delete(object) => {
+                let id = (
+                    object.metadata.namespace.unwrap_or_default(),
+                    object.metadata.name.unwrap_or_default(),
+                );
+                for tracker in entry.tracked.get(&id).into_iter().flatten() {
+                    tracker.wake.touch(key_of(&id), None);
+                }
+            }
+            Event::InitDone => {
+                for (id, trackers) in entry.tracked.iter().filter(|(id, _)| !listed.contains(*id)) {
+                    for tracker in trackers.iter().filter(|t| t.seen.is_some()) {
+                        tracker.wake.touch(key_of(id), None);
+                    }
+                }
+                listed.clear();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_news;
+
+    #[test]
+    fn only_later_versions_and_deletions_are_news() {
+        for (version, seen, expected) in [
+            (None, Some("5"), true),
+            (Some("5"), None, true),
+            (Some("5"), Some("5"), false),
+            (Some("4"), Some("5"), false),
+            (Some("10"), Some("9"), true),
+            (Some("b"), Some("a"), true),
+            (Some("a"), Some("a"), false),
+        ] {
+            assert_eq!(is_news(version, seen), expected, "{version:?} {seen:?}");
+        }
+    }
+}

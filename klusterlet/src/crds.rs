@@ -1,0 +1,89 @@
+//! Definitions that the agent needs in the member, applied at start.
+
+use std::time::Duration;
+
+use koinon_api::{AppliedManifestWork, ClusterClaim};
+use kube::CustomResourceExt as _;
+use serde_json::{Value, json};
+use tracing::{debug, info};
+
+use crate::cluster::{Cluster, Error, Result, known::CRDS};
+
+/// How long an accepted definition may take until it is served.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Installs `AppliedManifestWork` and, if there is none, `ClusterClaim`.
+///
+/// A definition that is there already and serves what is needed is left alone: OCM's own agent may have put it there.
+///
+/// # Errors
+/// Fails when the member refuses them, or does not serve them in time.
+pub async fn install(cluster: &Cluster) -> Result<()> {
+    for crd in [AppliedManifestWork::crd(), ClusterClaim::crd()] {
+        let name = crd.metadata.name.clone().unwrap_or_default();
+        let version = crd
+            .spec
+            .versions
+            .first()
+            .map(|v| v.name.clone())
+            .unwrap_or_default();
+        let existing = cluster.get(&CRDS, "", &name).await?;
+        if existing.as_ref().is_some_and(|live| serves(live, &version)) {
+            debug!(%name, "definition is there");
+            continue;
+        }
+        let mut object =
+            serde_json::to_value(&crd).map_err(|e| Error::Unreachable(e.to_string()))?;
+        object["apiVersion"] = "apiextensions.k8s.io/v1".into();
+        object["kind"] = "CustomResourceDefinition".into();
+        if let Some(map) = object.as_object_mut() {
+            map.remove("status");
+        }
+        object["metadata"]["labels"] = json!({"app.kubernetes.io/managed-by": "koinon-klusterlet"});
+        cluster.apply_own(&CRDS, "", &name, &object).await?;
+        info!(%name, "installed a definition");
+        served(cluster, &name, &version).await?;
+    }
+    Ok(())
+}
+
+async fn served(cluster: &Cluster, name: &str, version: &str) -> Result<()> {
+    let wait = async {
+        loop {
+            if cluster
+                .get(&CRDS, "", name)
+                .await?
+                .is_some_and(|live| serves(&live, version))
+            {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait)
+        .await
+        .unwrap_or(Err(Error::Timeout))
+}
+
+fn serves(live: &Value, version: &str) -> bool {
+    let list = |pointer: &str| {
+        live.pointer(pointer)
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default()
+    };
+    let text = |value: &Value, key: &str| {
+        value
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let established = list("/status/conditions")
+        .iter()
+        .any(|c| text(c, "type") == "Established" && text(c, "status") == "True");
+    established
+        && list("/spec/versions")
+            .iter()
+            .any(|v| text(v, "name") == version && v.get("served") == Some(&Value::Bool(true)))
+}

@@ -1,0 +1,166 @@
+//! What the hub last said this cluster should have, kept in the cluster itself (P8).
+
+mod inbox;
+mod keeper;
+mod pull;
+mod store;
+
+use std::{collections::BTreeMap, io::Read as _, sync::Arc};
+
+use koinon_api::work::ManifestWorkSpec;
+use koinon_proto::held_digest;
+use parking_lot::RwLock;
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+pub use inbox::{Inbox, Notice};
+pub use keeper::{Keeper, KeeperParts};
+pub use store::Store;
+
+/// Largest body that is accepted, in bytes. The hub's own limit is lower; this one protects the agent from a broken hub.
+const MAX_BODY: usize = 64 * 1024 * 1024;
+
+/// Where a work came from in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Just pulled: its objects probably do not exist.
+    Hub,
+    /// Loaded at start: they probably do.
+    Member,
+}
+
+/// One work as it is held. Bodies are kept compressed: they are only read when there is something to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Its name.
+    pub name: String,
+    /// Its uid on the hub.
+    pub uid: String,
+    /// Its generation.
+    pub generation: i64,
+    /// SHA-256 of the body.
+    pub digest: Vec<u8>,
+    /// It is being deleted.
+    pub tombstone: bool,
+    /// Labels of the work.
+    pub labels: BTreeMap<String, String>,
+    /// The body, compressed; empty for a tombstone of a work that was never held.
+    pub body: Arc<[u8]>,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// Why a body cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// It does not decompress.
+    #[error("the stored body is damaged")]
+    Compression(#[from] std::io::Error),
+    /// It is no work.
+    #[error("the body is not a ManifestWork: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl Held {
+    /// Makes a work from its plain body.
+    ///
+    /// # Errors
+    /// Fails when the body cannot be compressed.
+    pub fn new(name: &str, uid: &str, generation: i64, body: &[u8]) -> std::io::Result<Self> {
+        Ok(Self {
+            name: name.to_owned(),
+            uid: uid.to_owned(),
+            generation,
+            digest: Sha256::digest(body).to_vec(),
+            tombstone: false,
+            labels: BTreeMap::new(),
+            body: compress(body)?,
+            origin: Origin::Hub,
+        })
+    }
+
+    /// Reads the spec out of the body.
+    ///
+    /// # Errors
+    /// Fails when the body is damaged or not that of a work.
+    pub fn spec(&self) -> Result<ManifestWorkSpec, BodyError> {
+        #[derive(Deserialize)]
+        struct Body {
+            #[serde(default)]
+            spec: ManifestWorkSpec,
+        }
+        let bytes = decompress(&self.body)?;
+        Ok(serde_json::from_slice::<Body>(&bytes)?.spec)
+    }
+}
+
+/// All works that are held, shared for reading.
+#[derive(Debug, Clone, Default)]
+pub struct Holding(Arc<RwLock<BTreeMap<String, Arc<Held>>>>);
+
+impl Holding {
+    /// Returns one work.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Arc<Held>> {
+        self.0.read().get(name).cloned()
+    }
+
+    /// Returns all works.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Held>> {
+        self.0.read().values().cloned().collect()
+    }
+
+    /// Returns the digest by which the hub tells whether it has anything new.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        let all = self.0.read();
+        held_digest(all.values().map(|h| koinon_proto::Held {
+            name: &h.name,
+            uid: &h.uid,
+            generation: h.generation,
+            digest: &h.digest,
+            tombstone: h.tombstone,
+        }))
+    }
+
+    /// Number of works.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.read().len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.read().is_empty()
+    }
+
+    fn insert(&self, held: Arc<Held>) {
+        self.0.write().insert(held.name.clone(), held);
+    }
+
+    fn remove(&self, name: &str) {
+        self.0.write().remove(name);
+    }
+}
+
+fn compress(bytes: &[u8]) -> std::io::Result<Arc<[u8]>> {
+    use std::io::Write as _;
+
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes)?;
+    Ok(encoder.finish()?.into())
+}
+
+fn decompress(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    if bytes.is_empty() {
+        return Ok(b"{}".to_vec());
+    }
+    // The bound keeps a damaged stream from filling the memory.
+    flate2::read::GzDecoder::new(bytes)
+        .take(MAX_BODY as u64 + 1)
+        .read_to_end(&mut out)?;
+    Ok(out)
+}

@@ -1,0 +1,115 @@
+//! What is counted.
+
+use std::sync::{Arc, atomic::AtomicU64};
+
+use parking_lot::Mutex;
+use prometheus_client::{
+    encoding::text::encode,
+    metrics::{counter::Counter, gauge::Gauge},
+    registry::Registry,
+};
+
+/// The process's counters. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Arc<Mutex<Registry>>,
+    /// Works that are held.
+    pub held_works: Gauge,
+    /// 1 while a session is open.
+    pub connected: Gauge,
+    /// 1 while a hub is held off (P4).
+    pub rollback_hold: Gauge,
+    /// Unix time at which the certificate ends.
+    pub certificate_expiry: Gauge,
+    /// Sessions that were opened.
+    pub sessions: Counter<u64, AtomicU64>,
+    /// Writes to applied objects.
+    pub member_writes: Counter<u64, AtomicU64>,
+    /// Writes that undid somebody else's change.
+    pub repairs: Counter<u64, AtomicU64>,
+    /// Looks at a work that left something undone.
+    pub failed_passes: Counter<u64, AtomicU64>,
+    /// Notices that were held back from a hub that is behind.
+    pub held_back: Counter<u64, AtomicU64>,
+    /// Bytes of pulled bodies.
+    pub pulled_bytes: Counter<u64, AtomicU64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("koinon_klusterlet");
+        macro_rules! metric {
+            ($name:literal, $help:literal) => {{
+                let metric = Default::default();
+                registry.register($name, $help, Clone::clone(&metric));
+                metric
+            }};
+        }
+        let held_works: Gauge = metric!("held_works", "Works that are held in the member");
+        let connected: Gauge = metric!("connected", "1 while a session with the hub is open");
+        let rollback_hold: Gauge = metric!(
+            "rollback_hold",
+            "1 while a hub that is behind what this cluster knows is held off"
+        );
+        let certificate_expiry: Gauge = metric!(
+            "certificate_expiry_seconds",
+            "Unix time at which the certificate ends"
+        );
+        let sessions: Counter = metric!("sessions", "Sessions that were opened");
+        let member_writes: Counter = metric!("member_writes", "Writes to applied objects");
+        let repairs: Counter = metric!(
+            "repairs",
+            "Writes that undid a change made by somebody else"
+        );
+        let failed_passes: Counter = metric!(
+            "failed_passes",
+            "Looks at a work that left something undone"
+        );
+        let held_back: Counter = metric!(
+            "held_back_notices",
+            "Notices held back from a hub that is behind"
+        );
+        let pulled_bytes: Counter = metric!("pulled_bytes", "Bytes of pulled bodies");
+        Self {
+            registry: Arc::new(Mutex::new(registry)),
+            held_works,
+            connected,
+            rollback_hold,
+            certificate_expiry,
+            sessions,
+            member_writes,
+            repairs,
+            failed_passes,
+            held_back,
+            pulled_bytes,
+        }
+    }
+}
+
+impl Metrics {
+    /// Renders everything in the OpenMetrics text format.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = encode(&mut text, &self.registry.lock());
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_rendered() {
+        let metrics = Metrics::default();
+        metrics.sessions.inc();
+        let text = metrics.render();
+        assert!(
+            text.contains("koinon_klusterlet_sessions_total 1"),
+            "{text}"
+        );
+        assert!(text.contains("koinon_klusterlet_rollback_hold 0"), "{text}");
+    }
+}

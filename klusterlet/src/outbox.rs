@@ -1,0 +1,212 @@
+//! What waits to be told to the hub: the latest status of each work and the latest acknowledgement.
+//!
+//! Both are maps by work, so what waits is bounded by the number of works however long the hub is away. A status that was
+//! sent stays "unconfirmed" until the hub granted a lease for a heartbeat that was sent after it: the hub reads a stream in
+//! order, so that grant means the status arrived. What is unconfirmed when a stream breaks is sent again on the next one.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use koinon_proto::{MAX_BATCH, MAX_MESSAGE, v1};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// Status of one work, serialised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Report {
+    uid: String,
+    json: Bytes,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Latest status of each work, sent or not.
+    reports: BTreeMap<String, Report>,
+    /// Works whose status is to be sent.
+    unsent: std::collections::BTreeSet<String>,
+    /// Works whose status was sent, by the heartbeat that follows it.
+    unconfirmed: BTreeMap<String, u64>,
+    acks: BTreeMap<(String, String), v1::Ack>,
+}
+
+/// Shared by the actors, which fill it, and the session, which empties it.
+#[derive(Debug, Clone, Default)]
+pub struct Outbox {
+    waiting: Arc<Mutex<Waiting>>,
+    notify: Arc<Notify>,
+}
+
+impl Outbox {
+    /// Replaces the status of a work. Equal to the last one, it is not sent again.
+    pub fn report(&self, name: &str, uid: &str, json: Bytes) {
+        let report = Report {
+            uid: uid.to_owned(),
+            json,
+        };
+        let mut waiting = self.waiting.lock();
+        if waiting.reports.get(name) == Some(&report) {
+            return;
+        }
+        waiting.reports.insert(name.to_owned(), report);
+        waiting.unsent.insert(name.to_owned());
+        drop(waiting);
+        self.notify.notify_one();
+    }
+
+    /// Forgets the status of a work that is gone.
+    pub fn forget(&self, name: &str) {
+        let mut waiting = self.waiting.lock();
+        waiting.reports.remove(name);
+        waiting.unsent.remove(name);
+        waiting.unconfirmed.remove(name);
+    }
+
+    /// Acknowledges a work.
+    pub fn ack(&self, name: &str, uid: &str, generation: i64, outcome: v1::AckOutcome) {
+        let ack = v1::Ack {
+            name: name.to_owned(),
+            uid: uid.to_owned(),
+            generation,
+            outcome: outcome.into(),
+        };
+        self.waiting
+            .lock()
+            .acks
+            .insert((name.to_owned(), uid.to_owned()), ack);
+        self.notify.notify_one();
+    }
+
+    /// Waits until something is added.
+    pub async fn notified(&self) {
+        self.notify.notified().await;
+    }
+
+    /// Takes the next batch of statuses; `heartbeat` is the sequence of the next heartbeat.
+    #[must_use]
+    pub fn take_reports(&self, heartbeat: u64) -> Vec<v1::WorkStatus> {
+        let mut waiting = self.waiting.lock();
+        let mut batch = Vec::new();
+        let mut size = 0;
+        while batch.len() < MAX_BATCH {
+            let Some(name) = waiting.unsent.first().cloned() else {
+                break;
+            };
+            let Some(report) = waiting.reports.get(&name).cloned() else {
+                waiting.unsent.remove(&name);
+                continue;
+            };
+            size += report.json.len() + 1024;
+            if !batch.is_empty() && size > MAX_MESSAGE / 2 {
+                break;
+            }
+            waiting.unsent.remove(&name);
+            waiting.unconfirmed.insert(name.clone(), heartbeat);
+            batch.push(v1::WorkStatus {
+                name,
+                uid: report.uid,
+                status_json: report.json,
+            });
+        }
+        batch
+    }
+
+    /// Takes the next batch of acknowledgements.
+    #[must_use]
+    pub fn take_acks(&self) -> Vec<v1::Ack> {
+        let mut waiting = self.waiting.lock();
+        let mut batch = Vec::new();
+        while batch.len() < MAX_BATCH
+            && let Some((_, ack)) = waiting.acks.pop_first()
+        {
+            batch.push(ack);
+        }
+        batch
+    }
+
+    /// Notes that the hub granted a lease for this heartbeat.
+    pub fn confirm(&self, heartbeat: u64) {
+        self.waiting
+            .lock()
+            .unconfirmed
+            .retain(|_, follows| *follows > heartbeat);
+    }
+
+    /// Prepares for a new stream: what may not have arrived is sent again, or everything if the hub may lack more.
+    pub fn renew(&self, all: Resend) {
+        let mut waiting = self.waiting.lock();
+        let again: Vec<_> = match all {
+            Resend::All => waiting.reports.keys().cloned().collect(),
+            Resend::Unconfirmed => waiting.unconfirmed.keys().cloned().collect(),
+        };
+        waiting.unsent.extend(again);
+        waiting.unconfirmed.clear();
+        drop(waiting);
+        self.notify.notify_one();
+    }
+}
+
+/// What a new stream repeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resend {
+    /// Hub and agent hold the same works.
+    Unconfirmed,
+    /// They do not.
+    All,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(batch: &[v1::WorkStatus]) -> Vec<&str> {
+        batch.iter().map(|s| s.name.as_str()).collect()
+    }
+
+    #[test]
+    fn the_latest_status_wins_and_an_equal_one_is_not_repeated() {
+        let outbox = Outbox::default();
+        outbox.report("a", "u", Bytes::from_static(b"1"));
+        outbox.report("a", "u", Bytes::from_static(b"2"));
+        let batch = outbox.take_reports(1);
+        assert_eq!(
+            (names(&batch), batch[0].status_json.as_ref()),
+            (vec!["a"], b"2".as_slice())
+        );
+        outbox.report("a", "u", Bytes::from_static(b"2"));
+        assert!(outbox.take_reports(1).is_empty());
+    }
+
+    #[test]
+    fn what_was_not_confirmed_is_sent_again_on_the_next_stream() {
+        let outbox = Outbox::default();
+        outbox.report("a", "u", Bytes::from_static(b"1"));
+        assert_eq!(outbox.take_reports(5).len(), 1);
+        outbox.report("b", "u", Bytes::from_static(b"1"));
+        assert_eq!(outbox.take_reports(6).len(), 1);
+        outbox.confirm(5);
+        outbox.renew(Resend::Unconfirmed);
+        assert_eq!(names(&outbox.take_reports(1)), ["b"]);
+        outbox.renew(Resend::All);
+        assert_eq!(names(&outbox.take_reports(1)), ["a", "b"]);
+    }
+
+    #[test]
+    fn batches_are_bounded() {
+        let outbox = Outbox::default();
+        for n in 0..MAX_BATCH + 1 {
+            outbox.report(&format!("{n:04}"), "u", Bytes::from_static(b"1"));
+            outbox.ack(&format!("{n:04}"), "u", 1, v1::AckOutcome::Stored);
+        }
+        assert_eq!(
+            (outbox.take_reports(1).len(), outbox.take_reports(1).len()),
+            (MAX_BATCH, 1)
+        );
+        assert_eq!(
+            (outbox.take_acks().len(), outbox.take_acks().len()),
+            (MAX_BATCH, 1)
+        );
+        outbox.report("big1", "u", vec![b' '; MAX_MESSAGE / 2].into());
+        outbox.report("big2", "u", vec![b' '; MAX_MESSAGE / 2].into());
+        assert_eq!(outbox.take_reports(1).len(), 1);
+    }
+}

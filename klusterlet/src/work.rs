@@ -1,0 +1,156 @@
+//! Works in the member cluster: from a desired body to live objects and back to a status.
+//!
+//! ```text
+//!   desired body ─► plan ─► ordered apply ─► record (AppliedManifestWork) ─► prune ─► status ─► outbox
+//!                             ▲                                                        
+//!        drift: metadata watches, slow resync, retries                                 
+//! ```
+//!
+//! One small actor per work. It alone touches what the work owns, so there is nothing to lock; a semaphore bounds how many
+//! of them speak to the API server at once. `plan`, `order`, `update`, `diff`, `prune` and `status` are pure.
+
+mod actor;
+mod apply;
+mod diff;
+mod fight;
+mod order;
+mod pass;
+mod plan;
+mod prune;
+mod record;
+mod remove;
+mod status;
+mod update;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::{
+    cluster::{Cluster, Mapper, Watches},
+    desired::Held,
+    metrics::Metrics,
+    outbox::Outbox,
+    tasks::{Policy, Tasks},
+};
+
+/// How many works are worked on at once; OCM's default.
+const CONCURRENCY: usize = 10;
+
+/// What all actors share.
+#[derive(Debug)]
+struct Shared {
+    cluster: Cluster,
+    mapper: Mapper,
+    watches: Watches,
+    outbox: Outbox,
+    naming: record::Naming,
+    permits: Semaphore,
+    resync: Duration,
+    metrics: Metrics,
+    removed: mpsc::UnboundedSender<Removed>,
+    tasks: Tasks,
+}
+
+/// Tells that all a deleted work owned is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removed {
+    /// Name of the work.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+}
+
+/// What an [`Engine`] is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The member.
+    pub cluster: Cluster,
+    /// Where statuses go.
+    pub outbox: Outbox,
+    /// Names the hub in records: hex fingerprint of the CA that enrolled this agent.
+    pub hub_hash: String,
+    /// Names the agent in records.
+    pub agent_id: String,
+    /// Period of the slow resync.
+    pub resync: Duration,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Owner of all tasks.
+    pub tasks: Tasks,
+}
+
+/// Runs the actors.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+    actors: Arc<Mutex<HashMap<String, watch::Sender<Arc<Held>>>>>,
+}
+
+impl Engine {
+    /// Creates an engine without works; what was removed is told through the receiver.
+    ///
+    /// The channel is unbounded, but each work sends at most one message per deletion.
+    #[must_use]
+    pub fn new(parts: Parts) -> (Self, mpsc::UnboundedReceiver<Removed>) {
+        let Parts {
+            cluster,
+            outbox,
+            hub_hash,
+            agent_id,
+            resync,
+            metrics,
+            tasks,
+        } = parts;
+        let (removed, receiver) = mpsc::unbounded_channel();
+        let shared = Shared {
+            mapper: Mapper::new(cluster.clone()),
+            watches: Watches::new(cluster.clone(), tasks.clone()),
+            cluster,
+            outbox,
+            naming: record::Naming { hub_hash, agent_id },
+            permits: Semaphore::new(CONCURRENCY),
+            resync,
+            metrics,
+            removed,
+            tasks,
+        };
+        (
+            Self {
+                shared: Arc::new(shared),
+                actors: Arc::default(),
+            },
+            receiver,
+        )
+    }
+
+    /// Hands a work, or a newer state of it, to its actor.
+    pub fn desire(&self, held: Arc<Held>) {
+        let mut actors = self.actors.lock();
+        if let Some(actor) = actors.get(&held.name) {
+            actor.send_replace(held);
+            return;
+        }
+        let name = held.name.clone();
+        let (sender, receiver) = watch::channel(held);
+        self.shared.tasks.spawn(
+            "work",
+            Policy::Optional,
+            actor::Actor::new(self.shared.clone(), receiver).run(),
+        );
+        actors.insert(name, sender);
+    }
+
+    /// Ends the actor of a work; its objects stay as they are.
+    pub fn forget(&self, name: &str) {
+        self.actors.lock().remove(name);
+        self.shared.outbox.forget(name);
+    }
+
+    /// Number of open watches on applied objects.
+    #[must_use]
+    pub fn watches(&self) -> usize {
+        self.shared.watches.count()
+    }
+}

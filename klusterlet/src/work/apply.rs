@@ -1,0 +1,383 @@
+//! Brings one object to what its manifest declares.
+
+use koinon_api::{
+    labels::well_known,
+    work::{ServerSideApplyConfig, UpdateStrategyType},
+};
+use serde_json::{Value, json};
+
+use super::{
+    diff,
+    plan::{Object, Ownership, Treatment},
+    update::{self, Decision, Known, Owner, references},
+};
+use crate::cluster::{Cluster, Error, Force, Resource, Result, refused};
+
+/// How often a conflict with another writer is retried at once.
+const TRIES: u32 = 4;
+
+/// What is remembered of an object between two looks at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Remembered {
+    pub(super) known: Known,
+    /// `resourceVersion` that was examined last.
+    pub(super) version: String,
+}
+
+/// How an object was found or made.
+#[derive(Debug)]
+pub(super) struct Applied {
+    /// The object, unless it does not exist.
+    pub(super) live: Option<Value>,
+    /// Number of writes that it took.
+    pub(super) writes: u32,
+}
+
+/// Applies the manifests of one work.
+#[derive(Debug)]
+pub(super) struct Applier<'a> {
+    pub(super) cluster: &'a Cluster,
+    pub(super) owner: &'a Owner,
+    /// None of the objects is expected to exist: try to create before reading.
+    pub(super) fresh: bool,
+}
+
+impl Applier<'_> {
+    /// Applies one manifest by its strategy.
+    pub(super) async fn apply(
+        &self,
+        object: &Object,
+        resource: &Resource,
+        treatment: &Treatment,
+        ownership: Ownership,
+        memory: &mut Option<Remembered>,
+    ) -> Result<Applied> {
+        let applied = match treatment.strategy.type_ {
+            UpdateStrategyType::Update => {
+                self.update(object, resource, ownership, memory.as_ref())
+                    .await?
+            }
+            UpdateStrategyType::CreateOnly => self.create_only(object, resource, ownership).await?,
+            UpdateStrategyType::ServerSideApply => {
+                let default = ServerSideApplyConfig::default();
+                let config = treatment
+                    .strategy
+                    .server_side_apply
+                    .as_ref()
+                    .unwrap_or(&default);
+                self.server_side(object, resource, config, ownership, memory.as_ref())
+                    .await?
+            }
+            UpdateStrategyType::ReadOnly => Applied {
+                live: self
+                    .cluster
+                    .get(resource, &object.namespace, &object.name)
+                    .await?,
+                writes: 0,
+            },
+        };
+        *memory = applied.live.as_ref().map(|live| {
+            let required = diff::digest(&object.value);
+            let content = match memory.take() {
+                // What the server once made of this manifest stays acceptable until it is written again.
+                Some(before) if applied.writes == 0 && before.known.required == required => {
+                    before.known.content
+                }
+                _ => diff::content_digest(live),
+            };
+            Remembered {
+                known: Known { required, content },
+                version: version(live).to_owned(),
+            }
+        });
+        Ok(applied)
+    }
+
+    async fn update(
+        &self,
+        object: &Object,
+        resource: &Resource,
+        ownership: Ownership,
+        memory: Option<&Remembered>,
+    ) -> Result<Applied> {
+        let mut writes = 0;
+        let mut conflict = None;
+        for attempt in 0..TRIES {
+            let live = if self.fresh && attempt == 0 {
+                None
+            } else {
+                self.cluster
+                    .get(resource, &object.namespace, &object.name)
+                    .await?
+            };
+            let Some(live) = live else {
+                match self
+                    .cluster
+                    .create(
+                        resource,
+                        &object.namespace,
+                        &update::creation(&object.value, self.owner, ownership),
+                    )
+                    .await
+                {
+                    Ok(live) => {
+                        return Ok(Applied {
+                            live: Some(live),
+                            writes: writes + 1,
+                        });
+                    }
+                    Err(error) if error.is_already_exists() => {
+                        conflict = Some(error);
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                }
+            };
+            if is_terminating(&live) {
+                return Err(terminating(object));
+            }
+            let known = memory.map(|m| &m.known);
+            let Decision::Replace(replacement) =
+                update::decide(&object.value, &live, self.owner, ownership, known)
+            else {
+                return Ok(Applied {
+                    live: Some(live),
+                    writes,
+                });
+            };
+            match self.replace(object, resource, &replacement, &live).await {
+                Ok(live) => {
+                    return Ok(Applied {
+                        live: Some(live),
+                        writes: writes + 1,
+                    });
+                }
+                Err(error) if error.is_conflict() || error.is_not_found() => {
+                    conflict = Some(error);
+                    writes += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(conflict.unwrap_or(Error::Timeout))
+    }
+
+    /// Replaces the object; if it refuses, tries what OCM does about immutable fields and what the server itself owns.
+    async fn replace(
+        &self,
+        object: &Object,
+        resource: &Resource,
+        replacement: &Value,
+        live: &Value,
+    ) -> Result<Value> {
+        let refusal = match self
+            .cluster
+            .replace(resource, &object.namespace, &object.name, replacement)
+            .await
+        {
+            Err(error) if error.is_invalid() => error,
+            other => return other,
+        };
+        if resource.group.is_empty()
+            && matches!(resource.plural.as_str(), "secrets" | "configmaps")
+            && refusal.to_string().contains("field is immutable")
+        {
+            let uid = live.pointer("/metadata/uid").and_then(Value::as_str);
+            self.cluster
+                .delete(resource, &object.namespace, &object.name, uid)
+                .await?;
+            let mut again = replacement.clone();
+            if let Some(metadata) = again.get_mut("metadata").and_then(Value::as_object_mut) {
+                for field in [
+                    "resourceVersion",
+                    "uid",
+                    "creationTimestamp",
+                    "managedFields",
+                    "selfLink",
+                ] {
+                    metadata.remove(field);
+                }
+            }
+            return self
+                .cluster
+                .create(resource, &object.namespace, &again)
+                .await;
+        }
+        let softened = update::soften(replacement, live);
+        if softened == *replacement {
+            return Err(refusal);
+        }
+        match self
+            .cluster
+            .replace(resource, &object.namespace, &object.name, &softened)
+            .await
+        {
+            // The first words are about what was declared, the second ones about our rescue.
+            Err(error) if error.is_invalid() => Err(refusal),
+            other => other,
+        }
+    }
+
+    async fn create_only(
+        &self,
+        object: &Object,
+        resource: &Resource,
+        ownership: Ownership,
+    ) -> Result<Applied> {
+        for attempt in 0..TRIES {
+            let live = if self.fresh && attempt == 0 {
+                None
+            } else {
+                self.cluster
+                    .get(resource, &object.namespace, &object.name)
+                    .await?
+            };
+            let Some(live) = live else {
+                match self
+                    .cluster
+                    .create(
+                        resource,
+                        &object.namespace,
+                        &update::creation(&object.value, self.owner, ownership),
+                    )
+                    .await
+                {
+                    Ok(live) => {
+                        return Ok(Applied {
+                            live: Some(live),
+                            writes: 1,
+                        });
+                    }
+                    Err(error) if error.is_already_exists() => continue,
+                    Err(error) => return Err(error),
+                }
+            };
+            return self
+                .settle_owner(object, resource, ownership, live, 0)
+                .await;
+        }
+        Err(terminating(object))
+    }
+
+    async fn server_side(
+        &self,
+        object: &Object,
+        resource: &Resource,
+        config: &ServerSideApplyConfig,
+        ownership: Ownership,
+        memory: Option<&Remembered>,
+    ) -> Result<Applied> {
+        let required = diff::digest(&object.value);
+        if let Some(memory) = memory.filter(|m| m.known.required == required) {
+            // The same manifest was applied before: look first, so that nothing is written at rest.
+            let live = self
+                .cluster
+                .get(resource, &object.namespace, &object.name)
+                .await?;
+            if let Some(live) = live {
+                if is_terminating(&live) {
+                    return Err(terminating(object));
+                }
+                let content_same = diff::content_digest(&live) == memory.known.content
+                    || diff::is_satisfied(&object.value, &live);
+                let metadata_same =
+                    ["/metadata/labels", "/metadata/annotations"]
+                        .iter()
+                        .all(|pointer| {
+                            let live = live.pointer(pointer).unwrap_or(&Value::Null);
+                            // What the manifest says nothing about is not ours to compare.
+                            object
+                                .value
+                                .pointer(pointer)
+                                .is_none_or(|declared| diff::within(declared, live))
+                        });
+                let owned = self.owner.merged(&live, ownership) == references(&live);
+                if version(&live) == memory.version || (content_same && metadata_same && owned) {
+                    return Ok(Applied {
+                        live: Some(live),
+                        writes: 0,
+                    });
+                }
+            }
+        }
+        let mut desired = object.value.clone();
+        if let Some(metadata) = desired.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("ownerReferences");
+            if ownership == Ownership::Owned {
+                metadata.insert(
+                    "ownerReferences".to_owned(),
+                    json!([self.owner.reference()]),
+                );
+            }
+        }
+        let manager = config
+            .field_manager
+            .as_deref()
+            .unwrap_or(well_known::WORK_AGENT);
+        let force = if config.force { Force::Yes } else { Force::No };
+        let live = self
+            .cluster
+            .apply(
+                resource,
+                &object.namespace,
+                &object.name,
+                &desired,
+                manager,
+                force,
+            )
+            .await?;
+        self.settle_owner(object, resource, ownership, live, 1)
+            .await
+    }
+
+    /// Adds or removes our owner reference on an object whose content is settled.
+    async fn settle_owner(
+        &self,
+        object: &Object,
+        resource: &Resource,
+        ownership: Ownership,
+        live: Value,
+        writes: u32,
+    ) -> Result<Applied> {
+        let owners = self.owner.merged(&live, ownership);
+        if owners == references(&live) || is_terminating(&live) {
+            return Ok(Applied {
+                live: Some(live),
+                writes,
+            });
+        }
+        let patch =
+            json!({"metadata": {"ownerReferences": owners, "resourceVersion": version(&live)}});
+        let live = self
+            .cluster
+            .merge(resource, &object.namespace, &object.name, None, &patch)
+            .await?;
+        Ok(Applied {
+            live: Some(live),
+            writes: writes + 1,
+        })
+    }
+}
+
+/// Returns the `resourceVersion` of an object.
+pub(super) fn version(object: &Value) -> &str {
+    object
+        .pointer("/metadata/resourceVersion")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+fn is_terminating(live: &Value) -> bool {
+    live.pointer("/metadata/deletionTimestamp").is_some()
+}
+
+fn terminating(object: &Object) -> Error {
+    refused(
+        409,
+        "Conflict",
+        format!(
+            "{} {:?} is being deleted in the cluster",
+            object.kind, object.name
+        ),
+    )
+}

@@ -1,0 +1,119 @@
+//! Compares what is declared with what is live. Pure.
+
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+
+/// Hex digest of a value. Object keys are sorted in `serde_json`, so equal values have equal digests.
+pub(super) fn digest(value: &Value) -> String {
+    let text = value.to_string();
+    let hash = Sha256::digest(text.as_bytes());
+    hash.iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// Digest of what a writer of an object's content controls: all but `metadata` and `status`.
+pub(super) fn content_digest(object: &Value) -> String {
+    let content: Map<String, Value> = content(object)
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    digest(&Value::Object(content))
+}
+
+/// Iterates over the fields of an object outside `metadata` and `status`.
+pub(super) fn content(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    object
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| !matches!(key.as_str(), "metadata" | "status"))
+}
+
+/// Says whether everything that `required` declares outside metadata and status is so in `live`.
+///
+/// Fields that only `live` has are the API server's defaults or somebody else's, and are no difference.
+pub(super) fn is_satisfied(required: &Value, live: &Value) -> bool {
+    content(required).all(|(key, value)| within(value, live.get(key).unwrap_or(&Value::Null)))
+}
+
+/// Says whether `live` has all of `required`, recursively.
+pub(super) fn within(required: &Value, live: &Value) -> bool {
+    match (required, live) {
+        // API servers leave out zero values.
+        (required, Value::Null) => is_zero(required),
+        (Value::Object(required), Value::Object(live)) => required
+            .iter()
+            .all(|(key, value)| within(value, live.get(key).unwrap_or(&Value::Null))),
+        (Value::Array(required), Value::Array(live)) => {
+            required.len() == live.len() && required.iter().zip(live).all(|(r, l)| within(r, l))
+        }
+        (Value::Number(required), Value::Number(live)) => {
+            required == live || required.as_f64() == live.as_f64()
+        }
+        (Value::Null, live) => is_zero(live),
+        (required, live) => required == live,
+    }
+}
+
+fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(value) => !value,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.values().all(is_zero),
+    }
+}
+
+/// Lays `required` over `live` and keeps what only `live` has.
+///
+/// For objects that refuse to lose what the server put into them, such as the selector of a Job or the node of a Pod.
+pub(super) fn overlay(required: &Value, live: &Value) -> Value {
+    match (required, live) {
+        (Value::Object(required), Value::Object(live)) => {
+            let mut merged = live.clone();
+            for (key, value) in required {
+                let value = overlay(value, live.get(key).unwrap_or(&Value::Null));
+                merged.insert(key.clone(), value);
+            }
+            Value::Object(merged)
+        }
+        (Value::Array(required), Value::Array(live)) => Value::Array(overlay_items(required, live)),
+        (required, _) => required.clone(),
+    }
+}
+
+fn overlay_items(required: &[Value], live: &[Value]) -> Vec<Value> {
+    let name = |value: &Value| value.get("name").and_then(Value::as_str).map(str::to_owned);
+    let named =
+        |items: &[Value]| !items.is_empty() && items.iter().all(|item| name(item).is_some());
+    if named(required) && named(live) {
+        let mut merged: Vec<Value> = required
+            .iter()
+            .map(|r| {
+                live.iter()
+                    .find(|l| name(l) == name(r))
+                    .map_or_else(|| r.clone(), |l| overlay(r, l))
+            })
+            .collect();
+        merged.extend(
+            live.iter()
+                .filter(|l| !required.iter().any(|r| name(r) == name(l)))
+                .cloned(),
+        );
+        return merged;
+    }
+    if required.len() == live.len() {
+        return required
+            .iter()
+            .zip(live)
+            .map(|(r, l)| overlay(r, l))
+            .collect();
+    }
+    required.to_vec()
+}
+
+#[cfg(test)]
+mod tests;

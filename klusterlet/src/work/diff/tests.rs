@@ -1,0 +1,98 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+#[test]
+fn defaulted_fields_are_no_difference_but_changed_ones_are() {
+    let cases = [
+        (json!({"a": 1}), json!({"a": 1, "b": 2}), true),
+        (json!({"a": 1}), json!({"a": 2}), false),
+        (json!({"a": 1}), json!({}), false),
+        (
+            json!({"a": 0, "b": false, "c": "", "d": [], "e": {}, "f": null}),
+            json!({}),
+            true,
+        ),
+        (json!({"a": 1.0}), json!({"a": 1}), true),
+        (
+            json!({"a": [{"n": 1}]}),
+            json!({"a": [{"n": 1, "default": true}]}),
+            true,
+        ),
+        (
+            json!({"a": [{"n": 1}]}),
+            json!({"a": [{"n": 1}, {"n": 2}]}),
+            false,
+        ),
+        (json!({"a": [1, 2]}), json!({"a": [2, 1]}), false),
+        (json!({"a": "1"}), json!({"a": 1}), false),
+        (json!({"a": null}), json!({"a": 3}), false),
+    ];
+    for (required, live, expected) in cases {
+        assert_eq!(within(&required, &live), expected, "{required} {live}");
+    }
+}
+
+#[test]
+fn metadata_and_status_do_not_count() {
+    let required = json!({"kind": "A", "metadata": {"labels": {"a": "b"}}, "status": {"x": 1}, "data": {"k": "v"}});
+    assert!(is_satisfied(
+        &required,
+        &json!({"kind": "A", "metadata": {}, "data": {"k": "v", "extra": "e"}})
+    ));
+    assert!(!is_satisfied(
+        &required,
+        &json!({"kind": "A", "data": {"k": "w"}})
+    ));
+    assert_eq!(
+        content_digest(&required),
+        content_digest(&json!({"kind": "A", "data": {"k": "v"}}))
+    );
+}
+
+#[test]
+fn overlay_keeps_what_the_server_added_to_named_items() {
+    let required = json!({"containers": [{"name": "c", "image": "new"}]});
+    let live = json!({"nodeName": "n", "containers": [{"name": "c", "image": "old", "mounts": [1]}, {"name": "injected"}]});
+    assert_eq!(
+        overlay(&required, &live),
+        json!({"nodeName": "n", "containers": [{"name": "c", "image": "new", "mounts": [1]}, {"name": "injected"}]})
+    );
+}
+
+/// Arbitrary JSON of small depth.
+fn arbitrary() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        (-3_i64..3).prop_map(Value::from),
+        "[ab]{0,2}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map("[abc]", inner, 0..4)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn every_value_is_within_itself(value in arbitrary()) {
+        prop_assert!(within(&value, &value));
+    }
+
+    #[test]
+    fn what_was_laid_over_is_satisfied_unless_items_were_kept(required in arbitrary(), live in arbitrary()) {
+        // Named items keep strangers on purpose; `arbitrary` makes no key called `name`.
+        prop_assert!(within(&required, &overlay(&required, &live)));
+    }
+
+    #[test]
+    fn equal_values_have_equal_digests(value in arbitrary()) {
+        let copy: Value = serde_json::from_str(&value.to_string()).unwrap();
+        prop_assert_eq!(digest(&value), digest(&copy));
+    }
+}

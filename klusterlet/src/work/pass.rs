@@ -1,0 +1,288 @@
+//! One look of an actor at its work: applies the manifests that are in scope and remembers what came of it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use koinon_api::{
+    applied::AppliedManifestResourceMeta,
+    work::{ManifestResourceMeta, ManifestWorkSpec},
+};
+use serde_json::Value;
+
+use super::{
+    Shared,
+    apply::{Applier, Remembered, version},
+    plan::{self, Manifest, Object},
+    prune::Unmapped,
+    status::{Feedback, Outcome, Presence},
+    update::Owner,
+};
+use crate::{
+    cluster::{Error, MapError, ObjectKey, Resource, Wake, refused},
+    feedback,
+};
+
+/// How long a custom resource waits for the definition that the same work brings.
+const DEFINITION_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is known of one manifest.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) outcome: Outcome,
+    /// The object's place, once its kind is known.
+    pub(super) key: Option<ObjectKey>,
+    /// The object as it is recorded; its uid is empty if it could not be read.
+    pub(super) applied: Option<AppliedManifestResourceMeta>,
+    /// Set if the kind is not known.
+    pub(super) unmapped: Option<Unmapped>,
+    pub(super) writes: u32,
+}
+
+/// The surroundings of one pass.
+pub(super) struct Pass<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) work: &'a str,
+    pub(super) wake: &'a Arc<Wake>,
+    pub(super) spec: &'a ManifestWorkSpec,
+    pub(super) manifests: &'a [Manifest],
+    pub(super) owner: &'a Owner,
+    pub(super) fresh: bool,
+}
+
+impl Pass<'_> {
+    /// Applies one manifest.
+    pub(super) async fn apply(
+        &self,
+        manifest: &Manifest,
+        memory: &mut BTreeMap<ObjectKey, Remembered>,
+    ) -> Slot {
+        let mut meta = ManifestResourceMeta {
+            ordinal: i32::try_from(manifest.ordinal).unwrap_or(i32::MAX),
+            ..Default::default()
+        };
+        let object = match &manifest.object {
+            Ok(object) => object,
+            Err(error) => return incomplete(meta, error.clone(), None),
+        };
+        let (group, version) = object
+            .api_version
+            .rsplit_once('/')
+            .unwrap_or(("", &object.api_version));
+        (meta.group, meta.version) = (group.to_owned(), version.to_owned());
+        (meta.kind, meta.name, meta.namespace) = (
+            object.kind.clone(),
+            object.name.clone(),
+            object.namespace.clone(),
+        );
+
+        let resource = match self.resolve(object).await {
+            Ok(resource) => resource,
+            Err(error) => {
+                let unmapped = Unmapped {
+                    group: meta.group.clone(),
+                    namespace: meta.namespace.clone(),
+                    name: meta.name.clone(),
+                };
+                return incomplete(meta, error.to_string(), Some(unmapped));
+            }
+        };
+        let mut object = object.clone();
+        if !resource.namespaced {
+            object.namespace.clear();
+            if let Some(metadata) = object
+                .value
+                .get_mut("metadata")
+                .and_then(Value::as_object_mut)
+            {
+                metadata.remove("namespace");
+            }
+        }
+        meta.resource.clone_from(&resource.plural);
+        meta.namespace.clone_from(&object.namespace);
+        let key = ObjectKey {
+            resource: resource.clone(),
+            namespace: object.namespace.clone(),
+            name: object.name.clone(),
+        };
+        // Before the object is touched, so that no change after our own can be missed.
+        self.shared.watches.add(self.work, self.wake, &key);
+        self.object(meta, &object, key, memory).await
+    }
+
+    async fn object(
+        &self,
+        meta: ManifestResourceMeta,
+        object: &Object,
+        key: ObjectKey,
+        memory: &mut BTreeMap<ObjectKey, Remembered>,
+    ) -> Slot {
+        let resource = key.resource.clone();
+        let treatment = plan::treatment(
+            &self.spec.manifest_configs,
+            &resource,
+            &object.namespace,
+            &object.name,
+        );
+        let ownership = plan::ownership(
+            self.spec.delete_option.as_ref(),
+            treatment.strategy.type_,
+            &resource,
+            &object.namespace,
+            &object.name,
+        );
+        let applier = Applier {
+            cluster: &self.shared.cluster,
+            owner: self.owner,
+            fresh: self.fresh,
+        };
+        let mut remembered = memory.remove(&key);
+        let result = if resource.namespaced && object.namespace.is_empty() {
+            Err(refused(
+                400,
+                "BadRequest",
+                "an empty namespace may not be set during creation".to_owned(),
+            ))
+        } else if self.spec.executor.is_some() {
+            // Applying with the agent's own rights what an executor may not would be an escalation.
+            Err(refused(
+                403,
+                "Forbidden",
+                "executors are not supported by this agent".to_owned(),
+            ))
+        } else {
+            let started = tokio::time::Instant::now();
+            loop {
+                match applier
+                    .apply(object, &resource, &treatment, ownership, &mut remembered)
+                    .await
+                {
+                    // Its definition is accepted a moment before its URLs are served.
+                    Err(error)
+                        if error.is_not_found()
+                            && self.brings(object)
+                            && started.elapsed() < DEFINITION_PATIENCE =>
+                    {
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                    result => break result,
+                }
+            }
+        };
+        let mut applied = AppliedManifestResourceMeta {
+            group: resource.group.clone(),
+            version: resource.version.clone(),
+            resource: resource.plural.clone(),
+            namespace: object.namespace.clone(),
+            name: object.name.clone(),
+            uid: String::new(),
+        };
+        let (live, error, writes) = match result {
+            Ok(result) => (Ok(result.live), None, result.writes),
+            Err(error) => {
+                if error.is_not_found() {
+                    self.shared.mapper.forget(&resource);
+                }
+                (
+                    self.shared
+                        .cluster
+                        .get(&resource, &object.namespace, &object.name)
+                        .await,
+                    Some(error),
+                    0,
+                )
+            }
+        };
+        let (presence, feedback) = match &live {
+            Ok(Some(live)) => {
+                applied.uid = live
+                    .pointer("/metadata/uid")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    .to_owned();
+                let (values, error) = feedback::read(&treatment.feedback, live);
+                (
+                    Presence::Present,
+                    Feedback {
+                        asked: !treatment.feedback.is_empty(),
+                        values,
+                        error,
+                    },
+                )
+            }
+            Ok(None) => (Presence::Missing, Feedback::default()),
+            Err(error) => (Presence::Unknown(error.to_string()), Feedback::default()),
+        };
+        let seen = live.as_ref().ok().and_then(Option::as_ref).map(version);
+        self.shared.watches.seen(self.work, &key, seen);
+        if error.is_none()
+            && let Some(remembered) = remembered
+        {
+            memory.insert(key.clone(), remembered);
+        }
+        let outcome = Outcome {
+            meta,
+            applied: error.map_or(Ok(()), |e: Error| Err(e.to_string())),
+            presence,
+            feedback,
+        };
+        Slot {
+            outcome,
+            key: Some(key),
+            applied: Some(applied),
+            unmapped: None,
+            writes,
+        }
+    }
+
+    /// Finds the resource of an object; waits for it if a definition in the same work brings it.
+    async fn resolve(&self, object: &Object) -> Result<Arc<Resource>, MapError> {
+        let started = tokio::time::Instant::now();
+        loop {
+            match self
+                .shared
+                .mapper
+                .resolve(&object.api_version, &object.kind)
+                .await
+            {
+                Err(MapError::NoMatch(_))
+                    if self.brings(object) && started.elapsed() < DEFINITION_PATIENCE =>
+                {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Says whether a definition in this work defines the object's kind.
+    fn brings(&self, object: &Object) -> bool {
+        let group = object
+            .api_version
+            .rsplit_once('/')
+            .map_or("", |(group, _)| group);
+        self.manifests
+            .iter()
+            .filter_map(|m| m.object.as_ref().ok())
+            .any(|o| {
+                o.kind == "CustomResourceDefinition"
+                    && o.value.pointer("/spec/group").and_then(Value::as_str) == Some(group)
+                    && o.value.pointer("/spec/names/kind").and_then(Value::as_str)
+                        == Some(&object.kind)
+            })
+    }
+}
+
+fn incomplete(meta: ManifestResourceMeta, error: String, unmapped: Option<Unmapped>) -> Slot {
+    let outcome = Outcome {
+        meta,
+        applied: Err(error),
+        presence: Presence::Incomplete,
+        feedback: Feedback::default(),
+    };
+    Slot {
+        outcome,
+        key: None,
+        applied: None,
+        unmapped,
+        writes: 0,
+    }
+}

@@ -1,0 +1,218 @@
+//! The `AppliedManifestWork`: the member's own record of what a work owns.
+
+use std::collections::BTreeMap;
+
+use koinon_api::{
+    applied::{AppliedManifestResourceMeta, AppliedManifestWorkStatus},
+    labels::finalizer,
+};
+use serde_json::{Value, json};
+
+use super::update::Owner;
+use crate::cluster::{Cluster, Result, known::APPLIED_WORKS};
+
+/// A record as it is in the cluster.
+#[derive(Debug, Clone)]
+pub(super) struct Record {
+    pub(super) owner: Owner,
+    /// The version that was read or written last.
+    pub(super) version: String,
+    /// Objects that the work owns.
+    pub(super) applied: Vec<AppliedManifestResourceMeta>,
+    /// It was deleted and waits for its objects to go.
+    pub(super) deleting: bool,
+    /// It did not exist until now, so probably none of its objects does.
+    pub(super) created: bool,
+}
+
+/// How records are named: by the hub and the work.
+///
+/// OCM takes the hash of the hub's URL. A hub may move and its registry may be restored; its CA stays, so the fingerprint
+/// of the CA that enrolled this agent names the hub here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Naming {
+    pub(super) hub_hash: String,
+    pub(super) agent_id: String,
+}
+
+impl Naming {
+    pub(super) fn of(&self, work: &str) -> String {
+        format!("{}-{work}", self.hub_hash)
+    }
+
+    fn spec(&self, work: &str) -> Value {
+        json!({"hubHash": self.hub_hash, "agentID": self.agent_id, "manifestWorkName": work})
+    }
+}
+
+/// Whether the record probably exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expect {
+    Existing,
+    Nothing,
+}
+
+/// Reads the record.
+pub(super) async fn get(cluster: &Cluster, naming: &Naming, work: &str) -> Result<Option<Record>> {
+    Ok(cluster
+        .get(&APPLIED_WORKS, "", &naming.of(work))
+        .await?
+        .as_ref()
+        .map(|value| read(value, false)))
+}
+
+/// Reads the record, and makes or repairs it if necessary.
+pub(super) async fn ensure(
+    cluster: &Cluster,
+    naming: &Naming,
+    work: &str,
+    labels: &BTreeMap<String, String>,
+    expect: Expect,
+) -> Result<Record> {
+    let name = naming.of(work);
+    let existing = match expect {
+        Expect::Existing => cluster.get(&APPLIED_WORKS, "", &name).await?,
+        Expect::Nothing => None,
+    };
+    let existing = match existing {
+        Some(existing) => existing,
+        None => {
+            let mut object = json!({
+                "apiVersion": APPLIED_WORKS.api_version(),
+                "kind": APPLIED_WORKS.kind,
+                "metadata": {"name": name, "finalizers": [finalizer::APPLIED_MANIFEST_WORK]},
+                "spec": naming.spec(work),
+            });
+            if !labels.is_empty() {
+                object["metadata"]["labels"] = json!(labels);
+            }
+            match cluster.create(&APPLIED_WORKS, "", &object).await {
+                Ok(created) => return Ok(read(&created, true)),
+                Err(error) if error.is_already_exists() => {
+                    let existing = cluster.get(&APPLIED_WORKS, "", &name).await?;
+                    existing.ok_or(error)?
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    let record = read(&existing, false);
+    let finalizers = finalizers(&existing);
+    let guarded = finalizers
+        .iter()
+        .any(|f| f == finalizer::APPLIED_MANIFEST_WORK);
+    if record.deleting || (guarded && existing.get("spec") == Some(&naming.spec(work))) {
+        return Ok(record);
+    }
+    let mut patch = json!({"spec": naming.spec(work)});
+    if !guarded {
+        let mut finalizers = finalizers;
+        finalizers.push(finalizer::APPLIED_MANIFEST_WORK.to_owned());
+        patch["metadata"] = json!({"finalizers": finalizers, "resourceVersion": record.version});
+    }
+    Ok(read(
+        &cluster
+            .merge(&APPLIED_WORKS, "", &name, None, &patch)
+            .await?,
+        false,
+    ))
+}
+
+/// Writes what the work owns, unless it is recorded so already.
+pub(super) async fn set_applied(
+    cluster: &Cluster,
+    record: &mut Record,
+    applied: Vec<AppliedManifestResourceMeta>,
+) -> Result<()> {
+    if record.applied == applied {
+        return Ok(());
+    }
+    let patch =
+        json!({"metadata": {"uid": record.owner.uid}, "status": {"appliedResources": applied}});
+    let written = cluster
+        .merge(
+            &APPLIED_WORKS,
+            "",
+            &record.owner.name,
+            Some("status"),
+            &patch,
+        )
+        .await?;
+    record.version = version(&written);
+    record.applied = applied;
+    Ok(())
+}
+
+/// Asks for the record's end; the finalizer keeps it until its objects are gone.
+pub(super) async fn delete(cluster: &Cluster, record: &Record) -> Result<()> {
+    cluster
+        .delete(
+            &APPLIED_WORKS,
+            "",
+            &record.owner.name,
+            Some(&record.owner.uid),
+        )
+        .await
+        .map(|_| ())
+}
+
+/// Lets a deleted record go.
+pub(super) async fn release(cluster: &Cluster, record: &Record) -> Result<()> {
+    let Some(current) = cluster.get(&APPLIED_WORKS, "", &record.owner.name).await? else {
+        return Ok(());
+    };
+    let rest: Vec<_> = finalizers(&current)
+        .into_iter()
+        .filter(|f| f != finalizer::APPLIED_MANIFEST_WORK)
+        .collect();
+    let patch = json!({"metadata": {"finalizers": rest, "resourceVersion": version(&current), "uid": record.owner.uid}});
+    match cluster
+        .merge(&APPLIED_WORKS, "", &record.owner.name, None, &patch)
+        .await
+    {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn read(value: &Value, created: bool) -> Record {
+    let text = |pointer: &str| {
+        value
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let status: AppliedManifestWorkStatus = value
+        .get("status")
+        .and_then(|status| serde_json::from_value(status.clone()).ok())
+        .unwrap_or_default();
+    Record {
+        owner: Owner {
+            name: text("/metadata/name"),
+            uid: text("/metadata/uid"),
+        },
+        version: text("/metadata/resourceVersion"),
+        applied: status.applied_resources,
+        deleting: value.pointer("/metadata/deletionTimestamp").is_some(),
+        created,
+    }
+}
+
+fn version(value: &Value) -> String {
+    value
+        .pointer("/metadata/resourceVersion")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn finalizers(value: &Value) -> Vec<String> {
+    let list = value
+        .pointer("/metadata/finalizers")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    list.filter_map(Value::as_str).map(str::to_owned).collect()
+}

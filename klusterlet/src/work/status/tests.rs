@@ -1,0 +1,232 @@
+use k8s_openapi::jiff::Timestamp;
+
+use super::*;
+
+fn at(second: i64) -> Time {
+    Time(Timestamp::from_second(second).unwrap())
+}
+
+fn outcome(ordinal: i32, name: &str, applied: Result<(), String>, presence: Presence) -> Outcome {
+    let meta = ManifestResourceMeta {
+        ordinal,
+        name: name.into(),
+        kind: "ConfigMap".into(),
+        ..Default::default()
+    };
+    Outcome {
+        meta,
+        applied,
+        presence,
+        feedback: Feedback::default(),
+    }
+}
+
+fn good(ordinal: i32, name: &str) -> Outcome {
+    outcome(ordinal, name, Ok(()), Presence::Present)
+}
+
+fn find<'a>(conditions: &'a [Condition], kind: &str) -> (&'a str, &'a str, &'a str) {
+    let c = meta::condition(conditions, kind).unwrap();
+    (&c.status, &c.reason, &c.message)
+}
+
+#[test]
+fn one_bad_manifest_fails_the_work_and_itself_only() {
+    let bad = outcome(1, "b", Err("boom".into()), Presence::Missing);
+    let status = status(
+        &ManifestWorkStatus::default(),
+        3,
+        &[good(0, "a"), bad],
+        &at(1),
+    );
+    assert_eq!(
+        find(&status.conditions, "Applied"),
+        (
+            "False",
+            "AppliedManifestWorkFailed",
+            "Failed to apply manifest work"
+        )
+    );
+    assert_eq!(
+        find(&status.conditions, "Available"),
+        (
+            "False",
+            "ResourcesNotAvailable",
+            "1 of 2 resources are not available"
+        )
+    );
+    let manifests = &status.resource_status.manifests;
+    assert_eq!(
+        find(&manifests[0].conditions, "Applied"),
+        ("True", "AppliedManifestComplete", "Apply manifest complete")
+    );
+    assert_eq!(
+        find(&manifests[1].conditions, "Applied"),
+        (
+            "False",
+            "AppliedManifestFailed",
+            "Failed to apply manifest: boom"
+        )
+    );
+    assert_eq!(
+        find(&manifests[1].conditions, "Available"),
+        ("False", "ResourceNotAvailable", "Resource is not available")
+    );
+    assert_eq!(
+        meta::condition(&manifests[0].conditions, "Applied")
+            .unwrap()
+            .observed_generation,
+        Some(3)
+    );
+    assert_eq!(
+        meta::condition(&manifests[0].conditions, "Available")
+            .unwrap()
+            .observed_generation,
+        None
+    );
+}
+
+#[test]
+fn unknown_presence_is_neither_there_nor_missing() {
+    let unread = outcome(0, "a", Ok(()), Presence::Unknown("timeout".into()));
+    let status = status(
+        &ManifestWorkStatus::default(),
+        1,
+        &[unread, good(1, "b")],
+        &at(1),
+    );
+    assert_eq!(
+        find(&status.conditions, "Available"),
+        (
+            "Unknown",
+            "ResourcesStatusUnknown",
+            "1 of 2 resources have unknown status"
+        )
+    );
+}
+
+#[test]
+fn an_empty_work_is_neither_applied_nor_available() {
+    let status = status(&ManifestWorkStatus::default(), 1, &[], &at(1));
+    assert!(meta::condition(&status.conditions, "Applied").is_none());
+    assert_eq!(
+        find(&status.conditions, "Available"),
+        (
+            "Unknown",
+            "ResourcesStatusUnknown",
+            "cannot get any available resource "
+        )
+    );
+}
+
+#[test]
+fn nothing_changes_while_nothing_changes() {
+    let first = status(&ManifestWorkStatus::default(), 1, &[good(0, "a")], &at(1));
+    assert_eq!(status(&first, 1, &[good(0, "a")], &at(99)), first);
+}
+
+#[test]
+fn transition_times_move_with_the_status_and_with_the_generation_of_applied() {
+    let time = |status: &ManifestWorkStatus, kind: &str| {
+        meta::condition(&status.conditions, kind)
+            .unwrap()
+            .last_transition_time
+            .clone()
+    };
+    let first = status(&ManifestWorkStatus::default(), 1, &[good(0, "a")], &at(1));
+    let second = status(&first, 2, &[good(0, "a")], &at(2));
+    assert_eq!(
+        (time(&second, "Applied"), time(&second, "Available")),
+        (at(2), at(1))
+    );
+    let third = status(
+        &second,
+        2,
+        &[outcome(0, "a", Ok(()), Presence::Missing)],
+        &at(3),
+    );
+    assert_eq!(
+        (time(&third, "Applied"), time(&third, "Available")),
+        (at(2), at(3))
+    );
+}
+
+#[test]
+fn conditions_follow_a_manifest_that_moved_within_the_work() {
+    let first = status(
+        &ManifestWorkStatus::default(),
+        1,
+        &[good(0, "a"), good(1, "b")],
+        &at(1),
+    );
+    let second = status(&first, 1, &[good(0, "b")], &at(2));
+    let available =
+        meta::condition(&second.resource_status.manifests[0].conditions, "Available").unwrap();
+    assert_eq!(available.last_transition_time, at(1));
+    assert_eq!(second.resource_status.manifests.len(), 1);
+}
+
+#[test]
+fn changed_feedback_moves_the_time_of_its_condition() {
+    use koinon_api::work::{FieldValue, ValueType};
+
+    let with = |n: i64| {
+        let mut outcome = good(0, "a");
+        let value = FieldValue {
+            type_: ValueType::Integer,
+            integer: Some(n),
+            string: None,
+            boolean: None,
+            json_raw: None,
+        };
+        outcome.feedback = Feedback {
+            asked: true,
+            values: vec![FeedbackValue {
+                name: "n".into(),
+                field_value: value,
+            }],
+            error: None,
+        };
+        outcome
+    };
+    let time = |status: &ManifestWorkStatus| {
+        meta::condition(
+            &status.resource_status.manifests[0].conditions,
+            "StatusFeedbackSynced",
+        )
+        .unwrap()
+        .last_transition_time
+        .clone()
+    };
+    let first = status(&ManifestWorkStatus::default(), 1, &[with(1)], &at(1));
+    let same = status(&first, 1, &[with(1)], &at(2));
+    let changed = status(&same, 1, &[with(2)], &at(3));
+    assert_eq!((time(&same), time(&changed)), (at(1), at(3)));
+}
+
+#[test]
+fn endless_messages_are_cut() {
+    let status = status(
+        &ManifestWorkStatus::default(),
+        1,
+        &[outcome(0, "a", Err("é".repeat(5000)), Presence::Missing)],
+        &at(1),
+    );
+    assert!(
+        status.resource_status.manifests[0].conditions[0]
+            .message
+            .len()
+            < 2100
+    );
+}
+
+#[test]
+fn a_work_that_is_being_deleted_says_so_and_keeps_the_rest() {
+    let first = status(&ManifestWorkStatus::default(), 1, &[good(0, "a")], &at(1));
+    let gone = deleting(&first, &at(2));
+    assert_eq!(
+        find(&gone.conditions, "Deleting"),
+        ("True", "WorkDeleting", "ManifestWork is being deleted")
+    );
+    assert_eq!(gone.resource_status, first.resource_status);
+}

@@ -1,0 +1,203 @@
+//! The strategy `Update`: labels, annotations and owners are merged, everything else outside metadata and status is
+//! replaced. Decides without any I/O what, if anything, has to be written.
+
+use serde_json::{Map, Value, json};
+
+use super::{diff, plan::Ownership};
+
+/// Annotation on an applied object: digest of the manifest it was last made from.
+///
+/// It tells after any crash whether fields that a newer manifest no longer declares are still to be removed, which a
+/// comparison of declared fields alone cannot see.
+pub(super) const APPLIED_HASH: &str = "koinon.dev/applied-hash";
+
+/// The `AppliedManifestWork` that owns what a work applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub(super) name: String,
+    pub(super) uid: String,
+}
+
+impl Owner {
+    /// Returns the owner reference; a plain one, since several works may own one object.
+    pub(super) fn reference(&self) -> Value {
+        json!({"apiVersion": "work.open-cluster-management.io/v1", "kind": "AppliedManifestWork", "name": self.name, "uid": self.uid})
+    }
+
+    /// Says whether the object names this owner.
+    pub(super) fn owns(&self, object: &Value) -> bool {
+        references(object)
+            .iter()
+            .any(|r| r.get("uid").and_then(Value::as_str) == Some(&self.uid))
+    }
+
+    /// Returns the object's owner references as they should be.
+    pub(super) fn merged(&self, object: &Value, ownership: Ownership) -> Vec<Value> {
+        let mut merged: Vec<Value> = references(object)
+            .iter()
+            .filter(|r| {
+                let uid = r.get("uid").and_then(Value::as_str);
+                // A record that was deleted and made again has our name and a uid that no longer exists.
+                let stale = r.get("kind").and_then(Value::as_str) == Some("AppliedManifestWork")
+                    && r.get("name").and_then(Value::as_str) == Some(&self.name)
+                    && uid != Some(&self.uid);
+                !stale && (ownership == Ownership::Owned || uid != Some(&self.uid))
+            })
+            .cloned()
+            .collect();
+        if ownership == Ownership::Owned && !self.owns(object) {
+            merged.push(self.reference());
+        }
+        merged
+    }
+}
+
+/// Returns the owner references of an object.
+pub(super) fn references(object: &Value) -> &[Value] {
+    object
+        .pointer("/metadata/ownerReferences")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
+}
+
+/// What is known of an object since this process last wrote or examined it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Known {
+    /// Digest of the manifest.
+    pub(super) required: String,
+    /// Digest of the content that the API server made of it. Webhooks and normalisation may make it differ from the manifest for ever.
+    pub(super) content: String,
+}
+
+/// What has to be done with the live object.
+#[derive(Debug, PartialEq)]
+pub(super) enum Decision {
+    InSync,
+    Replace(Value),
+}
+
+/// Returns the object to create.
+pub(super) fn creation(required: &Value, owner: &Owner, ownership: Ownership) -> Value {
+    let mut object = required.clone();
+    let hash = diff::digest(required);
+    let labels = merged_map(None, required.pointer("/metadata/labels"));
+    let mut annotations = merged_map(None, required.pointer("/metadata/annotations"));
+    annotations.insert(APPLIED_HASH.to_owned(), hash.into());
+    object["metadata"]["annotations"] = annotations.into();
+    set_or_remove(&mut object["metadata"], "labels", labels);
+    set_owners(
+        &mut object["metadata"],
+        if ownership == Ownership::Owned {
+            vec![owner.reference()]
+        } else {
+            Vec::new()
+        },
+    );
+    object
+}
+
+/// Decides about an existing object.
+pub(super) fn decide(
+    required: &Value,
+    live: &Value,
+    owner: &Owner,
+    ownership: Ownership,
+    known: Option<&Known>,
+) -> Decision {
+    let hash = diff::digest(required);
+    let labels = merged_map(
+        live.pointer("/metadata/labels"),
+        required.pointer("/metadata/labels"),
+    );
+    let mut annotations = merged_map(
+        live.pointer("/metadata/annotations"),
+        required.pointer("/metadata/annotations"),
+    );
+    annotations.insert(APPLIED_HASH.to_owned(), hash.clone().into());
+    let owners = owner.merged(live, ownership);
+
+    let same = |pointer: &str, merged: &Map<String, Value>| match live.pointer(pointer) {
+        Some(Value::Object(live)) => live == merged,
+        _ => merged.is_empty(),
+    };
+    let metadata_same = same("/metadata/labels", &labels)
+        && same("/metadata/annotations", &annotations)
+        && references(live) == owners;
+    let settled = || {
+        known.is_some_and(|known| {
+            known.required == hash && known.content == diff::content_digest(live)
+        })
+    };
+    if metadata_same && (diff::is_satisfied(required, live) || settled()) {
+        return Decision::InSync;
+    }
+
+    let mut object = required.clone();
+    keep_live_fields(&mut object, live);
+    let mut metadata = live.get("metadata").cloned().unwrap_or_else(|| json!({}));
+    set_or_remove(&mut metadata, "labels", labels);
+    set_or_remove(&mut metadata, "annotations", annotations);
+    set_owners(&mut metadata, owners);
+    object["metadata"] = metadata;
+    if let Some(status) = live.get("status") {
+        object["status"] = status.clone();
+    }
+    Decision::Replace(object)
+}
+
+/// Lays the declared content over the live one instead of replacing it; for objects that refuse the replacement.
+pub(super) fn soften(replacement: &Value, live: &Value) -> Value {
+    let mut object = diff::overlay(replacement, live);
+    object["metadata"] = replacement["metadata"].clone();
+    object
+}
+
+/// Controllers of the member fill these lists; a replacement without them would make it mint new tokens each time.
+fn keep_live_fields(object: &mut Value, live: &Value) {
+    if object.get("kind").and_then(Value::as_str) != Some("ServiceAccount") {
+        return;
+    }
+    for field in ["secrets", "imagePullSecrets"] {
+        if object.get(field).is_none()
+            && let Some(kept) = live.get(field)
+        {
+            object[field] = kept.clone();
+        }
+    }
+}
+
+/// Merges labels or annotations; a declared key that ends with `-` removes the key before the dash.
+fn merged_map(live: Option<&Value>, declared: Option<&Value>) -> Map<String, Value> {
+    let mut merged = live.and_then(Value::as_object).cloned().unwrap_or_default();
+    for (key, value) in declared.and_then(Value::as_object).into_iter().flatten() {
+        match key.strip_suffix('-') {
+            Some(key) => _ = merged.remove(key),
+            None => _ = merged.insert(key.clone(), value.clone()),
+        }
+    }
+    merged
+}
+
+fn set_or_remove(metadata: &mut Value, field: &str, map: Map<String, Value>) {
+    if map.is_empty() {
+        if let Some(metadata) = metadata.as_object_mut() {
+            metadata.remove(field);
+        }
+    } else {
+        metadata[field] = map.into();
+    }
+}
+
+fn set_owners(metadata: &mut Value, owners: Vec<Value>) {
+    if owners.is_empty() {
+        if let Some(metadata) = metadata.as_object_mut() {
+            metadata.remove("ownerReferences");
+        }
+    } else {
+        metadata["ownerReferences"] = owners.into();
+    }
+}
+
+#[cfg(test)]
+mod tests;

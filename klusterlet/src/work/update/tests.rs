@@ -1,0 +1,204 @@
+use serde_json::json;
+
+use super::*;
+
+fn owner() -> Owner {
+    Owner {
+        name: "hub-work".to_owned(),
+        uid: "u1".to_owned(),
+    }
+}
+
+fn required() -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "n", "labels": {"l": "1"}}, "data": {"k": "v"}})
+}
+
+/// What the API server makes of the creation.
+fn live() -> Value {
+    let mut live = creation(&required(), &owner(), Ownership::Owned);
+    live["metadata"]["uid"] = "x".into();
+    live["metadata"]["resourceVersion"] = "7".into();
+    live["immutable"] = false.into();
+    live
+}
+
+fn change(pointer: &str, field: &str, value: Value) -> Value {
+    let mut live = live();
+    live.pointer_mut(pointer).unwrap()[field] = value;
+    live
+}
+
+#[test]
+fn what_was_created_is_in_sync() {
+    assert_eq!(
+        decide(&required(), &live(), &owner(), Ownership::Owned, None),
+        Decision::InSync
+    );
+}
+
+#[test]
+fn strangers_metadata_and_undeclared_fields_are_left_alone() {
+    for live in [
+        change("/metadata/labels", "other", "x".into()),
+        change("/metadata/annotations", "other", "x".into()),
+        change("/metadata", "finalizers", json!(["f"])),
+        change(
+            "/metadata",
+            "ownerReferences",
+            json!([{"uid": "u0"}, owner().reference()]),
+        ),
+        change("/data", "other", "x".into()),
+        change("", "binaryData", json!({"b": ""})),
+    ] {
+        assert_eq!(
+            decide(&required(), &live, &owner(), Ownership::Owned, None),
+            Decision::InSync,
+            "{live}"
+        );
+    }
+}
+
+#[test]
+fn drift_in_what_is_declared_is_replaced_with_the_live_version() {
+    for live in [
+        change("/data", "k", "w".into()),
+        change("/metadata/labels", "l", "2".into()),
+        change("/metadata", "ownerReferences", json!([])),
+        change(
+            "/metadata",
+            "ownerReferences",
+            json!([{"uid": "u0", "kind": "AppliedManifestWork", "name": "hub-work"}]),
+        ),
+        change("/metadata/annotations", APPLIED_HASH, "older".into()),
+    ] {
+        let Decision::Replace(object) =
+            decide(&required(), &live, &owner(), Ownership::Owned, None)
+        else {
+            panic!("{live}")
+        };
+        assert_eq!(object["data"], json!({"k": "v"}));
+        assert_eq!(object["metadata"]["resourceVersion"], "7");
+        assert_eq!(object["metadata"]["labels"]["l"], "1");
+        assert_eq!(references(&object), [owner().reference()]);
+    }
+}
+
+#[test]
+fn a_field_that_a_newer_manifest_no_longer_declares_is_removed() {
+    let mut newer = required();
+    newer["data"] = json!({});
+    let Decision::Replace(object) = decide(&newer, &live(), &owner(), Ownership::Owned, None)
+    else {
+        panic!()
+    };
+    assert_eq!(object["data"], json!({}));
+}
+
+#[test]
+fn a_replacement_keeps_strangers_labels_and_finalizers_but_not_their_content() {
+    let mut live = change("/data", "k", "w".into());
+    live["metadata"]["labels"]["other"] = "x".into();
+    live["metadata"]["finalizers"] = json!(["f"]);
+    live["data"]["extra"] = "e".into();
+    let Decision::Replace(object) = decide(&required(), &live, &owner(), Ownership::Owned, None)
+    else {
+        panic!()
+    };
+    assert_eq!(
+        object["metadata"]["labels"],
+        json!({"l": "1", "other": "x"})
+    );
+    assert_eq!(object["metadata"]["finalizers"], json!(["f"]));
+    assert_eq!(object["data"], json!({"k": "v"}));
+}
+
+#[test]
+fn a_server_that_rewrites_the_content_is_not_fought() {
+    let live = change("/data", "k", "normalised".into());
+    let known = Known {
+        required: diff::digest(&required()),
+        content: diff::content_digest(&live),
+    };
+    assert_eq!(
+        decide(&required(), &live, &owner(), Ownership::Owned, Some(&known)),
+        Decision::InSync
+    );
+    let drifted = change("/data", "k", "drift".into());
+    assert!(matches!(
+        decide(
+            &required(),
+            &drifted,
+            &owner(),
+            Ownership::Owned,
+            Some(&known)
+        ),
+        Decision::Replace(_)
+    ));
+}
+
+#[test]
+fn orphaned_objects_lose_our_reference_only() {
+    let live = change(
+        "/metadata",
+        "ownerReferences",
+        json!([{"uid": "u0"}, owner().reference()]),
+    );
+    let Decision::Replace(object) = decide(&required(), &live, &owner(), Ownership::Orphaned, None)
+    else {
+        panic!()
+    };
+    assert_eq!(references(&object), [json!({"uid": "u0"})]);
+    assert!(references(&creation(&required(), &owner(), Ownership::Orphaned)).is_empty());
+}
+
+#[test]
+fn a_key_that_ends_with_a_dash_removes() {
+    let mut required = required();
+    required["metadata"]["labels"] = json!({"l-": "", "m": "1"});
+    assert_eq!(
+        creation(&required, &owner(), Ownership::Owned)["metadata"]["labels"],
+        json!({"m": "1"})
+    );
+    let Decision::Replace(object) = decide(&required, &live(), &owner(), Ownership::Owned, None)
+    else {
+        panic!()
+    };
+    assert_eq!(object["metadata"]["labels"], json!({"m": "1"}));
+}
+
+#[test]
+fn token_lists_of_service_accounts_are_kept() {
+    let required = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "a", "labels": {"x": "y"}}});
+    let live = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "a"}, "secrets": [{"name": "a-token"}]});
+    let Decision::Replace(object) = decide(&required, &live, &owner(), Ownership::Owned, None)
+    else {
+        panic!()
+    };
+    assert_eq!(object["secrets"], json!([{"name": "a-token"}]));
+}
+
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn map() -> impl Strategy<Value = Value> {
+        prop::collection::btree_map("[abc]", "[xyz]?", 0..4).prop_map(|m| json!(m))
+    }
+
+    proptest! {
+        /// Applying once is enough: the object that a decision leads to is in sync with the same manifest.
+        #[test]
+        fn a_replacement_settles(labels in map(), data in map(), live_labels in map(), live_data in map(), extra in map()) {
+            let required = json!({"kind": "ConfigMap", "metadata": {"name": "a", "labels": labels}, "data": data});
+            let live = json!({"kind": "ConfigMap", "metadata": {"name": "a", "labels": live_labels}, "data": live_data, "extra": extra});
+            for ownership in [Ownership::Owned, Ownership::Orphaned] {
+                if let Decision::Replace(object) = decide(&required, &live, &owner(), ownership, None) {
+                    prop_assert_eq!(decide(&required, &object, &owner(), ownership, None), Decision::InSync);
+                }
+                let created = creation(&required, &owner(), ownership);
+                prop_assert_eq!(decide(&required, &created, &owner(), ownership, None), Decision::InSync);
+            }
+        }
+    }
+}

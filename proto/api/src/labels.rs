@@ -1,0 +1,230 @@
+//! The well-known strings: labels, annotations, finalizers, taints, condition types and reasons.
+
+/// Keys of labels.
+pub mod label {
+    /// On a cluster's namespace and what belongs to it: the cluster's name.
+    pub const CLUSTER_NAME: &str = "open-cluster-management.io/cluster-name";
+    /// On a ManagedCluster: the exclusive set that it is in.
+    pub const CLUSTER_SET: &str = "cluster.open-cluster-management.io/clusterset";
+    /// On a PlacementDecision: its placement.
+    pub const PLACEMENT: &str = "cluster.open-cluster-management.io/placement";
+    /// On a PlacementDecision: the position of its group.
+    pub const DECISION_GROUP_INDEX: &str =
+        "cluster.open-cluster-management.io/decision-group-index";
+    /// On a PlacementDecision: the name of its group.
+    pub const DECISION_GROUP_NAME: &str = "cluster.open-cluster-management.io/decision-group-name";
+    /// On a work made by a replica set: `<namespace>.<name>` of the set.
+    pub const REPLICA_SET: &str = "work.open-cluster-management.io/manifestworkreplicaset";
+    /// On a work made by a replica set: the placement that chose the cluster.
+    pub const REPLICA_SET_PLACEMENT: &str = "work.open-cluster-management.io/placementname";
+    /// On a claim that is not for the hub.
+    pub const SPOKE_ONLY: &str = "open-cluster-management.io/spoke-only";
+    /// On works of an add-on: its name.
+    pub const ADDON_NAME: &str = "open-cluster-management.io/addon-name";
+    /// On what `koinon join` installs in a member.
+    pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+}
+
+/// Keys of annotations.
+pub mod annotation {
+    /// On a Placement, `"true"`: leave its decisions alone.
+    pub const SCHEDULING_DISABLE: &str =
+        "cluster.open-cluster-management.io/experimental-scheduling-disable";
+    /// On the default or global set, `"false"`: do not roll its selector back.
+    pub const AUTOUPDATE: &str = "cluster.open-cluster-management.io/autoupdate";
+    /// On a ManagedCluster: when it was accepted without an admin.
+    pub const AUTO_ACCEPTED_ON: &str = "open-cluster-management.io/automatically-accepted-on";
+    /// On objects that are cleaned up with a cluster: 0 to 100, lowest first.
+    pub const CLEANUP_PRIORITY: &str = "open-cluster-management.io/cleanup-priority";
+    /// On an applied object: a hash of the spec that was applied.
+    pub const CONFIG_SPEC_HASH: &str = "open-cluster-management.io/config-spec-hash";
+    /// On a ManagedCluster whose agent knows a later revision than the hub: `<incarnation>:<revision>` that the hub offers.
+    pub const ROLLBACK_HOLD: &str = "koinon.dev/rollback-hold";
+    /// On a ManagedCluster: the offer of the hub that an admin accepted.
+    pub const ACCEPT_ROLLBACK: &str = "koinon.dev/accept-rollback";
+}
+
+/// Finalizers.
+pub mod finalizer {
+    /// On a ManagedCluster: its namespace still holds works.
+    pub const CLUSTER_API_RESOURCES: &str =
+        "cluster.open-cluster-management.io/api-resource-cleanup";
+    /// On a ManagedCluster: resources of the cluster are still to be deleted.
+    pub const CLUSTER_RESOURCES: &str = "cluster.open-cluster-management.io/resource-cleanup";
+    /// On a ManifestWork: its objects are still in the member cluster.
+    pub const MANIFEST_WORK: &str = "cluster.open-cluster-management.io/manifest-work-cleanup";
+    /// On an AppliedManifestWork: its objects are still there.
+    pub const APPLIED_MANIFEST_WORK: &str =
+        "cluster.open-cluster-management.io/applied-manifest-work-cleanup";
+    /// On a ManifestWorkReplicaSet: its works are still there.
+    pub const REPLICA_SET: &str = "work.open-cluster-management.io/manifest-work-cleanup";
+}
+
+/// Keys of taints that the hub puts on clusters.
+pub mod taint {
+    /// The cluster says that it is not available.
+    pub const UNAVAILABLE: &str = "cluster.open-cluster-management.io/unavailable";
+    /// Nothing is heard of the cluster.
+    pub const UNREACHABLE: &str = "cluster.open-cluster-management.io/unreachable";
+}
+
+/// Names of claims that every cluster has, and of other objects with a fixed name.
+pub mod well_known {
+    /// Claim: the cluster's UID.
+    pub const CLAIM_ID: &str = "id.k8s.io";
+    /// Claim: the version of Kubernetes.
+    pub const CLAIM_KUBE_VERSION: &str = "kubeversion.open-cluster-management.io";
+    /// Claim: where the cluster runs.
+    pub const CLAIM_PLATFORM: &str = "platform.open-cluster-management.io";
+    /// Claim: whose Kubernetes it is.
+    pub const CLAIM_PRODUCT: &str = "product.open-cluster-management.io";
+    /// The set of clusters that name no other.
+    pub const DEFAULT_SET: &str = "default";
+    /// The set of all clusters.
+    pub const GLOBAL_SET: &str = "global";
+    /// The lease of a cluster, in its namespace on the hub.
+    pub const CLUSTER_LEASE: &str = "managed-cluster-lease";
+    /// The agent's namespace in a member cluster.
+    pub const AGENT_NAMESPACE: &str = "open-cluster-management-agent";
+    /// The Secret in it that a new agent joins with.
+    pub const BOOTSTRAP_SECRET: &str = "bootstrap-hub-token";
+    /// Field manager of OCM's work agent.
+    pub const WORK_AGENT: &str = "work-agent";
+}
+
+/// Condition types.
+pub mod condition {
+    /// ManagedCluster: an admin accepted it.
+    pub const HUB_ACCEPTED: &str = "HubAcceptedManagedCluster";
+    /// ManagedCluster: its agent joined.
+    pub const JOINED: &str = "ManagedClusterJoined";
+    /// ManagedCluster: its API server answers.
+    pub const CLUSTER_AVAILABLE: &str = "ManagedClusterConditionAvailable";
+    /// ManagedCluster: its clock agrees with the hub's.
+    pub const CLOCK_SYNCED: &str = "ManagedClusterConditionClockSynced";
+    /// ManagedCluster: it is being deleted.
+    pub const DELETING: &str = "Deleting";
+    /// ManagedClusterSet: it has no cluster.
+    pub const CLUSTER_SET_EMPTY: &str = "ClusterSetEmpty";
+    /// ManagedClusterSetBinding: its set exists.
+    pub const BOUND: &str = "Bound";
+    /// Placement: it has the clusters that it wants.
+    pub const PLACEMENT_SATISFIED: &str = "PlacementSatisfied";
+    /// Placement: its spec is wrong.
+    pub const PLACEMENT_MISCONFIGURED: &str = "PlacementMisconfigured";
+    /// Work and manifest: applied in the member cluster.
+    pub const APPLIED: &str = "Applied";
+    /// Work and manifest: there in the member cluster.
+    pub const AVAILABLE: &str = "Available";
+    /// Work and manifest: on its way to its new state.
+    pub const PROGRESSING: &str = "Progressing";
+    /// Work and manifest: not well.
+    pub const DEGRADED: &str = "Degraded";
+    /// Work and manifest: done for good.
+    pub const COMPLETE: &str = "Complete";
+    /// Manifest: values were read for the hub.
+    pub const STATUS_FEEDBACK_SYNCED: &str = "StatusFeedbackSynced";
+    /// Replica set: its placements exist and have decided.
+    pub const PLACEMENT_VERIFIED: &str = "PlacementVerified";
+    /// Replica set: all chosen clusters have the current template.
+    pub const PLACEMENT_ROLLED_OUT: &str = "PlacementRolledOut";
+    /// Replica set: its works are applied.
+    pub const MANIFESTWORK_APPLIED: &str = "ManifestworkApplied";
+}
+
+/// Condition reasons.
+pub mod reason {
+    /// Of `HubAcceptedManagedCluster`.
+    pub mod hub_accepted {
+        pub const ACCEPTED: &str = "HubClusterAdminAccepted";
+        pub const DENIED: &str = "HubClusterAdminDenied";
+        pub const ERROR: &str = "Error";
+    }
+    /// Of `ManagedClusterJoined`.
+    pub mod joined {
+        pub const JOINED: &str = "ManagedClusterJoined";
+    }
+    /// Of `ManagedClusterConditionAvailable`.
+    pub mod cluster_available {
+        pub const AVAILABLE: &str = "ManagedClusterAvailable";
+        pub const API_SERVER_UNAVAILABLE: &str = "ManagedClusterKubeAPIServerUnavailable";
+        pub const LEASE_UPDATE_STOPPED: &str = "ManagedClusterLeaseUpdateStopped";
+    }
+    /// Of `ManagedClusterConditionClockSynced`.
+    pub mod clock_synced {
+        pub const SYNCED: &str = "ManagedClusterClockSynced";
+        pub const OUT_OF_SYNC: &str = "ManagedClusterClockOutOfSync";
+    }
+    /// Of `Deleting` on a ManagedCluster.
+    pub mod deleting {
+        pub const RESOURCE_REMAINING: &str = "ResourceRemaining";
+        pub const ERROR: &str = "DeletingError";
+        pub const NO_RESOURCE: &str = "NoResource";
+    }
+    /// Of `ClusterSetEmpty`.
+    pub mod cluster_set {
+        pub const NO_CLUSTER_MATCHED: &str = "NoClusterMatched";
+        pub const CLUSTERS_SELECTED: &str = "ClustersSelected";
+    }
+    /// Of `Bound`.
+    pub mod binding {
+        pub const BOUND: &str = "ClusterSetBound";
+        pub const NOT_FOUND: &str = "ClusterSetNotFound";
+    }
+    /// Of `PlacementSatisfied` and `PlacementMisconfigured`.
+    pub mod placement {
+        pub const NO_BINDINGS: &str = "NoManagedClusterSetBindings";
+        pub const NO_INTERSECTION: &str = "NoIntersection";
+        pub const ALL_SETS_EMPTY: &str = "AllManagedClusterSetsEmpty";
+        pub const NO_CLUSTER_MATCHED: &str = "NoManagedClusterMatched";
+        pub const ALL_SCHEDULED: &str = "AllDecisionsScheduled";
+        pub const NOT_ALL_SCHEDULED: &str = "NotAllDecisionsScheduled";
+        pub const MISCONFIGURED: &str = "Misconfigured";
+        pub const SUCCEED_CONFIGURED: &str = "Succeedconfigured";
+    }
+    /// Of a manifest's conditions.
+    pub mod manifest {
+        pub const APPLY_COMPLETE: &str = "AppliedManifestComplete";
+        pub const APPLY_FAILED: &str = "AppliedManifestFailed";
+        pub const SSA_IGNORE_FIELD_ERROR: &str = "AppliedManifestSSAIgnoreFieldError";
+        pub const AVAILABLE: &str = "ResourceAvailable";
+        pub const NOT_AVAILABLE: &str = "ResourceNotAvailable";
+        pub const FETCHING_FAILED: &str = "FetchingResourceFailed";
+        pub const INCOMPLETE_META: &str = "IncompleteResourceMeta";
+        pub const NO_FEEDBACK: &str = "NoStatusFeedbackSynced";
+        pub const FEEDBACK: &str = "StatusFeedbackSynced";
+        pub const FEEDBACK_FAILED: &str = "StatusFeedbackSyncFailed";
+    }
+    /// Of a work's conditions.
+    pub mod work {
+        pub const APPLY_COMPLETE: &str = "AppliedManifestWorkComplete";
+        pub const APPLY_FAILED: &str = "AppliedManifestWorkFailed";
+        pub const AVAILABLE: &str = "ResourcesAvailable";
+        pub const NOT_AVAILABLE: &str = "ResourcesNotAvailable";
+        pub const STATUS_UNKNOWN: &str = "ResourcesStatusUnknown";
+        pub const DELETING: &str = "WorkDeleting";
+    }
+    /// Of a replica set's conditions.
+    pub mod replica_set {
+        pub const DECISION_NOT_FOUND: &str = "PlacementDecisionNotFound";
+        pub const DECISION_EMPTY: &str = "PlacementDecisionEmpty";
+        pub const AS_EXPECTED: &str = "AsExpected";
+        pub const NOT_AS_EXPECTED: &str = "NotAsExpected";
+        pub const PROCESSING: &str = "Processing";
+        pub const COMPLETE: &str = "Complete";
+        pub const PROGRESSING: &str = "Progressing";
+        pub const INVALID_WORK_NAME: &str = "InvalidManifestWorkName";
+    }
+}
+
+/// Names and groups of users.
+pub mod user {
+    /// Prefix of the common name of an agent's certificate: `<prefix><cluster>:<agent>`.
+    pub const AGENT_PREFIX: &str = "system:open-cluster-management:";
+    /// Group of all agents.
+    pub const AGENTS: &str = "system:open-cluster-management:managed-clusters";
+    /// Group that may do everything.
+    pub const MASTERS: &str = "system:masters";
+    /// The admin whose kubeconfig the hub writes.
+    pub const ADMIN: &str = "koinon-admin";
+}

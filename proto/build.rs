@@ -1,0 +1,17 @@
+//! Compiles the `.proto` files with protox, so no `protoc` is needed.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo::rerun-if-changed=koinon");
+    let files = protox::compile(
+        [
+            "koinon/agent/v1/enrolment.proto",
+            "koinon/agent/v1/session.proto",
+        ],
+        ["."],
+    )?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .btree_map(".")
+        .compile_fds(files)?;
+    Ok(())
+}

@@ -1,0 +1,24 @@
+//! The wire between hub and agent.
+//!
+//! `koinon/agent/v1/*.proto` is the contract; this crate holds the generated types,
+//! the limits both sides agree on, and the one computation both must do alike.
+//! It knows nothing of what the messages mean.
+
+/// Largest gRPC message either side accepts, in bytes.
+pub const MAX_MESSAGE: usize = 4 * 1024 * 1024;
+
+/// Size of a chunk of a pulled body, in bytes.
+pub const CHUNK: usize = 512 * 1024;
+
+/// Most notices, statuses or acks in one message.
+pub const MAX_BATCH: usize = 256;
+
+/// Types of `koinon.agent.v1`.
+pub mod v1 {
+    #![allow(missing_debug_implementations, unreachable_pub, clippy::large_futures)]
+    tonic::include_proto!("koinon.agent.v1");
+}
+
+mod held;
+
+pub use held::{Held, held_digest};

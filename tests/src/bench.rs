@@ -1,0 +1,86 @@
+//! `make bench`: the numbers of the design's table, measured on this machine.
+//!
+//! A benchmark, not a test: nothing here fails because something is slow. Each part starts what it needs, measures, and
+//! ends it; a part that cannot run says why and the others go on.
+
+mod agent;
+mod apply;
+mod fanout;
+mod fleet;
+mod https;
+mod latency;
+mod machine;
+mod memory;
+mod objects;
+mod table;
+mod writes;
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use table::Table;
+
+/// What to measure, and how much of it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub parts: Vec<Part>,
+    /// How long each load of writes runs.
+    pub load: Duration,
+    /// How many agents the fleet has.
+    pub agents: usize,
+    /// How many works are timed one by one.
+    pub works: usize,
+    /// How many works a burst has.
+    pub burst: usize,
+}
+
+/// The parts of the benchmark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Writes through the API, fsync on, beside kube-apiserver on etcd.
+    Writes,
+    /// A work until a watcher sees it applied, against a real API server.
+    Apply,
+    /// One replica set to many simulated agents, and what an agent costs the hub.
+    Fanout,
+}
+
+/// Measures and prints one table.
+///
+/// # Errors
+/// When not even the machine can be described.
+pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    crate::client::install_provider();
+    println!("{}", machine::describe()?);
+    println!("{}\n", machine::flush_latency()?);
+    let mut table = Table::default();
+    for part in &settings.parts {
+        let name = part
+            .to_possible_value()
+            .map_or_else(String::new, |value| value.get_name().to_owned());
+        eprintln!("bench: {name}");
+        let done = match part {
+            Part::Writes => Box::pin(writes::run(&settings, &mut table)).await,
+            Part::Apply => Box::pin(apply::run(&settings, &mut table)).await,
+            Part::Fanout => Box::pin(fanout::run(&settings, &mut table)).await,
+        };
+        if let Err(error) = done {
+            eprintln!("bench: {name}: {error:#}");
+            table.row(&name, "failed", "", "");
+        }
+    }
+    println!("{table}");
+    Ok(())
+}
+
+/// A folder for a part's files that Postgres may pass through when we are root.
+fn folder() -> anyhow::Result<tempfile::TempDir> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let dir = tempfile::Builder::new()
+        .prefix("koinon-bench-")
+        .tempdir_in("/tmp")?;
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755))?;
+    Ok(dir)
+}

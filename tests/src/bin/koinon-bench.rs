@@ -1,0 +1,58 @@
+//! `make bench`: measures this build on this machine and prints one table.
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::{Parser, ValueEnum};
+use koinon_tests::bench::{self, Part, Settings};
+
+#[derive(Debug, Parser)]
+#[command(name = "koinon-bench")]
+struct Args {
+    /// What to measure; everything when absent.
+    #[arg(value_enum)]
+    parts: Vec<Part>,
+    /// Seconds that each load of writes runs.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Simulated agents.
+    #[arg(long, default_value_t = 1000)]
+    agents: usize,
+    /// Works that are timed one by one.
+    #[arg(long, default_value_t = 300)]
+    works: usize,
+    /// Works in the burst.
+    #[arg(long, default_value_t = 300)]
+    burst: usize,
+}
+
+fn main() -> ExitCode {
+    let Args {
+        parts,
+        seconds,
+        agents,
+        works,
+        burst,
+    } = Args::parse();
+    let parts = if parts.is_empty() {
+        Part::value_variants().to_vec()
+    } else {
+        parts
+    };
+    let settings = Settings {
+        parts,
+        load: Duration::from_secs(seconds),
+        agents,
+        works,
+        burst,
+    };
+    let done = tokio::runtime::Runtime::new()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(Box::pin(bench::run(settings))));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

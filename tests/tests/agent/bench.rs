@@ -1,0 +1,288 @@
+//! A real member cluster and the agent's engine in this process.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use koinon_klusterlet::{
+    cluster::{
+        Cluster,
+        known::{APPLIED_WORKS, CONFIG_MAPS},
+    },
+    crds,
+    desired::Held,
+    metrics::Metrics,
+    outbox::Outbox,
+    tasks::Tasks,
+    work::{Engine, Parts, Removed},
+};
+use koinon_tests::{Member, eventually};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+const HUB: &str = "aaaa";
+
+/// Dropped, everything ends.
+pub(crate) struct Bench {
+    member: Member,
+    cluster: Cluster,
+    engine: Engine,
+    outbox: Outbox,
+    metrics: Metrics,
+    held: Mutex<BTreeMap<String, Held>>,
+    statuses: Mutex<BTreeMap<String, Value>>,
+    removals: tokio::sync::Mutex<(mpsc::UnboundedReceiver<Removed>, Vec<String>)>,
+    stop: CancellationToken,
+    _dir: tempfile::TempDir,
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Bench {
+    pub(crate) async fn start() -> anyhow::Result<Self> {
+        koinon_tests::client::install_provider();
+        // Shown when the test fails.
+        let _ = tracing_subscriber::fmt()
+            .with_test_writer()
+            .with_env_filter("warn,koinon_klusterlet=debug")
+            .try_init();
+        let dir = tempfile::tempdir()?;
+        let member = Member::start("east", dir.path()).await?;
+        let kubeconfig: PathBuf = member.kubeconfig();
+        let cluster = Cluster::open(Some(&kubeconfig)).await?;
+        crds::install(&cluster).await?;
+        let stop = CancellationToken::new();
+        let (outbox, metrics) = (Outbox::default(), Metrics::default());
+        let (engine, removed) = Engine::new(Parts {
+            cluster: cluster.clone(),
+            outbox: outbox.clone(),
+            hub_hash: HUB.to_owned(),
+            agent_id: "test".to_owned(),
+            resync: Duration::from_secs(3600),
+            metrics: metrics.clone(),
+            tasks: Tasks::new(stop.clone()),
+        });
+        Ok(Self {
+            member,
+            cluster,
+            engine,
+            outbox,
+            metrics,
+            held: Mutex::default(),
+            statuses: Mutex::default(),
+            removals: tokio::sync::Mutex::new((removed, Vec::new())),
+            stop,
+            _dir: dir,
+        })
+    }
+
+    pub(crate) fn desire(&self, name: &str, generation: i64, spec: Value) -> anyhow::Result<()> {
+        let body = serde_json::to_vec(&json!({ "spec": spec }))?;
+        let held = Held::new(name, &format!("uid-of-{name}"), generation, &body)?;
+        self.held.lock().insert(name.to_owned(), held.clone());
+        self.engine.desire(Arc::new(held));
+        Ok(())
+    }
+
+    /// Makes the actor look at everything again, as the slow resync does.
+    pub(crate) fn look_again(&self, name: &str) -> anyhow::Result<()> {
+        let held = self
+            .held
+            .lock()
+            .get(name)
+            .cloned()
+            .context("not desired yet")?;
+        self.engine.desire(Arc::new(held));
+        Ok(())
+    }
+
+    pub(crate) fn delete(&self, name: &str) -> anyhow::Result<()> {
+        let mut held = self
+            .held
+            .lock()
+            .get(name)
+            .cloned()
+            .context("not desired yet")?;
+        held.tombstone = true;
+        self.engine.desire(Arc::new(held));
+        Ok(())
+    }
+
+    fn collect(&self) -> anyhow::Result<()> {
+        for report in self.outbox.take_reports(1) {
+            self.statuses
+                .lock()
+                .insert(report.name, serde_json::from_slice(&report.status_json)?);
+        }
+        Ok(())
+    }
+
+    /// Waits until the status of the work speaks of this generation.
+    pub(crate) async fn status(&self, name: &str, generation: i64) -> anyhow::Result<Value> {
+        self.until(&format!("work {name} is looked at"), name, |status| {
+            let conditions = status["conditions"].as_array();
+            conditions.is_some_and(|all| {
+                all.iter()
+                    .any(|c| c["type"] == "Applied" && c["observedGeneration"] == generation)
+            })
+        })
+        .await
+    }
+
+    pub(crate) async fn until(
+        &self,
+        what: &str,
+        name: &str,
+        holds: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        eventually(what, async || {
+            self.collect()?;
+            let status = self.statuses.lock().get(name).cloned().unwrap_or_default();
+            ensure!(holds(&status), "{status}");
+            Ok(Some(status))
+        })
+        .await
+    }
+
+    /// Waits until nothing has been written for a while.
+    pub(crate) async fn quiet(&self) {
+        let mut last = (self.writes(), 0);
+        while last.1 < 15 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            last = if last.0 == self.writes() {
+                (last.0, last.1 + 1)
+            } else {
+                (self.writes(), 0)
+            };
+        }
+    }
+
+    /// Writes to applied objects so far.
+    pub(crate) fn writes(&self) -> u64 {
+        self.metrics.member_writes.inner().load(Ordering::Relaxed)
+    }
+
+    pub(crate) async fn put(&self, object: &Value) -> anyhow::Result<()> {
+        self.cluster.create(&CONFIG_MAPS, "default", object).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn config_map(&self, name: &str) -> anyhow::Result<Option<Value>> {
+        Ok(self.cluster.get(&CONFIG_MAPS, "default", name).await?)
+    }
+
+    pub(crate) async fn data(&self, name: &str, expected: &Value) -> anyhow::Result<()> {
+        eventually(&format!("{name} has its data"), async || {
+            let live = self.config_map(name).await?.context("it is missing")?;
+            ensure!(
+                live["data"] == *expected && live["metadata"].get("deletionTimestamp").is_none(),
+                "{live}"
+            );
+            Ok(Some(()))
+        })
+        .await
+    }
+
+    pub(crate) async fn gone(&self, name: &str) -> anyhow::Result<()> {
+        eventually(&format!("{name} is gone"), async || {
+            Ok(self.config_map(name).await?.is_none().then_some(()))
+        })
+        .await
+    }
+
+    /// Waits until the record of a work names exactly these objects.
+    pub(crate) async fn recorded(&self, work: &str, uids: &[&str]) -> anyhow::Result<()> {
+        eventually(&format!("the record of {work}"), async || {
+            let record = self
+                .cluster
+                .get(&APPLIED_WORKS, "", &format!("{HUB}-{work}"))
+                .await?
+                .context("there is none")?;
+            let found: Vec<_> = record["status"]["appliedResources"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|r| r["uid"].as_str())
+                .collect();
+            ensure!(found == uids, "{record}");
+            Ok(Some(()))
+        })
+        .await
+    }
+
+    /// Versions of all config maps and records.
+    pub(crate) async fn versions(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        let mut versions = BTreeMap::new();
+        for (resource, namespace) in [(&CONFIG_MAPS, "default"), (&APPLIED_WORKS, "")] {
+            for object in self.cluster.list(resource, namespace, "").await? {
+                let text = |field: &str| {
+                    object["metadata"][field]
+                        .as_str()
+                        .unwrap_or_default()
+                        .to_owned()
+                };
+                versions.insert(
+                    format!("{}/{}", resource.plural, text("name")),
+                    text("resourceVersion"),
+                );
+            }
+        }
+        Ok(versions)
+    }
+
+    pub(crate) async fn is_removed(&self, name: &str) -> bool {
+        let mut removals = self.removals.lock().await;
+        while let Ok(removed) = removals.0.try_recv() {
+            removals.1.push(removed.name);
+        }
+        removals.1.iter().any(|n| n == name)
+    }
+
+    pub(crate) async fn removed(&self, name: &str) -> anyhow::Result<()> {
+        eventually(&format!("work {name} is removed"), async || {
+            Ok(self.is_removed(name).await.then_some(()))
+        })
+        .await?;
+        let record = self
+            .cluster
+            .get(&APPLIED_WORKS, "", &format!("{HUB}-{name}"))
+            .await?;
+        ensure!(record.is_none(), "the record outlives the work: {record:?}");
+        Ok(())
+    }
+
+    pub(crate) async fn kubectl(&self, args: &[&str]) -> anyhow::Result<()> {
+        self.member.kubectl().run(args).await?;
+        Ok(())
+    }
+}
+
+pub(crate) fn config_map(name: &str, data: &Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}, "data": data})
+}
+
+fn condition(status: &Value, kind: &str) -> String {
+    let conditions = status["conditions"].as_array().into_iter().flatten();
+    conditions
+        .filter(|c| c["type"] == kind)
+        .filter_map(|c| c["status"].as_str())
+        .collect()
+}
+
+pub(crate) fn applied(status: &Value) -> String {
+    condition(status, "Applied")
+}
+
+pub(crate) fn available(status: &Value) -> String {
+    condition(status, "Available")
+}
