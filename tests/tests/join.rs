@@ -1,9 +1,11 @@
 //! Joining by hand, as the README teaches it, and everybody who may not join.
 //! Attacks P6 (confinement) and the tokens of decision 0002.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context, ensure};
 use futures::future::try_join;
-use koinon_tests::{Join, Klusterlet, League, Member, eventually, process::tail, stays};
+use koinon_tests::{Join, Klusterlet, Kubectl, League, Member, eventually, process::tail, stays};
 use serde_json::json;
 
 const CLUSTERS: &str = "/apis/cluster.open-cluster-management.io/v1/managedclusters";
@@ -32,6 +34,119 @@ async fn a_cluster_joins_by_hand_and_nobody_else_does() -> anyhow::Result<()> {
     drop((east, rogue));
     league.finish();
     Ok(())
+}
+
+/// `koinon join --wait`, with the agent run as its Deployment would: with the account, the Secret and so the rights
+/// that were installed, and no others.
+#[tokio::test]
+async fn koinon_join_brings_a_cluster_in_with_the_rights_it_installs() -> anyhow::Result<()> {
+    const NAMESPACE: &str = "open-cluster-management-agent";
+    let league = League::start().clusters([]).await?;
+    let east = Member::start("east", &league.dir().join("east")).await?;
+    let (koinon, kubectl) = (league.koinon(), east.kubectl());
+    let create = ["token", "create", "--cluster", "east", "--auto-accept"];
+    let token = koinon.run(&create).await?;
+    let file = league.dir().join("token");
+    std::fs::write(&file, &token)?;
+    let (file, member) = (
+        file.display().to_string(),
+        east.kubeconfig().display().to_string(),
+    );
+    let hub = league.hub.agent_address().to_string();
+    let join = [
+        "join",
+        "--cluster=east",
+        "--wait",
+        "--timeout=4m",
+        "--token-file",
+        &file,
+        "--member-kubeconfig",
+        &member,
+        "--hub-agent-address",
+        &hub,
+    ];
+
+    let agent = async {
+        let text = eventually("join installs the agent", async || {
+            let get = ["-n", NAMESPACE, "get"];
+            kubectl
+                .run(&[&get[..], &["deployment", "klusterlet"]].concat())
+                .await?;
+            let secret = [&get[..], &["secret", "bootstrap-hub-token"]].concat();
+            let template = "go-template={{index .data \"token\" | base64decode}}";
+            Ok(Some(
+                kubectl
+                    .run(&[&secret[..], &["-o", template]].concat())
+                    .await?,
+            ))
+        })
+        .await?;
+        let kubeconfig = account(&east, league.dir(), NAMESPACE).await?;
+        Klusterlet::start(Join {
+            cluster: "east",
+            kubeconfig: &kubeconfig,
+            hub: league.hub.agent_address(),
+            token: Some(&text),
+            dir: &league.dir().join("deployed"),
+        })
+    };
+    let (said, agent) = try_join(koinon.say(&join), agent).await?;
+    ensure!(
+        said.code == 0 && said.stderr.contains("east is available"),
+        "{said:?}\n{}",
+        tail(agent.log(), 40)
+    );
+
+    let work = json!({
+        "apiVersion": "work.open-cluster-management.io/v1", "kind": "ManifestWork",
+        "metadata": { "name": "shop", "namespace": "east" },
+        "spec": { "workload": { "manifests": [
+            { "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } },
+            { "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "settings", "namespace": "shop" } },
+        ] } },
+    });
+    league.kubectl().apply(&work.to_string()).await?;
+    let wait = ["wait", "--for=condition=Applied", "--timeout=90s"];
+    let wait = [&wait[..], &["-n", "east", "manifestwork/shop"]].concat();
+    league.kubectl().run(&wait).await?;
+    kubectl
+        .run(&["-n", "shop", "get", "configmap", "settings"])
+        .await?;
+    drop((agent, east));
+    league.finish();
+    Ok(())
+}
+
+/// A kubeconfig with nothing but the agent's own service account.
+async fn account(member: &Member, dir: &Path, namespace: &str) -> anyhow::Result<PathBuf> {
+    let path = dir.join("klusterlet.kubeconfig");
+    std::fs::copy(member.kubeconfig(), &path)?;
+    let request = json!({
+        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": { "audiences": [] },
+    });
+    let accounts = format!("/api/v1/namespaces/{namespace}/serviceaccounts/klusterlet/token");
+    let answer = member
+        .kubectl()
+        .run_with_input(
+            &["create", "--raw", &accounts, "-f", "-"],
+            &request.to_string(),
+        )
+        .await?;
+    let answer: serde_json::Value = serde_json::from_str(&answer)?;
+    let token = answer["status"]["token"].as_str().context("no token")?;
+    let kubectl = Kubectl::new(&path, dir);
+    let token = format!("--token={token}");
+    let users = ["config", "view", "-o", "jsonpath={.users[*].name}"];
+    for user in kubectl.run(&users).await?.split_whitespace() {
+        kubectl.run(&["config", "delete-user", user]).await?;
+    }
+    kubectl
+        .run(&["config", "set-credentials", "klusterlet", &token])
+        .await?;
+    kubectl
+        .run(&["config", "set-context", "--current", "--user=klusterlet"])
+        .await?;
+    Ok(path)
 }
 
 /// `koinon token create`, the agent, `koinon accept`, `koinon get clusters`.
@@ -68,7 +183,10 @@ async fn east_joins_once_it_is_accepted(
         },
     )
     .await?;
-    koinon.run(&["accept", "east"]).await?;
+    let said = koinon
+        .run(&["accept", "east", "--wait", "--timeout", "90s"])
+        .await?;
+    ensure!(said.contains("east"), "{said}");
     league.available("east", "True").await?;
     agent.process()?.check()?;
 
