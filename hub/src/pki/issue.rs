@@ -150,10 +150,13 @@ fn params(common_name: &str, organization: Option<&str>, lifetime: Duration) -> 
 }
 
 /// rcgen's default validity is 1975 to 4096; five minutes back forgive a member's slow clock.
+///
+/// Less of a short life, whose greater part would lie in the past otherwise: agents renew by the share that is over.
 pub(super) fn validity(lifetime: time::Duration) -> (OffsetDateTime, OffsetDateTime) {
     let seconds = crate::clock::now().as_second();
     let now = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    (now - time::Duration::minutes(5), now + lifetime)
+    let back = time::Duration::minutes(5).min(lifetime / 10);
+    (now - back, now + lifetime)
 }
 
 /// 127 random bits: positive, and never zero in practice.
