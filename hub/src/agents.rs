@@ -68,6 +68,8 @@ struct Shared {
     inbox: inbox::Inbox,
     pulls: Arc<tokio::sync::Semaphore>,
     enrolments: tokio::sync::Semaphore,
+    /// Held while a use of a token is spent.
+    spending: tokio::sync::Mutex<()>,
     throttle: throttle::Throttle,
     /// UIDs that names are bound to, as far as they were asked for; forgotten when a cluster goes.
     bound: RwLock<std::collections::HashMap<Arc<str>, Arc<str>>>,
@@ -95,6 +97,7 @@ impl Agents {
             inbox,
             pulls: Arc::new(tokio::sync::Semaphore::new(pull::LARGE_PULLS)),
             enrolments: tokio::sync::Semaphore::new(enrol::CONCURRENT),
+            spending: tokio::sync::Mutex::default(),
             throttle: throttle::Throttle::default(),
             bound: RwLock::default(),
         }));

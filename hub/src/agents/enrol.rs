@@ -1,33 +1,34 @@
 //! Enrolment: a join token and a key become an identity.
 
+mod error;
+mod standing;
+
 use std::{sync::Arc, time::Duration};
 
 use koinon_api::{
     JoinToken, ManagedCluster,
-    cluster::ManagedClusterSpec,
-    labels::{annotation, condition, reason},
-    meta,
     names::{AgentId, ClusterName},
     token::TokenText,
 };
-use koinon_machinery::{ApiError, Reason};
+use koinon_machinery::Reason;
 use koinon_proto::v1::{
     EnrolPending, EnrolRequest, EnrolResponse, Issued, enrol_response::Outcome,
 };
 use koinon_store::{Claim, Identity};
-use kube::core::ObjectMeta;
 use tonic::Status;
 
+pub(super) use self::standing::{Standing, standing};
+use self::{
+    error::Error,
+    standing::{accept_once, new_cluster},
+};
 use super::{
     Agents,
     token::{self, Admission, Applicant, Refusal},
 };
 use crate::{
     clock,
-    pki::{
-        self,
-        approve::{self, ProvenKey, Subject, approve},
-    },
+    pki::approve::{ProvenKey, Subject, approve},
     telemetry::Chain,
     tls::Peer,
 };
@@ -43,93 +44,6 @@ const MOST_UID: usize = 128;
 /// When the agent asks again: soon if only the hub's own bookkeeping is missing, later if a person is.
 const RETRY_SOON_MS: u32 = 250;
 const RETRY_MS: u32 = 3000;
-
-/// Why an enrolment gets no certificate.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
-    #[error("{0}")]
-    Malformed(String),
-    #[error(transparent)]
-    Request(#[from] approve::Refusal),
-    #[error(transparent)]
-    Token(#[from] Refusal),
-    #[error("the name {0:?} belongs to another cluster")]
-    Taken(String),
-    #[error("the cluster {0:?} was denied by an admin of the hub")]
-    Denied(String),
-    #[error("too many attempts failed; try again later")]
-    Throttled,
-    #[error("the hub is busy; try again later")]
-    Busy,
-    #[error("the registry does not answer; try again later")]
-    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("the hub could not carry out the enrolment")]
-    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-impl Error {
-    /// The outcome as metrics name it.
-    fn outcome(&self) -> &'static str {
-        match self {
-            Self::Malformed(_) => "malformed",
-            Self::Request(_) => "csr_refused",
-            Self::Token(refusal) => refusal.as_str(),
-            Self::Taken(_) => "name_taken",
-            Self::Denied(_) => "denied",
-            Self::Throttled => "throttled",
-            Self::Busy => "busy",
-            Self::Unavailable(_) => "unavailable",
-            Self::Internal(_) => "internal",
-        }
-    }
-
-    /// Whether it counts against the peer.
-    fn is_suspicious(&self) -> bool {
-        matches!(
-            self,
-            Self::Malformed(_) | Self::Request(_) | Self::Token(_) | Self::Taken(_)
-        )
-    }
-}
-
-impl From<ApiError> for Error {
-    fn from(error: ApiError) -> Self {
-        match error.reason {
-            Reason::ServiceUnavailable => Self::Unavailable(error.message.into()),
-            _ => Self::Internal(error.message.into()),
-        }
-    }
-}
-
-impl From<koinon_store::Unavailable> for Error {
-    fn from(error: koinon_store::Unavailable) -> Self {
-        Self::Unavailable(Box::new(error))
-    }
-}
-
-impl From<pki::Error> for Error {
-    fn from(error: pki::Error) -> Self {
-        Self::Internal(Box::new(error))
-    }
-}
-
-impl From<&Error> for Status {
-    fn from(error: &Error) -> Self {
-        let message = error.to_string();
-        match error {
-            Error::Malformed(_) | Error::Request(_) => Self::invalid_argument(message),
-            // One answer for all: who has no good token learns nothing of the tokens there are.
-            Error::Token(_) => Self::unauthenticated(
-                "the join token is unknown, expired, used up, or for another name",
-            ),
-            Error::Taken(_) => Self::already_exists(message),
-            Error::Denied(_) => Self::permission_denied(message),
-            Error::Throttled | Error::Busy => Self::resource_exhausted(message),
-            Error::Unavailable(_) => Self::unavailable(message),
-            Error::Internal(_) => Self::internal(message),
-        }
-    }
-}
 
 /// Answers an enrolment, counts it and logs what went wrong; never its secrets.
 ///
@@ -263,6 +177,9 @@ async fn refuse_taken(agents: &Agents, applicant: &Applicant) -> Result<(), Erro
 }
 
 /// Spends a use; of two who race for the last one, the compare-and-swap lets one win.
+///
+/// Within a replica one spends at a time: a herd of clusters with one token would otherwise lose most of its
+/// writes to each other.
 async fn spend(
     agents: &Agents,
     text: &TokenText,
@@ -270,6 +187,9 @@ async fn spend(
     ca: &[u8; 32],
 ) -> Result<(), Error> {
     let client = &agents.0.client;
+    let _turn = tokio::time::timeout(TURN, agents.0.spending.lock())
+        .await
+        .map_err(|_| Error::Busy)?;
     for _ in 0..ATTEMPTS {
         let mut token = client
             .get::<JoinToken>("", text.name.as_str())?
@@ -332,80 +252,6 @@ async fn ensure_cluster(
     Ok(client.modify::<ManagedCluster>("", name, change).await?)
 }
 
-fn new_cluster(name: &str, auto: bool) -> ManagedCluster {
-    let spec = ManagedClusterSpec {
-        lease_duration_seconds: 60,
-        ..ManagedClusterSpec::default()
-    };
-    let mut cluster = ManagedCluster {
-        metadata: ObjectMeta {
-            name: Some(name.to_owned()),
-            ..ObjectMeta::default()
-        },
-        spec,
-        status: None,
-    };
-    if auto {
-        accept_once(&mut cluster);
-    }
-    cluster
-}
-
-fn accept_once(cluster: &mut ManagedCluster) -> bool {
-    let annotations = cluster.metadata.annotations.get_or_insert_default();
-    if annotations.contains_key(annotation::AUTO_ACCEPTED_ON)
-        || standing_is_denied(cluster.status.as_ref())
-    {
-        return false;
-    }
-    annotations.insert(
-        annotation::AUTO_ACCEPTED_ON.to_owned(),
-        clock::now().to_string(),
-    );
-    cluster.spec.hub_accepts_client = true;
-    true
-}
-
-/// Where a cluster stands with the hub.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// Accepted, and the hub is ready for it.
-    Accepted,
-    /// Accepted; the hub has not made its namespace yet.
-    Settling,
-    /// Nobody has decided.
-    Waiting,
-    /// Accepted once, and not any more.
-    Denied,
-}
-
-/// Reads where a cluster stands.
-pub(super) fn standing(cluster: &ManagedCluster) -> Standing {
-    let status = cluster.status.as_ref();
-    if cluster.spec.hub_accepts_client {
-        let ready =
-            status.is_some_and(|status| meta::is_true(&status.conditions, condition::HUB_ACCEPTED));
-        return if ready {
-            Standing::Accepted
-        } else {
-            Standing::Settling
-        };
-    }
-    let was_accepted =
-        status.is_some_and(|status| meta::is_true(&status.conditions, condition::HUB_ACCEPTED));
-    if was_accepted || standing_is_denied(status) {
-        Standing::Denied
-    } else {
-        Standing::Waiting
-    }
-}
-
-fn standing_is_denied(status: Option<&koinon_api::cluster::ManagedClusterStatus>) -> bool {
-    let accepted =
-        status.and_then(|status| meta::condition(&status.conditions, condition::HUB_ACCEPTED));
-    accepted.is_some_and(|accepted| accepted.reason == reason::hub_accepted::DENIED)
-}
-
 /// Signs a certificate for an agent and records it.
 ///
 /// # Errors
@@ -429,61 +275,4 @@ pub(super) async fn issue(
         chain_der: issued.chain.into_iter().map(Into::into).collect(),
         trust_bundle_der: vec![authority.certificate().to_vec().into()],
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use koinon_api::meta::{Truth, new_condition};
-
-    use super::*;
-
-    fn cluster(accepts: bool, condition: Option<(Truth, &str)>) -> ManagedCluster {
-        let mut cluster = new_cluster("east", false);
-        cluster.spec.hub_accepts_client = accepts;
-        cluster.status =
-            condition.map(
-                |(truth, reason)| koinon_api::cluster::ManagedClusterStatus {
-                    conditions: vec![new_condition(
-                        condition::HUB_ACCEPTED,
-                        truth,
-                        reason,
-                        "",
-                        clock::now(),
-                    )],
-                    ..Default::default()
-                },
-            );
-        cluster
-    }
-
-    #[test]
-    fn a_cluster_stands_where_spec_and_condition_say() {
-        let accepted = Some((Truth::True, reason::hub_accepted::ACCEPTED));
-        let denied = Some((Truth::False, reason::hub_accepted::DENIED));
-        let cases = [
-            (false, None, Standing::Waiting),
-            (true, None, Standing::Settling),
-            (true, accepted, Standing::Accepted),
-            (false, accepted, Standing::Denied),
-            (false, denied, Standing::Denied),
-            (true, denied, Standing::Settling),
-        ];
-        for (accepts, condition, want) in cases {
-            assert_eq!(
-                standing(&cluster(accepts, condition)),
-                want,
-                "{accepts} {condition:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_cluster_is_accepted_automatically_once_and_never_against_an_admin() {
-        let mut fresh = cluster(false, None);
-        assert!(accept_once(&mut fresh) && fresh.spec.hub_accepts_client);
-        fresh.spec.hub_accepts_client = false;
-        assert!(!accept_once(&mut fresh), "an admin's denial stays");
-        let mut denied = cluster(false, Some((Truth::False, reason::hub_accepted::DENIED)));
-        assert!(!accept_once(&mut denied));
-    }
 }

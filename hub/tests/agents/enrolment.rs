@@ -72,6 +72,22 @@ async fn a_token_may_carry_acceptance_but_not_against_an_admin() {
     assert!(!hub.cluster("east").spec.hub_accepts_client);
 }
 
+/// A fleet is often rolled out with one token: nobody is turned away for asking at the same moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_herd_with_one_token_is_admitted_whole_and_no_further() {
+    const HERD: u32 = 48;
+    let hub = Hub::start().await;
+    let token = hub.token("t", |spec| spec.uses = HERD).await;
+    let names: Vec<String> = (0..=HERD).map(|n| format!("c{n}")).collect();
+    let applicants: Vec<Applicant> = names.iter().map(|name| Applicant::new(name)).collect();
+    let answers = applicants.iter().map(|who| hub.enrol(who.request(&token)));
+    let answers = futures::future::join_all(answers).await;
+    let refused: Vec<_> = answers.iter().filter_map(|a| a.as_ref().err()).collect();
+    assert_eq!(refused.len(), 1, "one use too few: {refused:?}");
+    assert_eq!(refused[0].code(), Code::Unauthenticated);
+    assert_eq!(uses_left(&hub, "t"), 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_token_admits_nobody_and_changes_nothing() {
     let hub = Hub::start().await;
