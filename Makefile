@@ -46,7 +46,7 @@ test: setup check tests
 check:
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
-	cargo test --quiet -p koinon-tests --test tree
+	cargo test --quiet --workspace --test tree
 
 # The end-to-end tests start the real binaries, so those are built first, in the
 # one build that the tests use too.
