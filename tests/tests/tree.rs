@@ -64,11 +64,28 @@ fn dependencies_have_one_tls_provider_and_sorted_json() -> anyhow::Result<()> {
         "native-tls",
         "serde_yaml",
         "reqwest",
-        "chrono",
     ] {
         ensure!(
             !names.contains(banned),
             "{banned} is in the dependency graph; see `cargo tree -i {banned}`"
+        );
+    }
+    let above_chrono = cargo(&[
+        "tree",
+        "--workspace",
+        "--invert",
+        "chrono",
+        "--depth",
+        "1",
+        "--prefix",
+        "none",
+        "--format",
+        "{p}",
+    ])?;
+    for line in above_chrono.lines().skip(1) {
+        ensure!(
+            line.starts_with("cel "),
+            "{line} uses chrono; ours is jiff, and only CEL's times are chrono's"
         );
     }
     for line in graph.lines().filter(|line| line.starts_with("serde_json ")) {
