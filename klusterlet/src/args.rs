@@ -5,7 +5,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::Parser;
 use koinon_api::names::is_dns_label;
 
-use crate::{config::Config, hub::HubAddress, identity::TokenSource, telemetry::LogFormat};
+use crate::{
+    config::Config, feedback::RawJson, hub::HubAddress, identity::TokenSource, telemetry::LogFormat,
+};
 
 /// Joins one Kubernetes cluster to a Koinon hub and keeps it as the hub says.
 #[derive(Debug, Parser)]
@@ -43,6 +45,12 @@ pub struct Args {
     /// Period of the full comparison with the cluster; drift is seen at once without it.
     #[arg(long, default_value = "5m", value_parser = duration)]
     resync_period: Duration,
+    /// Report lists, maps and floats as JSON in status feedback; otherwise they are errors, as in OCM by default.
+    #[arg(long)]
+    raw_feedback_json: bool,
+    /// Longest JSON text that --raw-feedback-json reports, in bytes; 1 to 1024.
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    max_json_raw_length: u16,
     /// How log lines look.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -68,6 +76,8 @@ impl Args {
             namespace,
             health_listen,
             resync_period,
+            raw_feedback_json,
+            max_json_raw_length,
             log_format: _,
         } = self;
         let token = bootstrap_token_file
@@ -82,6 +92,11 @@ impl Args {
             namespace,
             health_listen: Some(health_listen),
             resync_period,
+            raw_json: if raw_feedback_json {
+                RawJson::UpTo(max_json_raw_length.into())
+            } else {
+                RawJson::Refused
+            },
         }
     }
 }

@@ -63,6 +63,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
         namespace,
         health_listen,
         resync_period,
+        raw_json,
     } = config;
     let tasks = Tasks::new(stop.child_token());
     let stop = tasks.stop().clone();
@@ -129,6 +130,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
         hub_hash: stored.identity.hub_hash.clone(),
         agent_id,
         resync: resync_period,
+        raw_json,
         metrics: metrics.clone(),
         tasks: tasks.clone(),
     };

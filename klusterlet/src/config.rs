@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::{hub::HubAddress, identity::TokenSource};
+use crate::{feedback::RawJson, hub::HubAddress, identity::TokenSource};
 
 /// Everything that the agent is told from outside.
 #[derive(Debug, Clone)]
@@ -23,4 +23,6 @@ pub struct Config {
     pub health_listen: Option<SocketAddr>,
     /// Period of the slow resync.
     pub resync_period: Duration,
+    /// Whether feedback may be structures.
+    pub raw_json: RawJson,
 }

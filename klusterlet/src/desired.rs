@@ -44,6 +44,8 @@ pub struct Held {
     pub tombstone: bool,
     /// Labels of the work.
     pub labels: BTreeMap<String, String>,
+    /// Annotations of the work that tell the agent what to do.
+    pub directives: BTreeMap<String, String>,
     /// The body, compressed; empty for a tombstone of a work that was never held.
     pub body: Arc<[u8]>,
     /// Where it came from.
@@ -74,6 +76,7 @@ impl Held {
             digest: Sha256::digest(body).to_vec(),
             tombstone: false,
             labels: BTreeMap::new(),
+            directives: BTreeMap::new(),
             body: compress(body)?,
             origin: Origin::Hub,
         })
@@ -121,6 +124,7 @@ impl Holding {
             generation: h.generation,
             digest: &h.digest,
             tombstone: h.tombstone,
+            directives: &h.directives,
         }))
     }
 

@@ -11,6 +11,7 @@
 
 mod actor;
 mod apply;
+mod complete;
 mod diff;
 mod fight;
 mod order;
@@ -30,6 +31,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use crate::{
     cluster::{Cluster, Mapper, Watches},
     desired::Held,
+    feedback::RawJson,
     metrics::Metrics,
     outbox::Outbox,
     tasks::{Policy, Tasks},
@@ -48,6 +50,7 @@ struct Shared {
     naming: record::Naming,
     permits: Semaphore,
     resync: Duration,
+    raw_json: RawJson,
     metrics: Metrics,
     removed: mpsc::UnboundedSender<Removed>,
     tasks: Tasks,
@@ -75,6 +78,8 @@ pub struct Parts {
     pub agent_id: String,
     /// Period of the slow resync.
     pub resync: Duration,
+    /// Whether feedback may be structures.
+    pub raw_json: RawJson,
     /// Counters.
     pub metrics: Metrics,
     /// Owner of all tasks.
@@ -100,6 +105,7 @@ impl Engine {
             hub_hash,
             agent_id,
             resync,
+            raw_json,
             metrics,
             tasks,
         } = parts;
@@ -112,6 +118,7 @@ impl Engine {
             naming: record::Naming { hub_hash, agent_id },
             permits: Semaphore::new(CONCURRENCY),
             resync,
+            raw_json,
             metrics,
             removed,
             tasks,

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use sha2::{Digest as _, Sha256};
 
 /// One work as an agent holds it, or as the hub thinks it should be held.
@@ -10,6 +12,8 @@ pub struct Held<'a> {
     pub digest: &'a [u8],
     /// The work is being deleted.
     pub tombstone: bool,
+    /// Annotations that agents follow.
+    pub directives: &'a BTreeMap<String, String>,
 }
 
 /// Digests a set of works, so that hub and agent can tell by 32 bytes that nothing is to be sent.
@@ -27,6 +31,11 @@ pub fn held_digest<'a>(works: impl IntoIterator<Item = Held<'a>>) -> [u8; 32] {
         }
         hash.update(work.generation.to_be_bytes());
         hash.update([u8::from(work.tombstone)]);
+        hash.update((work.directives.len() as u64).to_be_bytes());
+        for text in work.directives.iter().flat_map(|(key, value)| [key, value]) {
+            hash.update((text.len() as u64).to_be_bytes());
+            hash.update(text);
+        }
     }
     hash.finalize().into()
 }
@@ -42,6 +51,7 @@ mod tests {
             generation,
             digest: b"d",
             tombstone,
+            directives: const { &BTreeMap::new() },
         }
     }
 
@@ -60,5 +70,11 @@ mod tests {
         ] {
             assert_ne!(base, held_digest(other));
         }
+        let directives = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
+        let directed = Held {
+            directives: &directives,
+            ..held("a", 1, false)
+        };
+        assert_ne!(base, held_digest([directed, held("b", 2, false)]));
     }
 }

@@ -3,6 +3,7 @@
 
 mod agent {
     pub(crate) mod bench;
+    mod truth;
 }
 
 use agent::bench::{Bench, applied, available, config_map};

@@ -53,8 +53,8 @@ impl Dirty {
         &mut self,
         name: &Arc<str>,
         revision: i64,
-        before: Option<Work>,
-        after: Option<Work>,
+        before: Option<&Work>,
+        after: Option<&Work>,
     ) -> bool {
         if revision <= self.floor || before == after {
             return false;
@@ -66,7 +66,7 @@ impl Dirty {
             // It went without a tombstone, or before its tombstone was told: this notice is the tombstone.
             (Some(before), None) => Some(Work {
                 tombstone: true,
-                ..before
+                ..before.clone()
             }),
             _ => None,
         };

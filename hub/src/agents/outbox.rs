@@ -109,8 +109,8 @@ impl Outbox {
         &self,
         name: &Arc<str>,
         revision: i64,
-        before: Option<Work>,
-        after: Option<Work>,
+        before: Option<&Work>,
+        after: Option<&Work>,
     ) {
         if self
             .state

@@ -25,7 +25,12 @@ pub(super) async fn run(agents: &Agents) {
             );
             if before != after {
                 shared.roster.of(&key.namespace, |session| {
-                    session.work_changed(&key.name, event.revision.0, before, after);
+                    session.work_changed(
+                        &key.name,
+                        event.revision.0,
+                        before.as_ref(),
+                        after.as_ref(),
+                    );
                 });
             }
         },

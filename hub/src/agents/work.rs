@@ -1,18 +1,23 @@
 //! What an agent has to know of a work.
 
+use std::collections::BTreeMap;
+
+use koinon_api::labels::annotation;
 use koinon_proto::{Held, v1::WorkNotice};
 use koinon_store::{Digest, Stored};
 use serde::{Deserialize, de::IgnoredAny};
 use uuid::Uuid;
 
 /// One state of a work, as far as agents are told of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Work {
     pub(super) uid: Uuid,
     pub(super) generation: i64,
     pub(super) digest: Digest,
     /// The work is being deleted.
     pub(super) tombstone: bool,
+    /// Annotations that agents follow.
+    pub(super) directives: BTreeMap<String, String>,
 }
 
 impl Work {
@@ -22,6 +27,7 @@ impl Work {
             generation: stored.generation,
             digest: stored.digest,
             tombstone: is_deleting(&stored.metadata),
+            directives: directives(&stored.metadata),
         }
     }
 
@@ -32,6 +38,7 @@ impl Work {
             generation: self.generation,
             digest: &self.digest.0,
             tombstone: self.tombstone,
+            directives: &self.directives,
         }
     }
 
@@ -42,8 +49,33 @@ impl Work {
             generation: self.generation,
             digest: self.digest.0.to_vec().into(),
             tombstone: self.tombstone,
+            directives: self.directives.clone(),
         }
     }
+}
+
+/// Longest value of a directive that is passed on, in bytes.
+const MOST_TEXT: usize = 256;
+
+/// Reads the annotations that agents follow from metadata, JSON.
+fn directives(metadata: &[u8]) -> BTreeMap<String, String> {
+    const KEY: &[u8] = b"\"koinon.dev/";
+    #[derive(Deserialize)]
+    struct Metadata {
+        #[serde(default)]
+        annotations: BTreeMap<String, String>,
+    }
+    // Few works have any: look before parsing.
+    if !metadata.windows(KEY.len()).any(|window| window == KEY) {
+        return BTreeMap::new();
+    }
+    let mut found = serde_json::from_slice::<Metadata>(metadata)
+        .map(|metadata| metadata.annotations)
+        .unwrap_or_default();
+    found.retain(|key, value| {
+        annotation::DIRECTIVES.contains(&key.as_str()) && value.len() <= MOST_TEXT
+    });
+    found
 }
 
 /// Reads from metadata, JSON, whether the object is being deleted.
@@ -63,6 +95,17 @@ pub(super) fn is_deleting(metadata: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn agents_follow_known_annotations_only() {
+        let found = directives(br#"{"annotations":{"koinon.dev/availability":"exists","koinon.dev/other":"x","a":"b"}}"#);
+        assert_eq!(
+            found.into_iter().collect::<Vec<_>>(),
+            [("koinon.dev/availability".to_owned(), "exists".to_owned())]
+        );
+        assert!(directives(br#"{"labels":{"koinon.dev/availability":"exists"}}"#).is_empty());
+        assert!(directives(b"{}").is_empty());
+    }
 
     #[test]
     fn only_the_metadata_field_means_deletion() {

@@ -18,6 +18,7 @@ fn held(notice: &WorkNotice) -> Held<'_> {
         generation: notice.generation,
         digest: &notice.digest,
         tombstone: notice.tombstone,
+        directives: &notice.directives,
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Notice {
     pub digest: Vec<u8>,
     /// It is being deleted.
     pub tombstone: bool,
+    /// Annotations that tell the agent what to do.
+    pub directives: BTreeMap<String, String>,
     /// Revision of the registry at which this was so.
     pub revision: i64,
 }

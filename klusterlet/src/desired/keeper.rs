@@ -55,12 +55,17 @@ enum Step {
 fn judge(notice: &Notice, held: Option<&Held>, held_off: bool) -> Step {
     let same = held.filter(|held| held.uid == notice.uid);
     let unchanged = same.is_some_and(|held| {
-        (held.generation, held.tombstone, held.digest.as_slice())
-            == (
-                notice.generation,
-                notice.tombstone,
-                notice.digest.as_slice(),
-            )
+        (
+            held.generation,
+            held.tombstone,
+            held.digest.as_slice(),
+            &held.directives,
+        ) == (
+            notice.generation,
+            notice.tombstone,
+            notice.digest.as_slice(),
+            &notice.directives,
+        )
     });
     if unchanged {
         return Step::Known;
@@ -432,6 +437,7 @@ fn work(
         digest: notice.digest.clone(),
         tombstone: notice.tombstone,
         labels,
+        directives: notice.directives.clone(),
         body,
         origin,
     }
@@ -448,6 +454,7 @@ mod tests {
             generation,
             digest: vec![digest],
             tombstone,
+            directives: BTreeMap::new(),
             revision: 9,
         }
     }

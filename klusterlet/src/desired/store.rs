@@ -39,6 +39,8 @@ struct Head {
     tombstone: bool,
     #[serde(default)]
     labels: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    directives: BTreeMap<String, String>,
     /// Where the registry stood when this was learned.
     position: Option<Position>,
     /// How many rollbacks had been accepted by then; earlier positions do not count any more.
@@ -146,6 +148,7 @@ impl Store {
                 digest,
                 tombstone: head.tombstone,
                 labels: head.labels,
+                directives: head.directives,
                 body: body.into(),
                 origin: Origin::Member,
             });
@@ -176,6 +179,7 @@ impl Store {
             digest: hex(&held.digest),
             tombstone: held.tombstone,
             labels: held.labels.clone(),
+            directives: held.directives.clone(),
             position: memory.seen.clone(),
             rollbacks: memory.rollbacks,
             pieces: pieces.len(),

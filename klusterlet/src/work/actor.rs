@@ -7,7 +7,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use koinon_api::{applied::AppliedManifestResourceMeta, work::ManifestWorkStatus};
+use koinon_api::{
+    applied::AppliedManifestResourceMeta, labels::annotation, work::ManifestWorkStatus,
+};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -18,7 +20,7 @@ use super::{
     Removed, Shared,
     apply::Remembered,
     fight::Fight,
-    pass::{Pass, Slot},
+    pass::{Availability, Pass, Slot},
     plan, prune,
     record::{self, Expect, Record},
     remove::{self, Fate},
@@ -216,7 +218,7 @@ impl Actor {
         if scope == Scope::Everything && !self.ensure_record(held, newer).await? {
             return Ok(false);
         }
-        let Some(record) = self.record.clone() else {
+        let Some(mut record) = self.record.clone() else {
             return Ok(false);
         };
 
@@ -228,6 +230,8 @@ impl Actor {
             manifests: &manifests,
             owner: &record.owner,
             fresh: record.created && newer,
+            completed: &record.completed,
+            availability: availability(&held.directives),
         };
         for manifest in &manifests {
             let due = match (&scope, self.slots.get(&manifest.ordinal)) {
@@ -266,9 +270,21 @@ impl Actor {
             .values()
             .map(|slot| slot.outcome.clone())
             .collect();
-        let status = status::status(&self.status, held.generation, &outcomes, &clock::now());
+        let frozen = record.completed.all();
+        let completed = record.completed.after(self.slots.values(), held.generation);
+        if completed != record.completed {
+            // Before anybody hears of it: what was said to be complete must not be applied again.
+            record::set_completed(&shared.cluster, &mut record, completed).await?;
+        }
+        let generation = frozen.unwrap_or(held.generation);
+        let status = status::status(&self.status, generation, &outcomes, &clock::now());
         self.report(held, status);
-        let settled = self.settle(record).await;
+        let settled = if frozen.is_some() {
+            self.record = Some(record);
+            Ok(true)
+        } else {
+            self.settle(record).await
+        };
         self.track();
         if newer {
             let failed = outcomes.iter().filter(|o| o.applied.is_err()).count();
@@ -466,11 +482,20 @@ impl Actor {
     }
 
     fn report(&mut self, held: &Held, status: ManifestWorkStatus) {
-        if let Ok(json) = serde_json::to_vec(&status) {
+        let shown = status::fit(&status, status::MOST, &clock::now());
+        if let Ok(json) = serde_json::to_vec(&shown) {
             self.shared
                 .outbox
                 .report(&held.name, &held.uid, Bytes::from(json));
         }
         self.status = status;
+    }
+}
+
+/// Reads what the work means by `Available`.
+fn availability(directives: &BTreeMap<String, String>) -> Availability {
+    match directives.get(annotation::AVAILABILITY).map(String::as_str) {
+        Some("exists") => Availability::Exists,
+        _ => Availability::Ready,
     }
 }

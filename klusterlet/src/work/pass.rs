@@ -4,21 +4,23 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use koinon_api::{
     applied::AppliedManifestResourceMeta,
+    labels::condition,
     work::{ManifestResourceMeta, ManifestWorkSpec},
 };
 use serde_json::Value;
 
 use super::{
     Shared,
-    apply::{Applier, Remembered, version},
-    plan::{self, Manifest, Object},
+    apply::{Applied, Applier, Remembered, version},
+    complete::Completed,
+    plan::{self, Manifest, Object, Treatment},
     prune::Unmapped,
-    status::{Feedback, Outcome, Presence},
+    status::{Feedback, NotApplied, Outcome, Presence},
     update::Owner,
 };
 use crate::{
     cluster::{Error, MapError, ObjectKey, Resource, Wake, refused},
-    feedback,
+    feedback::{self, Derived},
 };
 
 /// How long a custom resource waits for the definition that the same work brings.
@@ -35,6 +37,17 @@ pub(super) struct Slot {
     /// Set if the kind is not known.
     pub(super) unmapped: Option<Unmapped>,
     pub(super) writes: u32,
+    /// The work has a rule that says when it is complete.
+    pub(super) completes: bool,
+}
+
+/// What `Available` means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Availability {
+    /// The object does what it is for, as far as its kind tells.
+    Ready,
+    /// It exists: what OCM means.
+    Exists,
 }
 
 /// The surroundings of one pass.
@@ -46,6 +59,8 @@ pub(super) struct Pass<'a> {
     pub(super) manifests: &'a [Manifest],
     pub(super) owner: &'a Owner,
     pub(super) fresh: bool,
+    pub(super) completed: &'a Completed,
+    pub(super) availability: Availability,
 }
 
 impl Pass<'_> {
@@ -135,7 +150,14 @@ impl Pass<'_> {
             fresh: self.fresh,
         };
         let mut remembered = memory.remove(&key);
-        let result = if resource.namespaced && object.namespace.is_empty() {
+        let result = if self.completed.freezes(&key) {
+            let live = self
+                .shared
+                .cluster
+                .get(&resource, &object.namespace, &object.name)
+                .await;
+            live.map(|live| Applied { live, writes: 0 })
+        } else if resource.namespaced && object.namespace.is_empty() {
             Err(refused(
                 400,
                 "BadRequest",
@@ -191,14 +213,15 @@ impl Pass<'_> {
                 )
             }
         };
-        let (presence, feedback) = match &live {
+        let (presence, feedback, derived) = match &live {
             Ok(Some(live)) => {
                 applied.uid = live
                     .pointer("/metadata/uid")
                     .and_then(Value::as_str)
                     .unwrap_or_default()
                     .to_owned();
-                let (values, error) = feedback::read(&treatment.feedback, live);
+                let (values, error) =
+                    feedback::read(&treatment.feedback, live, self.shared.raw_json);
                 (
                     Presence::Present,
                     Feedback {
@@ -206,10 +229,15 @@ impl Pass<'_> {
                         values,
                         error,
                     },
+                    self.derived(&treatment, live),
                 )
             }
-            Ok(None) => (Presence::Missing, Feedback::default()),
-            Err(error) => (Presence::Unknown(error.to_string()), Feedback::default()),
+            Ok(None) => (Presence::Missing, Feedback::default(), Vec::new()),
+            Err(error) => (
+                Presence::Unknown(error.to_string()),
+                Feedback::default(),
+                Vec::new(),
+            ),
         };
         let seen = live.as_ref().ok().and_then(Option::as_ref).map(version);
         self.shared.watches.seen(self.work, &key, seen);
@@ -220,9 +248,10 @@ impl Pass<'_> {
         }
         let outcome = Outcome {
             meta,
-            applied: error.map_or(Ok(()), |e: Error| Err(e.to_string())),
+            applied: error.map_or(Ok(()), |e: Error| Err(NotApplied::failed(e))),
             presence,
             feedback,
+            derived,
         };
         Slot {
             outcome,
@@ -230,7 +259,24 @@ impl Pass<'_> {
             applied: Some(applied),
             unmapped: None,
             writes,
+            completes: treatment
+                .conditions
+                .iter()
+                .any(|rule| rule.condition == condition::COMPLETE),
         }
+    }
+
+    /// Derives conditions: what the work's rules say, then what the kind says of itself.
+    fn derived(&self, treatment: &Treatment, live: &Value) -> Vec<Derived> {
+        let mut derived = feedback::derive(&treatment.conditions, live);
+        if self.availability == Availability::Ready {
+            for own in feedback::assess(live).conditions() {
+                if !derived.iter().any(|rule| rule.kind == own.kind) {
+                    derived.push(own);
+                }
+            }
+        }
+        derived
     }
 
     /// Finds the resource of an object; waits for it if a definition in the same work brings it.
@@ -274,9 +320,10 @@ impl Pass<'_> {
 fn incomplete(meta: ManifestResourceMeta, error: String, unmapped: Option<Unmapped>) -> Slot {
     let outcome = Outcome {
         meta,
-        applied: Err(error),
+        applied: Err(NotApplied::failed(error)),
         presence: Presence::Incomplete,
         feedback: Feedback::default(),
+        derived: Vec::new(),
     };
     Slot {
         outcome,
@@ -284,5 +331,6 @@ fn incomplete(meta: ManifestResourceMeta, error: String, unmapped: Option<Unmapp
         applied: None,
         unmapped,
         writes: 0,
+        completes: false,
     }
 }

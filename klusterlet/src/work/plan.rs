@@ -1,8 +1,8 @@
 //! What a work asks for, read from its body. Pure.
 
 use koinon_api::work::{
-    DeleteOption, DeletePropagationPolicy, FeedbackRule, ManifestConfigOption, ManifestWorkSpec,
-    UpdateStrategy, UpdateStrategyType,
+    ConditionRule, DeleteOption, DeletePropagationPolicy, FeedbackRule, ManifestConfigOption,
+    ManifestWorkSpec, UpdateStrategy, UpdateStrategyType,
 };
 use serde_json::Value;
 
@@ -34,6 +34,7 @@ pub(super) struct Object {
 pub(super) struct Treatment {
     pub(super) strategy: UpdateStrategy,
     pub(super) feedback: Vec<FeedbackRule>,
+    pub(super) conditions: Vec<ConditionRule>,
 }
 
 /// Whether the object goes when the work goes.
@@ -194,6 +195,9 @@ pub(super) fn treatment(
         }
         if treatment.feedback.is_empty() {
             treatment.feedback.clone_from(&option.feedback_rules);
+        }
+        if treatment.conditions.is_empty() {
+            treatment.conditions.clone_from(&option.condition_rules);
         }
     }
     treatment.strategy = strategy.unwrap_or_default();

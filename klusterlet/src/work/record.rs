@@ -8,7 +8,7 @@ use koinon_api::{
 };
 use serde_json::{Value, json};
 
-use super::update::Owner;
+use super::{complete::Completed, update::Owner};
 use crate::cluster::{Cluster, Result, known::APPLIED_WORKS};
 
 /// A record as it is in the cluster.
@@ -19,11 +19,16 @@ pub(super) struct Record {
     pub(super) version: String,
     /// Objects that the work owns.
     pub(super) applied: Vec<AppliedManifestResourceMeta>,
+    /// What of the work is complete for good.
+    pub(super) completed: Completed,
     /// It was deleted and waits for its objects to go.
     pub(super) deleting: bool,
     /// It did not exist until now, so probably none of its objects does.
     pub(super) created: bool,
 }
+
+/// Annotation of a record: what of its work is complete for good.
+const COMPLETED: &str = "koinon.dev/completed";
 
 /// How records are named: by the hub and the work.
 ///
@@ -143,6 +148,21 @@ pub(super) async fn set_applied(
     Ok(())
 }
 
+/// Writes what is complete for good.
+pub(super) async fn set_completed(
+    cluster: &Cluster,
+    record: &mut Record,
+    completed: Completed,
+) -> Result<()> {
+    let patch = json!({"metadata": {"uid": record.owner.uid, "annotations": {COMPLETED: completed.render()}}});
+    let written = cluster
+        .merge(&APPLIED_WORKS, "", &record.owner.name, None, &patch)
+        .await?;
+    record.version = version(&written);
+    record.completed = completed;
+    Ok(())
+}
+
 /// Asks for the record's end; the finalizer keeps it until its objects are gone.
 pub(super) async fn delete(cluster: &Cluster, record: &Record) -> Result<()> {
     cluster
@@ -195,6 +215,12 @@ fn read(value: &Value, created: bool) -> Record {
         },
         version: text("/metadata/resourceVersion"),
         applied: status.applied_resources,
+        completed: value
+            .pointer("/metadata/annotations")
+            .and_then(|annotations| annotations.get(COMPLETED))
+            .and_then(Value::as_str)
+            .map(Completed::parse)
+            .unwrap_or_default(),
         deleting: value.pointer("/metadata/deletionTimestamp").is_some(),
         created,
     }

@@ -1,30 +1,52 @@
 //! What is reported about a work. Pure.
+//!
+//! A manifest's conditions say what was done about it and what its live object is like; the work's conditions sum them
+//! up. Types, reasons and words are OCM's (`pkg/work/spoke`) wherever OCM has any.
+
+mod manifest;
+mod size;
+
+use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use koinon_api::{
+    labels::{condition as kind, reason::work as reason},
     meta::{self, Truth, new_condition, set_condition},
-    work::{
-        FeedbackValue, ManifestCondition, ManifestResourceMeta, ManifestWorkStatus,
-        StatusFeedbackResult,
-    },
+    work::{FeedbackValue, ManifestCondition, ManifestResourceMeta, ManifestWorkStatus},
 };
 
-/// Condition types and reasons of OCM's work agent.
-mod word {
-    pub(super) const APPLIED: &str = "Applied";
-    pub(super) const AVAILABLE: &str = "Available";
-    pub(super) const DELETING: &str = "Deleting";
-    pub(super) const FEEDBACK: &str = "StatusFeedbackSynced";
-}
+pub(super) use size::{MOST, fit};
+
+use crate::feedback::Derived;
 
 /// What was found out about one manifest.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Outcome {
     pub(super) meta: ManifestResourceMeta,
     /// Why it could not be applied, if so.
-    pub(super) applied: Result<(), String>,
+    pub(super) applied: Result<(), NotApplied>,
     pub(super) presence: Presence,
     pub(super) feedback: Feedback,
+    /// What its live object says, by rules of the work or of its kind. At most one of each type.
+    pub(super) derived: Vec<Derived>,
+}
+
+/// Why a manifest could not be applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NotApplied {
+    pub(super) reason: &'static str,
+    /// Whole message of the condition.
+    pub(super) message: String,
+}
+
+impl NotApplied {
+    /// Failed for a reason that the server, or the manifest itself, gives.
+    pub(super) fn failed(error: impl std::fmt::Display) -> Self {
+        Self {
+            reason: koinon_api::labels::reason::manifest::APPLY_FAILED,
+            message: format!("Failed to apply manifest: {error}"),
+        }
+    }
 }
 
 /// Whether the object exists.
@@ -58,74 +80,148 @@ pub(super) fn status(
         conditions: previous.conditions.clone(),
         ..Default::default()
     };
-    for outcome in outcomes {
-        let before = before(previous, &outcome.meta);
-        status
-            .resource_status
-            .manifests
-            .push(manifest(before, generation, outcome, now));
-    }
-    let total = outcomes.len();
-    if total > 0 {
+    let index = manifest::Index::of(previous);
+    status.resource_status.manifests = outcomes
+        .iter()
+        .map(|outcome| manifest::condition(index.find(&outcome.meta), generation, outcome, now))
+        .collect();
+    let manifests = &status.resource_status.manifests;
+    let mut conditions = Vec::new();
+    if !outcomes.is_empty() {
         let (truth, reason, message) = if outcomes.iter().all(|o| o.applied.is_ok()) {
             (
                 Truth::True,
-                "AppliedManifestWorkComplete",
+                reason::APPLY_COMPLETE,
                 "Apply manifest work complete",
             )
         } else {
             (
                 Truth::False,
-                "AppliedManifestWorkFailed",
+                reason::APPLY_FAILED,
                 "Failed to apply manifest work",
             )
         };
-        renew(
-            &mut status.conditions,
-            observed(
-                new_condition(word::APPLIED, truth, reason, message, now.0),
-                generation,
-            ),
-        );
+        conditions.push(new_condition(kind::APPLIED, truth, reason, message, now.0));
     }
-    let missing = outcomes
-        .iter()
-        .filter(|o| o.presence == Presence::Missing)
-        .count();
-    let unknown = outcomes
-        .iter()
-        .filter(|o| matches!(o.presence, Presence::Unknown(_) | Presence::Incomplete))
-        .count();
-    let (truth, reason, message) = match (missing, unknown) {
-        (1.., _) => (
+    conditions.push(available(manifests, now));
+    conditions.extend(others(manifests, now));
+    // What no manifest has any more says nothing about the work.
+    status.conditions.retain(|old| {
+        old.type_ == kind::DELETING || conditions.iter().any(|new| new.type_ == old.type_)
+    });
+    for mut condition in conditions {
+        condition.observed_generation = Some(generation);
+        if condition.type_ == kind::APPLIED {
+            renew(&mut status.conditions, condition);
+        } else {
+            set_condition(&mut status.conditions, condition);
+        }
+    }
+    status
+}
+
+fn available(manifests: &[ManifestCondition], now: &Time) -> Condition {
+    let count = |truth: Truth| with(manifests, kind::AVAILABLE, truth).count();
+    let total = manifests.len();
+    let (truth, reason, message) = match (count(Truth::False), count(Truth::Unknown)) {
+        (missing @ 1.., _) => (
             Truth::False,
-            "ResourcesNotAvailable",
+            reason::NOT_AVAILABLE,
             format!("{missing} of {total} resources are not available"),
         ),
-        (0, 1..) => (
+        (0, unknown @ 1..) => (
             Truth::Unknown,
-            "ResourcesStatusUnknown",
+            reason::STATUS_UNKNOWN,
             format!("{unknown} of {total} resources have unknown status"),
         ),
         (0, 0) if total == 0 => (
             Truth::Unknown,
-            "ResourcesStatusUnknown",
+            reason::STATUS_UNKNOWN,
             "cannot get any available resource ".to_owned(),
         ),
         (0, 0) => (
             Truth::True,
-            "ResourcesAvailable",
+            reason::AVAILABLE,
             "All resources are available".to_owned(),
         ),
     };
-    set_condition(
-        &mut status.conditions,
-        observed(
-            new_condition(word::AVAILABLE, truth, reason, message, now.0),
-            generation,
-        ),
-    );
-    status
+    new_condition(kind::AVAILABLE, truth, reason, message, now.0)
+}
+
+/// Sums up every other type of condition that some manifest has.
+///
+/// OCM takes `Progressing` for true when any manifest's is, and every other type only when all are. For `Degraded` that
+/// would hide nine sound manifests' broken neighbour, so it is summed up as `Progressing` is.
+fn others(manifests: &[ManifestCondition], now: &Time) -> Vec<Condition> {
+    let own = [kind::APPLIED, kind::AVAILABLE, kind::STATUS_FEEDBACK_SYNCED];
+    let types: BTreeSet<&str> = manifests
+        .iter()
+        .flat_map(|m| &m.conditions)
+        .map(|c| c.type_.as_str())
+        .filter(|t| !own.contains(t))
+        .collect();
+    types
+        .into_iter()
+        .map(|type_| {
+            let any = |truth: Truth| with(manifests, type_, truth).next().is_some();
+            let truth = if matches!(type_, kind::PROGRESSING | kind::DEGRADED) {
+                match (any(Truth::True), any(Truth::Unknown)) {
+                    (true, _) => Truth::True,
+                    (false, true) => Truth::Unknown,
+                    (false, false) => Truth::False,
+                }
+            } else {
+                match (any(Truth::False), any(Truth::Unknown)) {
+                    (true, _) => Truth::False,
+                    (false, true) => Truth::Unknown,
+                    (false, false) => Truth::True,
+                }
+            };
+            let all: Vec<_> = manifests
+                .iter()
+                .filter_map(|m| meta::condition(&m.conditions, type_))
+                .collect();
+            let message = match all.as_slice() {
+                [only] => only.message.clone(),
+                all => summary(manifests, type_, truth).unwrap_or_else(|| {
+                    format!("Aggregated from {} manifest conditions", all.len())
+                }),
+            };
+            new_condition(type_, truth, reason::AGGREGATED, message, now.0)
+        })
+        .collect()
+}
+
+/// Names the first manifest that makes the work progress or degraded: nobody wants to search ten thousand for it.
+fn summary(manifests: &[ManifestCondition], type_: &str, truth: Truth) -> Option<String> {
+    if truth != Truth::True || !matches!(type_, kind::PROGRESSING | kind::DEGRADED) {
+        return None;
+    }
+    let mut holding = with(manifests, type_, truth);
+    let first = holding.next()?;
+    let more = match holding.count() {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    let meta = &first.resource_meta;
+    let name = if meta.namespace.is_empty() {
+        meta.name.clone()
+    } else {
+        format!("{}/{}", meta.namespace, meta.name)
+    };
+    let message = &meta::condition(&first.conditions, type_)?.message;
+    Some(format!("{} {name}: {message}{more}", meta.kind))
+}
+
+/// The manifests with a condition of that type and status.
+fn with<'a>(
+    manifests: &'a [ManifestCondition],
+    type_: &'a str,
+    truth: Truth,
+) -> impl Iterator<Item = &'a ManifestCondition> {
+    manifests.iter().filter(move |m| {
+        meta::condition(&m.conditions, type_).is_some_and(|c| c.status == truth.as_str())
+    })
 }
 
 /// Returns the status of a work that is being deleted.
@@ -134,123 +230,14 @@ pub(super) fn deleting(previous: &ManifestWorkStatus, now: &Time) -> ManifestWor
     set_condition(
         &mut status.conditions,
         new_condition(
-            word::DELETING,
+            kind::DELETING,
             Truth::True,
-            "WorkDeleting",
+            reason::DELETING,
             "ManifestWork is being deleted",
             now.0,
         ),
     );
     status
-}
-
-/// Finds the earlier entry of a manifest: by all of its meta, else by all but the ordinal if that is unique.
-fn before<'a>(
-    previous: &'a ManifestWorkStatus,
-    meta: &ManifestResourceMeta,
-) -> Option<&'a ManifestCondition> {
-    let entries = &previous.resource_status.manifests;
-    if let Some(exact) = entries.iter().find(|e| e.resource_meta == *meta) {
-        return Some(exact);
-    }
-    let mut moved = entries.iter().filter(|e| {
-        ManifestResourceMeta {
-            ordinal: meta.ordinal,
-            ..e.resource_meta.clone()
-        } == *meta
-    });
-    match (moved.next(), moved.next()) {
-        (Some(only), None) => Some(only),
-        _ => None,
-    }
-}
-
-fn manifest(
-    before: Option<&ManifestCondition>,
-    generation: i64,
-    outcome: &Outcome,
-    now: &Time,
-) -> ManifestCondition {
-    let mut conditions = before.map(|b| b.conditions.clone()).unwrap_or_default();
-    let applied = match &outcome.applied {
-        Ok(()) => new_condition(
-            word::APPLIED,
-            Truth::True,
-            "AppliedManifestComplete",
-            "Apply manifest complete",
-            now.0,
-        ),
-        Err(error) => new_condition(
-            word::APPLIED,
-            Truth::False,
-            "AppliedManifestFailed",
-            format!("Failed to apply manifest: {error}"),
-            now.0,
-        ),
-    };
-    renew(&mut conditions, observed(applied, generation));
-
-    let (truth, reason, message) = match &outcome.presence {
-        Presence::Present => (
-            Truth::True,
-            "ResourceAvailable",
-            "Resource is available".to_owned(),
-        ),
-        Presence::Missing => (
-            Truth::False,
-            "ResourceNotAvailable",
-            "Resource is not available".to_owned(),
-        ),
-        Presence::Unknown(error) => (
-            Truth::Unknown,
-            "FetchingResourceFailed",
-            format!("Failed to fetch resource: {error}"),
-        ),
-        Presence::Incomplete => (
-            Truth::Unknown,
-            "IncompleteResourceMeta",
-            "Resource meta is incomplete".to_owned(),
-        ),
-    };
-    set_condition(
-        &mut conditions,
-        new_condition(word::AVAILABLE, truth, reason, message, now.0),
-    );
-
-    let mut values = before
-        .map(|b| b.status_feedback.clone())
-        .unwrap_or_default();
-    if outcome.presence == Presence::Present {
-        let changed = values.values != outcome.feedback.values;
-        values = StatusFeedbackResult {
-            values: outcome.feedback.values.clone(),
-        };
-        let (truth, reason, message) = match (&outcome.feedback.error, outcome.feedback.asked) {
-            (Some(error), _) => (
-                Truth::False,
-                "StatusFeedbackSyncFailed",
-                format!("Sync status feedback failed with error {error}"),
-            ),
-            (None, true) => (Truth::True, "StatusFeedbackSynced", String::new()),
-            (None, false) => (Truth::True, "NoStatusFeedbackSynced", String::new()),
-        };
-        if changed {
-            // So that the time of the condition tells when the values last changed.
-            meta::remove_condition(&mut conditions, word::FEEDBACK);
-        }
-        set_condition(
-            &mut conditions,
-            new_condition(word::FEEDBACK, truth, reason, message, now.0),
-        );
-    }
-    for condition in &mut conditions {
-        clip(&mut condition.message);
-    }
-    ManifestCondition {
-        resource_meta: outcome.meta.clone(),
-        conditions,
-        status_feedback: values,
-    }
 }
 
 /// Sets a condition; its transition time also moves when it speaks of another generation.
@@ -261,24 +248,6 @@ fn renew(conditions: &mut Vec<Condition>, new: Condition) {
         meta::remove_condition(conditions, &new.type_);
     }
     set_condition(conditions, new);
-}
-
-fn observed(mut condition: Condition, generation: i64) -> Condition {
-    condition.observed_generation = Some(generation);
-    condition
-}
-
-/// The API allows 32 KiB; a status with hundreds of manifests should stay far below what one message carries.
-fn clip(message: &mut String) {
-    const MOST: usize = 2048;
-    if message.len() > MOST {
-        let mut end = MOST;
-        while !message.is_char_boundary(end) {
-            end -= 1;
-        }
-        message.truncate(end);
-        message.push_str(" …");
-    }
 }
 
 #[cfg(test)]

@@ -38,6 +38,10 @@ pub mod annotation {
     pub const CLEANUP_PRIORITY: &str = "open-cluster-management.io/cleanup-priority";
     /// On an applied object: a hash of the spec that was applied.
     pub const CONFIG_SPEC_HASH: &str = "open-cluster-management.io/config-spec-hash";
+    /// On a ManifestWork, `exists`: `Available` says only that the objects exist, as in OCM, and nothing is said of their progress.
+    pub const AVAILABILITY: &str = "koinon.dev/availability";
+    /// Annotations of a ManifestWork that its agent follows. All others stay on the hub.
+    pub const DIRECTIVES: [&str; 1] = [AVAILABILITY];
     /// On a ManagedCluster whose agent knows a later revision than the hub: `<incarnation>:<revision>` that the hub offers.
     pub const ROLLBACK_HOLD: &str = "koinon.dev/rollback-hold";
     /// On a ManagedCluster: the offer of the hub that an admin accepted.
@@ -203,6 +207,23 @@ pub mod reason {
         pub const NOT_AVAILABLE: &str = "ResourcesNotAvailable";
         pub const STATUS_UNKNOWN: &str = "ResourcesStatusUnknown";
         pub const DELETING: &str = "WorkDeleting";
+        /// A condition that sums up those of the manifests.
+        pub const AGGREGATED: &str = "ConditionRulesAggregated";
+    }
+    /// Of conditions that a work's `conditionRules` derive.
+    pub mod rule {
+        pub const EVALUATED: &str = "ConditionRuleEvaluated";
+        pub const INVALID: &str = "ConditionRuleInvalid";
+        pub const EXPRESSION_ERROR: &str = "ConditionRuleExpressionError";
+        pub const INTERNAL_ERROR: &str = "ConditionRuleInternalError";
+    }
+    /// Of conditions that the agent derives from what it knows of a kind; OCM has none of them.
+    pub mod readiness {
+        pub const STATUS_UNKNOWN: &str = "ResourceStatusUnknown";
+        pub const PROGRESSING: &str = "ResourceProgressing";
+        pub const SETTLED: &str = "ResourceSettled";
+        pub const DEGRADED: &str = "ResourceDegraded";
+        pub const WELL: &str = "ResourceWell";
     }
     /// Of a replica set's conditions.
     pub mod replica_set {

@@ -14,7 +14,8 @@ use koinon_klusterlet::{
         known::{APPLIED_WORKS, CONFIG_MAPS},
     },
     crds,
-    desired::Held,
+    desired::{Held, Origin},
+    feedback::RawJson,
     metrics::Metrics,
     outbox::Outbox,
     tasks::Tasks,
@@ -32,19 +33,20 @@ const HUB: &str = "aaaa";
 pub(crate) struct Bench {
     member: Member,
     cluster: Cluster,
-    engine: Engine,
-    outbox: Outbox,
+    engine: Mutex<Engine>,
+    outbox: Mutex<Outbox>,
     metrics: Metrics,
     held: Mutex<BTreeMap<String, Held>>,
     statuses: Mutex<BTreeMap<String, Value>>,
     removals: tokio::sync::Mutex<(mpsc::UnboundedReceiver<Removed>, Vec<String>)>,
-    stop: CancellationToken,
+    /// Stops the engine that runs now.
+    stop: Mutex<CancellationToken>,
     _dir: tempfile::TempDir,
 }
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        self.stop.cancel();
+        self.stop.lock().cancel();
     }
 }
 
@@ -63,63 +65,82 @@ impl Bench {
         crds::install(&cluster).await?;
         let stop = CancellationToken::new();
         let (outbox, metrics) = (Outbox::default(), Metrics::default());
-        let (engine, removed) = Engine::new(Parts {
-            cluster: cluster.clone(),
-            outbox: outbox.clone(),
-            hub_hash: HUB.to_owned(),
-            agent_id: "test".to_owned(),
-            resync: Duration::from_secs(3600),
-            metrics: metrics.clone(),
-            tasks: Tasks::new(stop.clone()),
-        });
+        let (engine, removed) = engine(&cluster, &outbox, &metrics, &stop);
         Ok(Self {
             member,
             cluster,
-            engine,
-            outbox,
+            engine: Mutex::new(engine),
+            outbox: Mutex::new(outbox),
             metrics,
             held: Mutex::default(),
             statuses: Mutex::default(),
             removals: tokio::sync::Mutex::new((removed, Vec::new())),
-            stop,
+            stop: Mutex::new(stop),
             _dir: dir,
         })
+    }
+
+    /// Ends the engine as a crash would, and starts another one that is told what was desired before it.
+    pub(crate) async fn restart(&self) {
+        let stop = CancellationToken::new();
+        std::mem::replace(&mut *self.stop.lock(), stop.clone()).cancel();
+        let outbox = Outbox::default();
+        let (engine, removed) = engine(&self.cluster, &outbox, &self.metrics, &stop);
+        self.removals.lock().await.0 = removed;
+        *self.outbox.lock() = outbox;
+        self.statuses.lock().clear();
+        for held in self.held.lock().values() {
+            let mut held = held.clone();
+            held.origin = Origin::Member;
+            engine.desire(Arc::new(held));
+        }
+        *self.engine.lock() = engine;
     }
 
     pub(crate) fn desire(&self, name: &str, generation: i64, spec: Value) -> anyhow::Result<()> {
         let body = serde_json::to_vec(&json!({ "spec": spec }))?;
         let held = Held::new(name, &format!("uid-of-{name}"), generation, &body)?;
-        self.held.lock().insert(name.to_owned(), held.clone());
-        self.engine.desire(Arc::new(held));
+        self.hand_over(held);
         Ok(())
+    }
+
+    /// Sets an annotation of a work that its agent follows.
+    pub(crate) fn direct(&self, name: &str, key: &str, value: &str) -> anyhow::Result<()> {
+        let mut held = self.held(name)?;
+        held.directives.insert(key.to_owned(), value.to_owned());
+        self.hand_over(held);
+        Ok(())
+    }
+
+    fn held(&self, name: &str) -> anyhow::Result<Held> {
+        self.held
+            .lock()
+            .get(name)
+            .cloned()
+            .context("not desired yet")
+    }
+
+    fn hand_over(&self, held: Held) {
+        self.held.lock().insert(held.name.clone(), held.clone());
+        self.engine.lock().desire(Arc::new(held));
     }
 
     /// Makes the actor look at everything again, as the slow resync does.
     pub(crate) fn look_again(&self, name: &str) -> anyhow::Result<()> {
-        let held = self
-            .held
-            .lock()
-            .get(name)
-            .cloned()
-            .context("not desired yet")?;
-        self.engine.desire(Arc::new(held));
+        self.hand_over(self.held(name)?);
         Ok(())
     }
 
     pub(crate) fn delete(&self, name: &str) -> anyhow::Result<()> {
-        let mut held = self
-            .held
-            .lock()
-            .get(name)
-            .cloned()
-            .context("not desired yet")?;
+        let mut held = self.held(name)?;
         held.tombstone = true;
-        self.engine.desire(Arc::new(held));
+        self.hand_over(held);
         Ok(())
     }
 
     fn collect(&self) -> anyhow::Result<()> {
-        for report in self.outbox.take_reports(1) {
+        let reports = self.outbox.lock().take_reports(1);
+        for report in reports {
             self.statuses
                 .lock()
                 .insert(report.name, serde_json::from_slice(&report.status_json)?);
@@ -271,7 +292,25 @@ pub(crate) fn config_map(name: &str, data: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}, "data": data})
 }
 
-fn condition(status: &Value, kind: &str) -> String {
+fn engine(
+    cluster: &Cluster,
+    outbox: &Outbox,
+    metrics: &Metrics,
+    stop: &CancellationToken,
+) -> (Engine, mpsc::UnboundedReceiver<Removed>) {
+    Engine::new(Parts {
+        cluster: cluster.clone(),
+        outbox: outbox.clone(),
+        hub_hash: HUB.to_owned(),
+        agent_id: "test".to_owned(),
+        resync: Duration::from_secs(3600),
+        raw_json: RawJson::Refused,
+        metrics: metrics.clone(),
+        tasks: Tasks::new(stop.clone()),
+    })
+}
+
+pub(crate) fn condition(status: &Value, kind: &str) -> String {
     let conditions = status["conditions"].as_array().into_iter().flatten();
     conditions
         .filter(|c| c["type"] == kind)

@@ -10,14 +10,14 @@ type Hub = BTreeMap<Arc<str>, Work>;
 
 impl Works for Hub {
     fn get(&self, name: &str) -> Option<Work> {
-        BTreeMap::get(self, name).copied()
+        BTreeMap::get(self, name).cloned()
     }
 
     fn after(&self, name: &str, most: usize) -> Vec<(Arc<str>, Work)> {
         self.iter()
             .filter(|(key, _)| &***key > name)
             .take(most)
-            .map(|(name, work)| (name.clone(), *work))
+            .map(|(name, work)| (name.clone(), work.clone()))
             .collect()
     }
 }
@@ -29,6 +29,7 @@ fn work(generation: i64) -> Work {
         generation,
         digest,
         tombstone: false,
+        directives: BTreeMap::new(),
     }
 }
 
@@ -39,7 +40,7 @@ fn a_work_that_changes_often_is_told_once_as_it_is() {
     let mut hub = Hub::new();
     for generation in 1..=1000 {
         let before = hub.insert(name.clone(), work(generation));
-        dirty.changed(&name, generation, before, Some(work(generation)));
+        dirty.changed(&name, generation, before.as_ref(), Some(&work(generation)));
     }
     assert_eq!(dirty.take(&hub, 10), [(name, work(1000))]);
     assert!(dirty.is_empty());
@@ -48,7 +49,7 @@ fn a_work_that_changes_often_is_told_once_as_it_is() {
 #[test]
 fn a_change_that_agents_cannot_see_is_not_told() {
     let mut dirty = Dirty::default();
-    assert!(!dirty.changed(&"a".into(), 1, Some(work(1)), Some(work(1))));
+    assert!(!dirty.changed(&"a".into(), 1, Some(&work(1)), Some(&work(1))));
     assert!(dirty.is_empty());
 }
 
@@ -59,8 +60,8 @@ fn a_removal_that_was_told_as_a_tombstone_is_not_told_again() {
         ..work(1)
     };
     let mut dirty = Dirty::default();
-    assert!(!dirty.changed(&"a".into(), 2, Some(tombstone), None));
-    assert!(dirty.changed(&"b".into(), 3, Some(work(1)), None));
+    assert!(!dirty.changed(&"a".into(), 2, Some(&tombstone), None));
+    assert!(dirty.changed(&"b".into(), 3, Some(&work(1)), None));
     assert_eq!(dirty.take(&Hub::new(), 10), [("b".into(), tombstone)]);
 }
 
@@ -68,7 +69,7 @@ fn a_removal_that_was_told_as_a_tombstone_is_not_told_again() {
 fn marks_are_bounded_by_falling_back_to_a_resync() {
     let mut dirty = Dirty::default();
     for i in 0..MOST_MARKS + 10 {
-        dirty.changed(&format!("{i:08}").into(), 1, None, Some(work(1)));
+        dirty.changed(&format!("{i:08}").into(), 1, None, Some(&work(1)));
     }
     assert!(dirty.marks.len() <= MOST_MARKS);
     assert!(dirty.resync_after.is_some());
@@ -130,23 +131,23 @@ proptest! {
             match step {
                 Step::Put(n) => {
                     let name = name(n);
-                    let before = hub.get(&name).copied();
-                    let after = Work { tombstone: before.is_some_and(|b| b.tombstone), ..work(revision) };
-                    hub.insert(name.clone(), after);
-                    dirty.changed(&name, revision, before, Some(after));
+                    let before = hub.get(&name).cloned();
+                    let after = Work { tombstone: before.as_ref().is_some_and(|b| b.tombstone), ..work(revision) };
+                    hub.insert(name.clone(), after.clone());
+                    dirty.changed(&name, revision, before.as_ref(), Some(&after));
                 }
                 Step::Delete(n) => {
                     let name = name(n);
-                    if let Some(before) = hub.get(&name).copied() {
-                        let after = Work { tombstone: true, ..before };
-                        hub.insert(name.clone(), after);
-                        dirty.changed(&name, revision, Some(before), Some(after));
+                    if let Some(before) = hub.get(&name).cloned() {
+                        let after = Work { tombstone: true, ..before.clone() };
+                        hub.insert(name.clone(), after.clone());
+                        dirty.changed(&name, revision, Some(&before), Some(&after));
                     }
                 }
                 Step::Vanish(n) => {
                     let name = name(n);
                     let before = hub.remove(&name);
-                    dirty.changed(&name, revision, before, None);
+                    dirty.changed(&name, revision, before.as_ref(), None);
                 }
                 Step::Resync => dirty.resync(),
                 Step::Take(most) => {

@@ -216,6 +216,7 @@ fn take(parts: &LinkParts, notices: WorkNotices) {
         generation: n.generation,
         digest: n.digest.to_vec(),
         tombstone: n.tombstone,
+        directives: n.directives,
         revision,
     }));
 }

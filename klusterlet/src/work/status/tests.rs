@@ -1,4 +1,5 @@
 use k8s_openapi::jiff::Timestamp;
+use koinon_api::work::{FieldValue, ValueType};
 
 use super::*;
 
@@ -15,9 +16,10 @@ fn outcome(ordinal: i32, name: &str, applied: Result<(), String>, presence: Pres
     };
     Outcome {
         meta,
-        applied,
+        applied: applied.map_err(NotApplied::failed),
         presence,
         feedback: Feedback::default(),
+        derived: Vec::new(),
     }
 }
 
@@ -168,8 +170,6 @@ fn conditions_follow_a_manifest_that_moved_within_the_work() {
 
 #[test]
 fn changed_feedback_moves_the_time_of_its_condition() {
-    use koinon_api::work::{FieldValue, ValueType};
-
     let with = |n: i64| {
         let mut outcome = good(0, "a");
         let value = FieldValue {
@@ -229,4 +229,146 @@ fn a_work_that_is_being_deleted_says_so_and_keeps_the_rest() {
         ("True", "WorkDeleting", "ManifestWork is being deleted")
     );
     assert_eq!(gone.resource_status, first.resource_status);
+}
+
+fn derived(kind: &str, truth: Truth, message: &str) -> Derived {
+    Derived {
+        kind: kind.into(),
+        truth,
+        reason: "ConditionRuleEvaluated",
+        message: message.into(),
+    }
+}
+
+fn saying(ordinal: i32, name: &str, derived: Vec<Derived>) -> Outcome {
+    Outcome {
+        derived,
+        ..good(ordinal, name)
+    }
+}
+
+#[test]
+fn derived_conditions_are_summed_up_by_type() {
+    use Truth::{False, True, Unknown};
+    // type, of the manifests, of the work
+    for (kind, of, expected) in [
+        ("Progressing", vec![True, False, Unknown], "True"),
+        ("Progressing", vec![False, Unknown], "Unknown"),
+        ("Progressing", vec![False, False], "False"),
+        ("Degraded", vec![False, True], "True"),
+        ("Degraded", vec![False, False], "False"),
+        ("Complete", vec![True, True], "True"),
+        ("Complete", vec![True, Unknown], "Unknown"),
+        ("Complete", vec![Unknown, False, True], "False"),
+        ("Own", vec![True, False], "False"),
+    ] {
+        let outcomes: Vec<_> = (0_i32..)
+            .zip(&of)
+            .map(|(n, truth)| saying(n, &format!("m{n}"), vec![derived(kind, *truth, "x")]))
+            // Those that say nothing of it do not count.
+            .chain([good(of.len() as i32, "silent")])
+            .collect();
+        let status = status(&ManifestWorkStatus::default(), 2, &outcomes, &at(1));
+        let (truth, reason, _) = find(&status.conditions, kind);
+        assert_eq!(
+            (truth, reason),
+            (expected, "ConditionRulesAggregated"),
+            "{kind} {of:?}"
+        );
+    }
+}
+
+#[test]
+fn a_sum_has_the_words_of_its_only_part_or_names_the_first_that_matters() {
+    let message = |outcomes: &[Outcome], kind: &str| {
+        let status = status(&ManifestWorkStatus::default(), 1, outcomes, &at(1));
+        find(&status.conditions, kind).2.to_owned()
+    };
+    let busy =
+        |n: i32, name: &str| saying(n, name, vec![derived("Progressing", Truth::True, "1 of 3")]);
+    assert_eq!(
+        message(&[busy(0, "a"), good(1, "b")], "Progressing"),
+        "1 of 3"
+    );
+    assert_eq!(
+        message(&[busy(0, "a"), busy(1, "b"), busy(2, "c")], "Progressing"),
+        "ConfigMap a: 1 of 3, and 2 more"
+    );
+    let done = |n: i32, name: &str| saying(n, name, vec![derived("Complete", Truth::True, "done")]);
+    assert_eq!(
+        message(&[done(0, "a"), done(1, "b")], "Complete"),
+        "Aggregated from 2 manifest conditions"
+    );
+}
+
+#[test]
+fn what_an_object_said_goes_with_its_rule_or_with_the_generation() {
+    let says = saying(0, "a", vec![derived("Complete", Truth::True, "done")]);
+    let gone = outcome(0, "a", Ok(()), Presence::Missing);
+    let first = status(&ManifestWorkStatus::default(), 1, &[says], &at(1));
+    let has = |status: &ManifestWorkStatus| {
+        (
+            meta::condition(&status.conditions, "Complete").is_some(),
+            meta::condition(&status.resource_status.manifests[0].conditions, "Complete").is_some(),
+        )
+    };
+    assert_eq!(has(&first), (true, true));
+    assert_eq!(
+        has(&status(&first, 1, &[gone.clone()], &at(2))),
+        (true, true)
+    );
+    assert_eq!(has(&status(&first, 2, &[gone], &at(2))), (false, false));
+    assert_eq!(
+        has(&status(&first, 1, &[good(0, "a")], &at(2))),
+        (false, false)
+    );
+}
+
+#[test]
+fn a_rule_may_say_what_available_means() {
+    let broken = saying(0, "a", vec![derived("Available", Truth::False, "no")]);
+    let status = status(
+        &ManifestWorkStatus::default(),
+        1,
+        &[broken, good(1, "b")],
+        &at(1),
+    );
+    assert_eq!(
+        find(&status.conditions, "Available"),
+        (
+            "False",
+            "ResourcesNotAvailable",
+            "1 of 2 resources are not available"
+        )
+    );
+    assert_eq!(
+        find(&status.resource_status.manifests[0].conditions, "Available"),
+        ("False", "ConditionRuleEvaluated", "no")
+    );
+}
+
+#[test]
+fn a_status_that_is_too_large_shows_what_needs_attention_and_counts_the_rest() {
+    let mut outcomes: Vec<_> = (0..100).map(|n| good(n, &format!("m{n}"))).collect();
+    outcomes[97].applied = Err(NotApplied::failed("boom"));
+    let whole = status(&ManifestWorkStatus::default(), 1, &outcomes, &at(1));
+    assert_eq!(fit(&whole, MOST, &at(1)), whole);
+    let shown = fit(&whole, 16 * 1024, &at(1));
+    let bytes = serde_json::to_vec(&shown).unwrap().len();
+    assert!(bytes <= 16 * 1024, "{bytes}");
+    let names: Vec<_> = shown
+        .resource_status
+        .manifests
+        .iter()
+        .map(|m| m.resource_meta.name.as_str())
+        .collect();
+    assert_eq!((names.first(), names.last()), (Some(&"m0"), Some(&"m97")));
+    let (truth, _, message) = find(&shown.conditions, "StatusTruncated");
+    assert_eq!(truth, "True");
+    assert!(
+        message.starts_with(&format!("{} of 100 manifests are shown", names.len())),
+        "{message}"
+    );
+    // The work's own conditions are of all of them.
+    assert_eq!(find(&shown.conditions, "Applied").0, "False");
 }

@@ -1,0 +1,77 @@
+//! Keeps a status within what hub, database and clients can carry.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use koinon_api::{
+    labels::condition as kind,
+    meta::{Truth, new_condition, set_condition},
+    work::{ManifestCondition, ManifestWorkStatus},
+};
+
+/// Bytes of a status as JSON. Well below the 4 MiB of a message, and what an etcd would still store.
+pub(in crate::work) const MOST: usize = 1024 * 1024;
+
+/// Condition of a work whose status does not show all of its manifests.
+const TRUNCATED: &str = "StatusTruncated";
+
+/// Returns what of a status is reported: all of it, or the manifests that need attention first and a condition that
+/// counts what is left out. The conditions of the work are always of all its manifests.
+pub(in crate::work) fn fit(
+    status: &ManifestWorkStatus,
+    most: usize,
+    now: &Time,
+) -> ManifestWorkStatus {
+    let mut status = status.clone();
+    status.conditions.retain(|c| c.type_ != TRUNCATED);
+    let manifests = &status.resource_status.manifests;
+    let sizes: Vec<usize> = manifests.iter().map(size).collect();
+    let total = manifests.len();
+    // A quarter is for the conditions of the work itself.
+    let room = most - most / 4;
+    if sizes.iter().sum::<usize>() <= room {
+        return status;
+    }
+    let mut order: Vec<usize> = (0..total).collect();
+    order.sort_by_key(|at| (is_well(&manifests[*at]), *at));
+    let (mut shown, mut used) = (Vec::new(), 0);
+    for at in order {
+        if used + sizes[at] > room {
+            break;
+        }
+        used += sizes[at];
+        shown.push(at);
+    }
+    shown.sort_unstable();
+    let message = format!(
+        "{} of {total} manifests are shown, those that are not well first; the rest would make the status too large",
+        shown.len()
+    );
+    let mut manifests: Vec<Option<ManifestCondition>> =
+        std::mem::take(&mut status.resource_status.manifests)
+            .into_iter()
+            .map(Some)
+            .collect();
+    status.resource_status.manifests = shown
+        .into_iter()
+        .filter_map(|at| manifests[at].take())
+        .collect();
+    set_condition(
+        &mut status.conditions,
+        new_condition(TRUNCATED, Truth::True, "TooManyManifests", message, now.0),
+    );
+    status
+}
+
+fn size(manifest: &ManifestCondition) -> usize {
+    serde_json::to_vec(manifest).map_or(0, |bytes| bytes.len() + 1)
+}
+
+fn is_well(manifest: &ManifestCondition) -> bool {
+    manifest.conditions.iter().all(|c| {
+        let bad_when = if matches!(c.type_.as_str(), kind::PROGRESSING | kind::DEGRADED) {
+            Truth::True
+        } else {
+            Truth::False
+        };
+        c.status != bad_when.as_str() && c.status != Truth::Unknown.as_str()
+    })
+}
