@@ -14,12 +14,14 @@ mod apply;
 mod complete;
 mod diff;
 mod fight;
+mod ignore;
 mod order;
 mod pass;
 mod plan;
 mod prune;
 mod record;
 mod remove;
+mod server_side;
 mod status;
 mod update;
 

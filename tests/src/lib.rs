@@ -49,6 +49,7 @@ pub mod bench;
 pub mod client;
 pub mod demo;
 pub mod eventually;
+pub mod gate;
 pub mod http;
 pub mod hub;
 pub mod klusterlet;
@@ -67,6 +68,7 @@ pub mod tools;
 
 pub use crate::{
     eventually::{PATIENCE, eventually, eventually_within, stays},
+    gate::{Death, Gate},
     hub::Hub,
     klusterlet::{Join, Klusterlet},
     koinon::Koinon,

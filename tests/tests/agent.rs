@@ -3,6 +3,8 @@
 
 mod agent {
     pub(crate) mod bench;
+    mod crash;
+    mod strategies;
     mod truth;
 }
 

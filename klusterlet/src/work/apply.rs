@@ -1,17 +1,15 @@
 //! Brings one object to what its manifest declares.
 
-use koinon_api::{
-    labels::well_known,
-    work::{ServerSideApplyConfig, UpdateStrategyType},
-};
+use koinon_api::work::{ServerSideApplyConfig, UpdateStrategyType};
 use serde_json::{Value, json};
 
 use super::{
     diff,
+    ignore::Ignored,
     plan::{Object, Ownership, Treatment},
     update::{self, Decision, Known, Owner, references},
 };
-use crate::cluster::{Cluster, Error, Force, Resource, Result, refused};
+use crate::cluster::{Cluster, Error, Resource, Result, refused};
 
 /// How often a conflict with another writer is retried at once.
 const TRIES: u32 = 4;
@@ -49,6 +47,7 @@ impl Applier<'_> {
         object: &Object,
         resource: &Resource,
         treatment: &Treatment,
+        ignored: &Ignored,
         ownership: Ownership,
         memory: &mut Option<Remembered>,
     ) -> Result<Applied> {
@@ -65,7 +64,8 @@ impl Applier<'_> {
                     .server_side_apply
                     .as_ref()
                     .unwrap_or(&default);
-                self.server_side(object, resource, config, ownership, memory.as_ref())
+                let known = memory.as_ref().map(|m| &m.known);
+                self.server_side(object, resource, (config, ignored), ownership, known)
                     .await?
             }
             UpdateStrategyType::ReadOnly => Applied {
@@ -259,79 +259,8 @@ impl Applier<'_> {
         Err(terminating(object))
     }
 
-    async fn server_side(
-        &self,
-        object: &Object,
-        resource: &Resource,
-        config: &ServerSideApplyConfig,
-        ownership: Ownership,
-        memory: Option<&Remembered>,
-    ) -> Result<Applied> {
-        let required = diff::digest(&object.value);
-        if let Some(memory) = memory.filter(|m| m.known.required == required) {
-            // The same manifest was applied before: look first, so that nothing is written at rest.
-            let live = self
-                .cluster
-                .get(resource, &object.namespace, &object.name)
-                .await?;
-            if let Some(live) = live {
-                if is_terminating(&live) {
-                    return Err(terminating(object));
-                }
-                let content_same = diff::content_digest(&live) == memory.known.content
-                    || diff::is_satisfied(&object.value, &live);
-                let metadata_same =
-                    ["/metadata/labels", "/metadata/annotations"]
-                        .iter()
-                        .all(|pointer| {
-                            let live = live.pointer(pointer).unwrap_or(&Value::Null);
-                            // What the manifest says nothing about is not ours to compare.
-                            object
-                                .value
-                                .pointer(pointer)
-                                .is_none_or(|declared| diff::within(declared, live))
-                        });
-                let owned = self.owner.merged(&live, ownership) == references(&live);
-                if version(&live) == memory.version || (content_same && metadata_same && owned) {
-                    return Ok(Applied {
-                        live: Some(live),
-                        writes: 0,
-                    });
-                }
-            }
-        }
-        let mut desired = object.value.clone();
-        if let Some(metadata) = desired.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.remove("ownerReferences");
-            if ownership == Ownership::Owned {
-                metadata.insert(
-                    "ownerReferences".to_owned(),
-                    json!([self.owner.reference()]),
-                );
-            }
-        }
-        let manager = config
-            .field_manager
-            .as_deref()
-            .unwrap_or(well_known::WORK_AGENT);
-        let force = if config.force { Force::Yes } else { Force::No };
-        let live = self
-            .cluster
-            .apply(
-                resource,
-                &object.namespace,
-                &object.name,
-                &desired,
-                manager,
-                force,
-            )
-            .await?;
-        self.settle_owner(object, resource, ownership, live, 1)
-            .await
-    }
-
     /// Adds or removes our owner reference on an object whose content is settled.
-    async fn settle_owner(
+    pub(super) async fn settle_owner(
         &self,
         object: &Object,
         resource: &Resource,
@@ -367,11 +296,11 @@ pub(super) fn version(object: &Value) -> &str {
         .unwrap_or_default()
 }
 
-fn is_terminating(live: &Value) -> bool {
+pub(super) fn is_terminating(live: &Value) -> bool {
     live.pointer("/metadata/deletionTimestamp").is_some()
 }
 
-fn terminating(object: &Object) -> Error {
+pub(super) fn terminating(object: &Object) -> Error {
     refused(
         409,
         "Conflict",

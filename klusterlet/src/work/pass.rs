@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use koinon_api::{
     applied::AppliedManifestResourceMeta,
-    labels::condition,
-    work::{ManifestResourceMeta, ManifestWorkSpec},
+    labels::{condition, reason::manifest as reason},
+    work::{ManifestResourceMeta, ManifestWorkSpec, UpdateStrategyType},
 };
 use serde_json::Value;
 
@@ -13,6 +13,7 @@ use super::{
     Shared,
     apply::{Applied, Applier, Remembered, version},
     complete::Completed,
+    ignore::Ignored,
     plan::{self, Manifest, Object, Treatment},
     prune::Unmapped,
     status::{Feedback, NotApplied, Outcome, Presence},
@@ -48,6 +49,23 @@ pub(super) enum Availability {
     Ready,
     /// It exists: what OCM means.
     Exists,
+}
+
+/// Why an object was not applied.
+enum Failure {
+    /// By the agent itself.
+    Refused(NotApplied),
+    /// By the API server, or it did not answer.
+    Server(Error),
+}
+
+impl From<Failure> for NotApplied {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(refusal) => refusal,
+            Failure::Server(error) => Self::failed(error),
+        }
+    }
 }
 
 /// The surroundings of one pass.
@@ -150,31 +168,54 @@ impl Pass<'_> {
             fresh: self.fresh,
         };
         let mut remembered = memory.remove(&key);
-        let result = if self.completed.freezes(&key) {
+        let ignored = treatment
+            .strategy
+            .server_side_apply
+            .as_ref()
+            .filter(|_| treatment.strategy.type_ == UpdateStrategyType::ServerSideApply)
+            .map_or_else(
+                || Ok(Ignored::default()),
+                |config| Ignored::of(&config.ignore_fields, &object.value),
+            );
+        let result = if let Err(error) = &ignored {
+            Err(Failure::Refused(NotApplied {
+                reason: reason::SSA_IGNORE_FIELD_ERROR,
+                message: format!("Failed to process ignoreFields: {error}"),
+            }))
+        } else if self.completed.freezes(&key) {
             let live = self
                 .shared
                 .cluster
                 .get(&resource, &object.namespace, &object.name)
                 .await;
             live.map(|live| Applied { live, writes: 0 })
+                .map_err(Failure::Server)
         } else if resource.namespaced && object.namespace.is_empty() {
-            Err(refused(
+            Err(Failure::Server(refused(
                 400,
                 "BadRequest",
                 "an empty namespace may not be set during creation".to_owned(),
-            ))
+            )))
         } else if self.spec.executor.is_some() {
             // Applying with the agent's own rights what an executor may not would be an escalation.
-            Err(refused(
+            Err(Failure::Server(refused(
                 403,
                 "Forbidden",
                 "executors are not supported by this agent".to_owned(),
-            ))
+            )))
         } else {
             let started = tokio::time::Instant::now();
+            let ignored = ignored.unwrap_or_default();
             loop {
                 match applier
-                    .apply(object, &resource, &treatment, ownership, &mut remembered)
+                    .apply(
+                        object,
+                        &resource,
+                        &treatment,
+                        &ignored,
+                        ownership,
+                        &mut remembered,
+                    )
                     .await
                 {
                     // Its definition is accepted a moment before its URLs are served.
@@ -185,7 +226,7 @@ impl Pass<'_> {
                     {
                         tokio::time::sleep(Duration::from_millis(100)).await;
                     }
-                    result => break result,
+                    result => break result.map_err(Failure::Server),
                 }
             }
         };
@@ -200,7 +241,7 @@ impl Pass<'_> {
         let (live, error, writes) = match result {
             Ok(result) => (Ok(result.live), None, result.writes),
             Err(error) => {
-                if error.is_not_found() {
+                if matches!(&error, Failure::Server(error) if error.is_not_found()) {
                     self.shared.mapper.forget(&resource);
                 }
                 (
@@ -248,7 +289,7 @@ impl Pass<'_> {
         }
         let outcome = Outcome {
             meta,
-            applied: error.map_or(Ok(()), |e: Error| Err(NotApplied::failed(e))),
+            applied: error.map_or(Ok(()), |failure| Err(failure.into())),
             presence,
             feedback,
             derived,

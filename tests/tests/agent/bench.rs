@@ -21,7 +21,7 @@ use koinon_klusterlet::{
     tasks::Tasks,
     work::{Engine, Parts, Removed},
 };
-use koinon_tests::{Member, eventually};
+use koinon_tests::{Gate, Member, eventually};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -32,7 +32,11 @@ const HUB: &str = "aaaa";
 /// Dropped, everything ends.
 pub(crate) struct Bench {
     member: Member,
+    /// Not through the gate.
     cluster: Cluster,
+    /// The engine's own way to the cluster.
+    gated: Cluster,
+    pub(crate) gate: Gate,
     engine: Mutex<Engine>,
     outbox: Mutex<Outbox>,
     metrics: Metrics,
@@ -62,13 +66,17 @@ impl Bench {
         let member = Member::start("east", dir.path()).await?;
         let kubeconfig: PathBuf = member.kubeconfig();
         let cluster = Cluster::open(Some(&kubeconfig)).await?;
+        let gate = Gate::before(member.client().await?).await?;
+        let gated = Cluster::open(Some(&gate.kubeconfig(dir.path())?)).await?;
         crds::install(&cluster).await?;
         let stop = CancellationToken::new();
         let (outbox, metrics) = (Outbox::default(), Metrics::default());
-        let (engine, removed) = engine(&cluster, &outbox, &metrics, &stop);
+        let (engine, removed) = engine(&gated, &outbox, &metrics, &stop);
         Ok(Self {
             member,
             cluster,
+            gated,
+            gate,
             engine: Mutex::new(engine),
             outbox: Mutex::new(outbox),
             metrics,
@@ -85,7 +93,8 @@ impl Bench {
         let stop = CancellationToken::new();
         std::mem::replace(&mut *self.stop.lock(), stop.clone()).cancel();
         let outbox = Outbox::default();
-        let (engine, removed) = engine(&self.cluster, &outbox, &self.metrics, &stop);
+        self.gate.revive();
+        let (engine, removed) = engine(&self.gated, &outbox, &self.metrics, &stop);
         self.removals.lock().await.0 = removed;
         *self.outbox.lock() = outbox;
         self.statuses.lock().clear();
@@ -212,6 +221,28 @@ impl Bench {
             Ok(Some(()))
         })
         .await
+    }
+
+    /// Reads an object with kubectl.
+    pub(crate) async fn read(&self, args: &[&str]) -> anyhow::Result<Value> {
+        let args: Vec<&str> = ["get"]
+            .into_iter()
+            .chain(args.iter().copied())
+            .chain(["--show-managed-fields"])
+            .collect();
+        Ok(self.member.kubectl().json(&args).await?)
+    }
+
+    /// Removes a work and forgets that it was ever desired.
+    pub(crate) async fn forget(&self, name: &str) -> anyhow::Result<()> {
+        if !self.is_removed(name).await {
+            self.delete(name)?;
+            self.removed(name).await?;
+        }
+        self.held.lock().remove(name);
+        self.statuses.lock().remove(name);
+        self.engine.lock().forget(name);
+        Ok(())
     }
 
     pub(crate) async fn gone(&self, name: &str) -> anyhow::Result<()> {

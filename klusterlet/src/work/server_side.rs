@@ -1,0 +1,132 @@
+//! The strategy `ServerSideApply`: the API server merges what the manifest declares, and knows who owns which field.
+
+use koinon_api::{
+    labels::{annotation::CONFIG_SPEC_HASH, well_known},
+    work::ServerSideApplyConfig,
+};
+use serde_json::{Value, json};
+
+use super::{
+    apply::{Applied, Applier, is_terminating, terminating, version},
+    diff,
+    ignore::{Ignored, owned_fields, owns_only},
+    plan::{Object, Ownership},
+    update::{Known, references},
+};
+use crate::cluster::{Force, Resource, Result};
+
+impl Applier<'_> {
+    pub(super) async fn server_side(
+        &self,
+        object: &Object,
+        resource: &Resource,
+        (config, ignored): (&ServerSideApplyConfig, &Ignored),
+        ownership: Ownership,
+        known: Option<&Known>,
+    ) -> Result<Applied> {
+        let selective = !config.ignore_fields.is_empty();
+        // An object that is there may have fields that are to be left alone: only then must it be looked for first.
+        let live = if self.fresh && !selective {
+            None
+        } else {
+            self.cluster
+                .get(resource, &object.namespace, &object.name)
+                .await?
+        };
+        if live.as_ref().is_some_and(is_terminating) {
+            return Err(terminating(object));
+        }
+        let manager = config
+            .field_manager
+            .as_deref()
+            .unwrap_or(well_known::WORK_AGENT);
+        let hash = selective.then(|| diff::digest(&ignored.renewed(&object.value)));
+        let renewed = hash
+            .as_deref()
+            .is_some_and(|hash| live.as_ref().and_then(spec_hash) != Some(hash));
+        let mut desired = match &live {
+            None => object.value.clone(),
+            Some(_) if renewed => ignored.renewed(&object.value),
+            Some(_) => ignored.lasting(&object.value),
+        };
+        if let Some(live) = &live {
+            ignored.keep_owned(&mut desired, &object.value, live, manager);
+        }
+        if let Some(metadata) = desired.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("ownerReferences");
+            if ownership == Ownership::Owned {
+                metadata.insert(
+                    "ownerReferences".to_owned(),
+                    json!([self.owner.reference()]),
+                );
+            }
+        }
+        if let Some(hash) = hash {
+            desired["metadata"]["annotations"][CONFIG_SPEC_HASH] = hash.into();
+        }
+        if let Some(live) = &live
+            && is_applied(&desired, live, manager, known, &object.value)
+        {
+            return self
+                .settle_owner(object, resource, ownership, live.clone(), 0)
+                .await;
+        }
+        let force = if config.force { Force::Yes } else { Force::No };
+        let before = live.as_ref().map(version);
+        let live = self
+            .cluster
+            .apply(
+                resource,
+                &object.namespace,
+                &object.name,
+                &desired,
+                manager,
+                force,
+            )
+            .await?;
+        // The server may find that nothing changes; that undoes nobody's work.
+        let writes = u32::from(before != Some(version(&live)));
+        self.settle_owner(object, resource, ownership, live, writes)
+            .await
+    }
+}
+
+/// Says whether applying would change nothing: all is as desired, and the manager owns nothing besides.
+fn is_applied(
+    desired: &Value,
+    live: &Value,
+    manager: &str,
+    known: Option<&Known>,
+    manifest: &Value,
+) -> bool {
+    let content = diff::is_satisfied(desired, live)
+        || known.is_some_and(|known| {
+            known.content == diff::content_digest(live) && known.required == diff::digest(manifest)
+        });
+    let metadata = ["/metadata/labels", "/metadata/annotations"]
+        .iter()
+        .all(|pointer| {
+            let live = live.pointer(pointer).unwrap_or(&Value::Null);
+            // What the manifest says nothing about is not ours to compare.
+            desired
+                .pointer(pointer)
+                .is_none_or(|declared| diff::within(declared, live))
+        });
+    let owners = desired
+        .pointer("/metadata/ownerReferences")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .all(|owner| references(live).contains(owner));
+    content
+        && metadata
+        && owners
+        && owned_fields(live, manager).is_some_and(|fields| owns_only(fields, desired))
+}
+
+fn spec_hash(live: &Value) -> Option<&str> {
+    live.get("metadata")?
+        .get("annotations")?
+        .get(CONFIG_SPEC_HASH)?
+        .as_str()
+}
