@@ -105,7 +105,7 @@ fn collect(
         ([], _) | ([Value::Null, ..], RawJson::Refused) | ([Value::Null], _) => return,
         ([first, ..], RawJson::Refused) | ([first], _) => field(name, first, raw),
         (many, RawJson::UpTo(most)) => {
-            let list = many.iter().map(|value| Value::clone(value)).collect();
+            let list = many.iter().copied().cloned().collect();
             json(name, &Value::Array(list), most)
         }
     };
