@@ -230,7 +230,7 @@ impl Bench {
             .chain(args.iter().copied())
             .chain(["--show-managed-fields"])
             .collect();
-        Ok(self.member.kubectl().json(&args).await?)
+        self.member.kubectl().json(&args).await
     }
 
     /// Removes a work and forgets that it was ever desired.
