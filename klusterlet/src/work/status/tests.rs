@@ -314,7 +314,7 @@ fn what_an_object_said_goes_with_its_rule_or_with_the_generation() {
     };
     assert_eq!(has(&first), (true, true));
     assert_eq!(
-        has(&status(&first, 1, &[gone.clone()], &at(2))),
+        has(&status(&first, 1, std::slice::from_ref(&gone), &at(2))),
         (true, true)
     );
     assert_eq!(has(&status(&first, 2, &[gone], &at(2))), (false, false));
