@@ -7,9 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use koinon_api::{
-    applied::AppliedManifestResourceMeta, labels::annotation, work::ManifestWorkStatus,
-};
+use koinon_api::{applied::AppliedManifestResourceMeta, work::ManifestWorkStatus};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -231,7 +229,7 @@ impl Actor {
             owner: &record.owner,
             fresh: record.created && newer,
             completed: &record.completed,
-            availability: availability(&held.directives),
+            availability: Availability::of(&held.directives),
         };
         for manifest in &manifests {
             let due = match (&scope, self.slots.get(&manifest.ordinal)) {
@@ -489,13 +487,5 @@ impl Actor {
                 .report(&held.name, &held.uid, Bytes::from(json));
         }
         self.status = status;
-    }
-}
-
-/// Reads what the work means by `Available`.
-fn availability(directives: &BTreeMap<String, String>) -> Availability {
-    match directives.get(annotation::AVAILABILITY).map(String::as_str) {
-        Some("exists") => Availability::Exists,
-        _ => Availability::Ready,
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use koinon_api::{
     applied::AppliedManifestResourceMeta,
-    labels::{condition, reason::manifest as reason},
+    labels::{annotation, condition, reason::manifest as reason},
     work::{ManifestResourceMeta, ManifestWorkSpec, UpdateStrategyType},
 };
 use serde_json::Value;
@@ -49,6 +49,16 @@ pub(super) enum Availability {
     Ready,
     /// It exists: what OCM means.
     Exists,
+}
+
+impl Availability {
+    /// Reads what a work means.
+    pub(super) fn of(directives: &BTreeMap<String, String>) -> Self {
+        match directives.get(annotation::AVAILABILITY).map(String::as_str) {
+            Some("exists") => Self::Exists,
+            _ => Self::Ready,
+        }
+    }
 }
 
 /// Why an object was not applied.
