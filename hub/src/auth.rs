@@ -1,13 +1,19 @@
 //! Request to user.
 //!
-//! The identity of a request is what its verified client certificate says, nothing else: no header
-//! is ever believed. A certificate without a name that this hub gives out names nobody.
+//! The identity of a request is what its verified client certificate or token says. A certificate without a name that
+//! this hub gives out names nobody, and who shows nothing is `system:anonymous`.
+
+mod impersonate;
+pub mod service_account;
+
+use std::collections::BTreeMap;
 
 use koinon_api::{
     labels::user::{AGENT_PREFIX, AGENTS as MANAGED_CLUSTERS},
     names::ClusterName,
 };
 
+pub use self::impersonate::Impersonation;
 pub use koinon_api::labels::user::MASTERS;
 
 use crate::tls::Certificate;
@@ -15,13 +21,23 @@ use crate::tls::Certificate;
 /// Group of everybody who presented a certificate of this hub.
 pub const AUTHENTICATED: &str = "system:authenticated";
 
+/// Who shows no credential.
+pub const ANONYMOUS: &str = "system:anonymous";
+
+/// The group of whoever shows no credential.
+pub const ANONYMOUS_GROUP: &str = "system:unauthenticated";
+
 /// Who makes a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct User {
     /// The user name, as it appears in messages and audit.
     pub name: String,
-    /// Groups, sorted as the certificate has them, derived ones last.
+    /// What tells two users of one name apart, where the credential says so: a service account's uid.
+    pub uid: String,
+    /// Groups, sorted as the credential has them, derived ones last.
     pub groups: Vec<String>,
+    /// Whatever else the credential says.
+    pub extra: BTreeMap<String, Vec<String>>,
     /// The cluster whose agent this is.
     pub cluster: Option<ClusterName>,
 }
@@ -47,6 +63,7 @@ impl User {
             name: certificate.common_name.clone(),
             groups,
             cluster,
+            ..Self::default()
         })
     }
 
@@ -55,7 +72,16 @@ impl User {
         Self {
             name: "system:koinon-hub".to_owned(),
             groups: vec![MASTERS.to_owned(), AUTHENTICATED.to_owned()],
-            cluster: None,
+            ..Self::default()
+        }
+    }
+
+    /// Whoever shows no credential.
+    pub fn anonymous() -> Self {
+        Self {
+            name: ANONYMOUS.to_owned(),
+            groups: vec![ANONYMOUS_GROUP.to_owned()],
+            ..Self::default()
         }
     }
 

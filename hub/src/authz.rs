@@ -1,19 +1,49 @@
 //! What a user may do.
 //!
-//! One function answers for every request ([`authorize`]); handlers never ask. Rules, in order:
-//! anybody may ask for health and version; whoever has a certificate may ask who they are and what
-//! the API looks like; `system:masters` may do everything; an agent may read its own cluster and the
-//! works in its namespace (P6); everybody else nothing.
+//! ```text
+//!   User + Attributes ─► agent? ─► the fixed rules of its cluster, nothing else (P6)
+//!                        masters? ─► everything
+//!                        else ─► RBAC objects (Index, pure) ─► rights on a cluster set's clusters
+//! ```
+//!
+//! One function answers for every request ([`Authorizer::authorize`]); handlers never ask. Rules are Kubernetes'
+//! RBAC objects, judged as kube-apiserver judges them. An agent's certificate is never judged by them: no binding, not
+//! even one to everybody, opens more to a cluster than what is its own.
+
+mod agent;
+mod aggregate;
+mod authorizer;
+mod cover;
+mod defaults;
+mod index;
+mod rule;
+mod sets;
 
 use std::fmt;
 
-use crate::auth::{MASTERS, User};
+pub(crate) use self::{
+    aggregate::{Aggregated, aggregate},
+    defaults::{of_set as defaults_of_set, rules as rules_of},
+    index::no_such_role,
+};
+pub use self::{
+    authorizer::Authorizer,
+    cover::{Missing, missing},
+    defaults::{all as defaults, brought_up},
+    index::{Index, RoleRef},
+    rule::Rule,
+    sets::{CLUSTERS as SET_CLUSTERS, WORKS as SET_WORKS},
+};
+use crate::auth::User;
+
+/// Group of the RBAC kinds.
+pub const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// What a request wants, in Kubernetes' terms.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
-    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`; for paths that
-    /// are no resource the lower-case HTTP method.
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`, or a verb that only an
+    /// authoriser knows, as `bind`; for paths that are no resource the lower-case HTTP method.
     pub verb: String,
     /// The API group; empty for core.
     pub group: String,
@@ -29,90 +59,77 @@ pub struct Attributes {
     pub name: String,
     /// The whole path.
     pub path: String,
+    /// The label selector of a list or watch as it was sent, or empty.
+    pub labels: String,
 }
 
 impl Attributes {
+    /// Asks for `verb` on a resource of a group; `resource` may carry a subresource behind a slash.
+    pub fn of(verb: &str, group: &str, resource: &str) -> Self {
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        Self {
+            verb: verb.to_owned(),
+            group: group.to_owned(),
+            resource: resource.to_owned(),
+            subresource: subresource.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// The same for one name.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+
+    /// The same in a namespace.
+    #[must_use]
+    pub fn within(mut self, namespace: &str) -> Self {
+        namespace.clone_into(&mut self.namespace);
+        self
+    }
+
     /// Whether a resource is asked for, not a path such as `/version`.
     pub fn is_resource(&self) -> bool {
         !self.resource.is_empty()
     }
+
+    /// `resource/subresource`, as rules name it.
+    pub fn full_resource(&self) -> String {
+        if self.subresource.is_empty() {
+            self.resource.clone()
+        } else {
+            format!("{}/{}", self.resource, self.subresource)
+        }
+    }
 }
 
-/// Why a request may not be made.
+/// An answer, with what it rests on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Denied {
-    /// Nobody presented a certificate.
-    Unauthenticated,
-    /// The user is known and may not.
-    Forbidden(String),
+pub enum Decision {
+    /// Yes; which binding says so, empty for `system:masters`.
+    Allowed(String),
+    /// No; what kept a rule from being found, mostly empty.
+    Denied(String),
 }
 
-/// Decides whether `user` may do what `asked` says.
-///
-/// # Errors
-///
-/// Says whether authentication is missing or the user lacks the right.
-pub fn authorize(user: Option<&User>, asked: &Attributes) -> Result<(), Denied> {
-    if is_public(asked) {
-        return Ok(());
-    }
-    let Some(user) = user else {
-        return Err(Denied::Unauthenticated);
-    };
-    if user.in_group(MASTERS) || is_basic(asked) || may_as_agent(user, asked) {
-        return Ok(());
-    }
-    Err(Denied::Forbidden(Refusal { user, asked }.to_string()))
-}
-
-fn is_public(asked: &Attributes) -> bool {
-    !asked.is_resource()
-        && matches!(asked.verb.as_str(), "get" | "head")
-        && matches!(
-            asked.path.trim_end_matches('/'),
-            "/livez" | "/readyz" | "/healthz" | "/version"
-        )
-}
-
-/// What Kubernetes gives to everybody with a name: discovery and the two questions about oneself.
-fn is_basic(asked: &Attributes) -> bool {
-    if asked.is_resource() {
-        return asked.verb == "create"
-            && ((asked.group == "authentication.k8s.io"
-                && asked.resource == "selfsubjectreviews")
-                || (asked.group == "authorization.k8s.io"
-                    && asked.resource == "selfsubjectaccessreviews"));
-    }
-    let path = asked.path.as_str();
-    matches!(asked.verb.as_str(), "get" | "head")
-        && (path == "/"
-            || ["/api", "/apis", "/openapi", "/version"]
-                .iter()
-                .any(|root| {
-                    path.strip_prefix(root)
-                        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-                }))
-}
-
-fn may_as_agent(user: &User, asked: &Attributes) -> bool {
-    let Some(cluster) = &user.cluster else {
-        return false;
-    };
-    let cluster = cluster.as_str();
-    if !matches!(asked.verb.as_str(), "get" | "list" | "watch") {
-        return false;
-    }
-    match (asked.group.as_str(), asked.resource.as_str()) {
-        ("cluster.open-cluster-management.io", "managedclusters") => asked.name == cluster,
-        ("work.open-cluster-management.io", "manifestworks") => asked.namespace == cluster,
-        _ => false,
+impl Decision {
+    /// Whether it is a yes.
+    pub fn is_allowed(&self) -> bool {
+        matches!(self, Self::Allowed(_))
     }
 }
 
-/// The reason in the words of Kubernetes.
-struct Refusal<'a> {
-    user: &'a User,
-    asked: &'a Attributes,
+/// A refusal in the words of kube-apiserver, without the object that it begins with.
+#[derive(Debug)]
+pub struct Refusal<'a> {
+    /// Who was refused.
+    pub user: &'a User,
+    /// What for.
+    pub asked: &'a Attributes,
+    /// The reason that the decision came with.
+    pub reason: &'a str,
 }
 
 impl fmt::Display for Refusal<'_> {
@@ -120,25 +137,26 @@ impl fmt::Display for Refusal<'_> {
         let Attributes {
             verb,
             group,
-            resource,
-            subresource,
             namespace,
             path,
             ..
         } = self.asked;
         write!(f, "User {:?} cannot {verb} ", self.user.name)?;
-        if !self.asked.is_resource() {
-            return write!(f, "path {path:?}");
-        }
-        let slash = if subresource.is_empty() { "" } else { "/" };
-        write!(
-            f,
-            "resource \"{resource}{slash}{subresource}\" in API group {group:?}"
-        )?;
-        if namespace.is_empty() {
-            write!(f, " at the cluster scope")
+        if self.asked.is_resource() {
+            let resource = self.asked.full_resource();
+            write!(f, "resource \"{resource}\" in API group {group:?}")?;
+            if namespace.is_empty() {
+                write!(f, " at the cluster scope")?;
+            } else {
+                write!(f, " in the namespace {namespace:?}")?;
+            }
         } else {
-            write!(f, " in the namespace {namespace:?}")
+            write!(f, "path {path:?}")?;
+        }
+        if self.reason.is_empty() {
+            Ok(())
+        } else {
+            write!(f, ": {}", self.reason)
         }
     }
 }

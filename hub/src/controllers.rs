@@ -9,6 +9,7 @@
 //! change costs what it affects and not what exists. They run on the leader only, and every write carries the
 //! leader's epoch (P5). Input that has not changed writes nothing (P13).
 
+mod aggregation;
 mod clusterset;
 mod decode;
 mod driver;
@@ -29,6 +30,7 @@ mod registration;
 mod report;
 mod resource;
 mod selection;
+mod setroles;
 mod taint;
 mod workset;
 
@@ -76,6 +78,9 @@ type Make = fn(&Kinds) -> Box<dyn Reconciler>;
 
 /// All controllers, by their name in `--controllers`.
 const ALL: &[(&str, Make)] = &[
+    ("aggregation", |_| {
+        Loop::boxed(aggregation::Aggregation::default())
+    }),
     ("clusterset", |_| {
         Loop::boxed(clusterset::ClusterSets::default())
     }),
@@ -90,6 +95,7 @@ const ALL: &[(&str, Make)] = &[
     ("registration", |_| {
         Loop::boxed(registration::Registration::default())
     }),
+    ("set-roles", |_| Loop::boxed(setroles::SetRoles::default())),
     ("taint", |_| Loop::boxed(taint::Taints::default())),
     ("workset", |_| Box::<workset::ReplicaSets>::default()),
 ];

@@ -17,6 +17,7 @@ mod delete;
 mod kinds;
 mod metadata;
 mod parts;
+mod seed;
 mod strategy;
 mod view;
 
@@ -30,10 +31,10 @@ pub use strategy::{Admission, BODY_LIMIT, Generation, Lookup, Source, Strategy, 
 
 use std::{fmt, sync::Arc};
 
-use koinon_machinery::{ApiError, Object, Reason, Result};
+use koinon_machinery::{ApiError, Object, Result};
 use koinon_store::{Applied, Epoch, Key, Store, Stored, Unavailable, WriteError};
 
-use crate::auth::User;
+use crate::{auth::User, authz::Authorizer};
 
 /// How often a write that may be repeated meets another's write before it gives up, as in Kubernetes.
 const ATTEMPTS: usize = 5;
@@ -46,6 +47,7 @@ const RETRY_SECONDS: u32 = 1;
 pub struct Registry {
     store: Store,
     kinds: Kinds,
+    authorizer: Authorizer,
 }
 
 impl fmt::Debug for Registry {
@@ -115,7 +117,16 @@ impl State {
 impl Registry {
     /// Puts `kinds` on `store`.
     pub fn new(store: Store, kinds: Kinds) -> Self {
-        Self { store, kinds }
+        Self {
+            authorizer: Authorizer::new(store.clone()),
+            store,
+            kinds,
+        }
+    }
+
+    /// Who may do what, by the objects in the registry.
+    pub fn authorizer(&self) -> &Authorizer {
+        &self.authorizer
     }
 
     /// The kinds that are served.
@@ -126,31 +137,6 @@ impl Registry {
     /// The store below.
     pub fn store(&self) -> &Store {
         &self.store
-    }
-
-    /// Creates what every hub has from the start: the namespace `default`.
-    ///
-    /// # Errors
-    ///
-    /// `ServiceUnavailable` when the database is away.
-    pub async fn seed(&self) -> Result<()> {
-        let kind = self
-            .kinds
-            .by_key("namespaces")
-            .ok_or_else(ApiError::no_such_resource)?;
-        let mut namespace = Object::new(&kind.api_version, &kind.info.kind);
-        namespace.set_name(crate::resources::DEFAULT_NAMESPACE);
-        let hub = Writer {
-            user: User::hub(),
-            epoch: None,
-        };
-        match self
-            .create(kind, "", namespace, Options::default(), &hub)
-            .await
-        {
-            Err(error) if error.reason != Reason::AlreadyExists => Err(error),
-            _ => Ok(()),
-        }
     }
 
     /// The current state of an object: from the cache if it is there, after catching up with the database if not.

@@ -12,6 +12,7 @@ mod lease;
 mod manifests;
 mod namespace;
 mod placement;
+mod rbac;
 mod score;
 mod secret;
 mod token;
@@ -21,7 +22,7 @@ mod workset;
 #[cfg(test)]
 mod tests;
 
-use koinon_machinery::ResourceInfo;
+use koinon_machinery::{ApiError, Details, Reason, ResourceInfo};
 use kube::CustomResourceExt;
 
 pub use namespace::{CLEANUP as NAMESPACE_CLEANUP, DEFAULT as DEFAULT_NAMESPACE};
@@ -52,6 +53,10 @@ pub fn all(settings: &Settings) -> Kinds {
         Box::new(lease::Leases),
         Box::new(namespace::Namespaces),
         Box::new(placement::Placements),
+        Box::new(rbac::Bindings(rbac::Scope::Cluster)),
+        Box::new(rbac::Bindings(rbac::Scope::Namespace)),
+        Box::new(rbac::Roles(rbac::Scope::Cluster)),
+        Box::new(rbac::Roles(rbac::Scope::Namespace)),
         Box::new(score::Score),
         Box::new(secret::Secrets),
         Box::new(token::Token {
@@ -81,4 +86,16 @@ where
 {
     ResourceInfo::from_type::<K>(has_status, short_names)
         .expect("the schema of one of Kubernetes' kinds is structural, which a test checks")
+}
+
+/// 403 about a right that is no kind, as OCM words it.
+fn forbidden(group: &str, resource: &str, name: &str, why: &str) -> ApiError {
+    let details = Details {
+        name: name.to_owned(),
+        group: group.to_owned(),
+        kind: resource.to_owned(),
+        ..Details::default()
+    };
+    let message = format!("{resource}.{group} {name:?} is forbidden: {why}");
+    ApiError::new(Reason::Forbidden, message).with_details(details)
 }

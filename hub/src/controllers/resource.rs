@@ -10,3 +10,4 @@ pub(super) const WORKS: &str = "manifestworks.work.open-cluster-management.io";
 pub(super) const WORKSETS: &str = "manifestworkreplicasets.work.open-cluster-management.io";
 pub(super) const NAMESPACES: &str = "namespaces";
 pub(super) const EVENTS: &str = "events";
+pub(super) const CLUSTER_ROLES: &str = "clusterroles.rbac.authorization.k8s.io";

@@ -160,6 +160,7 @@ impl Registry {
         let mut admission = Admission {
             now: clock::now(),
             user: &writer.user,
+            access: &self.authorizer,
             objects: self,
             revealed: None,
         };

@@ -88,6 +88,7 @@ impl Registry {
         let mut admission = Admission {
             now,
             user: &writer.user,
+            access: &self.authorizer,
             objects: self,
             revealed: None,
         };

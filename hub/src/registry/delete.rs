@@ -84,6 +84,7 @@ impl Registry {
             let admission = Admission {
                 now: clock::now(),
                 user: &writer.user,
+                access: &self.authorizer,
                 objects: self,
                 revealed: None,
             };

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use koinon_machinery::{ApiError, Cause, Object, ResourceInfo, validation::NameRule};
 use serde_json::Value;
 
-use crate::auth::User;
+use crate::{auth::User, authz::Authorizer};
 
 /// Default limit on a request body.
 pub const BODY_LIMIT: usize = 3 << 20;
@@ -140,6 +140,8 @@ pub struct Admission<'a> {
     pub now: Timestamp,
     /// Who writes.
     pub user: &'a User,
+    /// Who may do what, for the rules that go beyond the request itself.
+    pub access: &'a Authorizer,
     /// Other objects.
     pub objects: &'a dyn Lookup,
     /// Merged into the response of a create and never stored: a secret's only appearance.

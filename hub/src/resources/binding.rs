@@ -4,7 +4,12 @@ use koinon_api::ManagedClusterSetBinding;
 use koinon_machinery::{ApiError, Object, ResourceInfo, Result};
 use serde_json::Value;
 
-use crate::registry::{Admission, Strategy};
+use crate::{
+    authz::Attributes,
+    registry::{Admission, Strategy},
+};
+
+const GROUP: &str = "cluster.open-cluster-management.io";
 
 #[derive(Debug)]
 pub(super) struct Binding;
@@ -14,8 +19,9 @@ impl Strategy for Binding {
         super::custom::<ManagedClusterSetBinding>()
     }
 
-    fn prepare_create(&self, object: &mut Object, _: &mut Admission<'_>) -> Result<()> {
-        named_like_its_set(object)
+    fn prepare_create(&self, object: &mut Object, admission: &mut Admission<'_>) -> Result<()> {
+        named_like_its_set(object)?;
+        admit_bind(object, admission)
     }
 
     fn prepare_update(&self, object: &mut Object, _: &Object, _: &mut Admission<'_>) -> Result<()> {
@@ -31,4 +37,24 @@ fn named_like_its_set(object: &Object) -> Result<()> {
         )),
         _ => Ok(()),
     }
+}
+
+/// Whoever makes a set usable in a namespace needs the right to `bind` it: OCM's webhook.
+fn admit_bind(object: &Object, admission: &Admission<'_>) -> Result<()> {
+    let set = object.at(&["spec", "clusterSet"]).and_then(Value::as_str);
+    let Some(set) = set else { return Ok(()) };
+    let bind = Attributes::of("create", GROUP, "managedclustersets/bind").named(set);
+    if admission.access.allows(admission.user, &bind) {
+        return Ok(());
+    }
+    let why = format!(
+        "user {:?} is not allowed to bind cluster set {set:?}",
+        admission.user.name
+    );
+    Err(super::forbidden(
+        GROUP,
+        "managedclustersets/bind",
+        set,
+        &why,
+    ))
 }

@@ -9,7 +9,12 @@ use koinon_machinery::{
 };
 use serde_json::{Map, Value};
 
-use crate::registry::{Admission, Strategy};
+use crate::{
+    authz::Attributes,
+    registry::{Admission, Strategy},
+};
+
+const GROUP: &str = "cluster.open-cluster-management.io";
 
 #[derive(Debug)]
 pub(super) struct Cluster;
@@ -30,6 +35,7 @@ impl Strategy for Cluster {
         for taint in taints(object) {
             taint.insert("timeAdded".to_owned(), now.clone());
         }
+        admit_set(object, None, admission)?;
         admit_acceptance(object, None, admission)
     }
 
@@ -41,6 +47,7 @@ impl Strategy for Cluster {
     ) -> Result<()> {
         default_set(object);
         time_taints(object, old, &object::timestamp(admission.now))?;
+        admit_set(object, Some(old), admission)?;
         admit_acceptance(object, Some(old), admission)
     }
 
@@ -134,7 +141,37 @@ fn same_time(one: &str, other: &str) -> bool {
     one == other || read(one).is_some() && read(one) == read(other)
 }
 
-/// A cluster is not accepted while what its name held before is still being cleared away.
+/// Whoever moves a cluster between sets needs the right to `join` both: OCM's webhook.
+fn admit_set(object: &Object, old: Option<&Object>, admission: &Admission<'_>) -> Result<()> {
+    let set = |object: &Object| {
+        object
+            .label(label::CLUSTER_SET)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let (new, old) = (set(object), old.map(set).unwrap_or_default());
+    if new == old {
+        return Ok(());
+    }
+    for set in [old, new].iter().filter(|set| !set.is_empty()) {
+        let join = Attributes::of("create", GROUP, "managedclustersets/join").named(set);
+        if !admission.access.allows(admission.user, &join) {
+            let why = format!(
+                "user {:?} cannot add/remove a ManagedCluster to/from ManagedClusterSet {set:?}",
+                admission.user.name
+            );
+            return Err(super::forbidden(
+                GROUP,
+                "managedclustersets/join",
+                set,
+                &why,
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A cluster is accepted by those who may accept, and not while what its name held before is still being cleared away.
 fn admit_acceptance(
     object: &Object,
     old: Option<&Object>,
@@ -153,6 +190,27 @@ fn admit_acceptance(
             object.name()
         );
         return Err(ApiError::forbidden(&info, object.name(), &why));
+    }
+    let accept = Attributes::of(
+        "update",
+        "register.open-cluster-management.io",
+        "managedclusters/accept",
+    );
+    if !admission
+        .access
+        .allows(admission.user, &accept.named(object.name()))
+    {
+        let why = format!(
+            "user {:?} cannot update the HubAcceptsClient field",
+            admission.user.name
+        );
+        let name = object.name();
+        return Err(super::forbidden(
+            GROUP,
+            "managedclusters/accept",
+            name,
+            &why,
+        ));
     }
     Ok(())
 }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use koinon_machinery::{ApiError, Result};
+use koinon_machinery::{ApiError, Object, Result};
 use serde_json::Value;
+
+use crate::{authz::Attributes, registry::Admission};
 
 /// Refuses manifests that no agent could apply. `manifests` is `spec.workload.manifests`, if it is a list.
 pub(super) fn admit(manifests: Option<&Value>) -> Result<()> {
@@ -55,4 +57,44 @@ pub(super) fn admit(manifests: Option<&Value>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whoever names an executor, or another one, needs the right to act as it: OCM's webhook. `path` leads to it.
+pub(super) fn admit_executor(
+    object: &Object,
+    old: Option<&Object>,
+    path: &[&str],
+    admission: &Admission<'_>,
+) -> Result<()> {
+    let Some(executor) = object.at(path) else {
+        return Ok(());
+    };
+    if old.is_some_and(|old| old.at(path) == Some(executor)) {
+        return Ok(());
+    }
+    let text = |field: &str| {
+        let account = executor
+            .get("subject")
+            .and_then(|subject| subject.get("serviceAccount"));
+        account
+            .and_then(|account| account.get(field))
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    let (namespace, name) = (text("namespace"), text("name"));
+    let act = Attributes::of(
+        "execute-as",
+        "work.open-cluster-management.io",
+        "manifestworks",
+    )
+    .named(&crate::auth::service_account::user_name(namespace, name))
+    .within(object.namespace());
+    if admission.access.allows(admission.user, &act) {
+        return Ok(());
+    }
+    Err(ApiError::bad_request(format!(
+        "user {} cannot manipulate the Manifestwork with executor {namespace}/{name} in namespace {}",
+        admission.user.name,
+        object.namespace()
+    )))
 }

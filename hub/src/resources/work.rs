@@ -25,18 +25,25 @@ impl Strategy for Work {
         self.limit
     }
 
-    fn prepare_create(&self, object: &mut Object, _: &mut Admission<'_>) -> Result<()> {
+    fn prepare_create(&self, object: &mut Object, admission: &mut Admission<'_>) -> Result<()> {
         object.add_finalizer(finalizer::MANIFEST_WORK);
-        manifests::admit(object.at(&["spec", "workload", "manifests"]))
+        manifests::admit(object.at(&["spec", "workload", "manifests"]))?;
+        manifests::admit_executor(object, None, &["spec", "executor"], admission)
     }
 
     /// A work that is not being deleted keeps the finalizer, whatever the client sends: only the agent can say that
     /// all it applied is gone (P3).
-    fn prepare_update(&self, object: &mut Object, _: &Object, _: &mut Admission<'_>) -> Result<()> {
+    fn prepare_update(
+        &self,
+        object: &mut Object,
+        old: &Object,
+        admission: &mut Admission<'_>,
+    ) -> Result<()> {
         if object.is_deleting() {
             return Ok(());
         }
         object.add_finalizer(finalizer::MANIFEST_WORK);
-        manifests::admit(object.at(&["spec", "workload", "manifests"]))
+        manifests::admit(object.at(&["spec", "workload", "manifests"]))?;
+        manifests::admit_executor(object, Some(old), &["spec", "executor"], admission)
     }
 }

@@ -6,6 +6,9 @@ use koinon_machinery::{Object, ResourceInfo, Result};
 use super::manifests;
 use crate::registry::{Admission, Strategy};
 
+/// The hub makes the works in its own name, so the right to an executor is asked of who writes the template.
+const EXECUTOR: &[&str] = &["spec", "manifestWorkTemplate", "executor"];
+
 #[derive(Debug)]
 pub(super) struct ReplicaSet {
     pub(super) limit: usize,
@@ -20,16 +23,22 @@ impl Strategy for ReplicaSet {
         self.limit
     }
 
-    fn prepare_create(&self, object: &mut Object, _: &mut Admission<'_>) -> Result<()> {
-        admit(object)
+    fn prepare_create(&self, object: &mut Object, admission: &mut Admission<'_>) -> Result<()> {
+        admit(object)?;
+        manifests::admit_executor(object, None, EXECUTOR, admission)
     }
 
-    fn prepare_update(&self, object: &mut Object, _: &Object, _: &mut Admission<'_>) -> Result<()> {
+    fn prepare_update(
+        &self,
+        object: &mut Object,
+        old: &Object,
+        admission: &mut Admission<'_>,
+    ) -> Result<()> {
         if object.is_deleting() {
-            Ok(())
-        } else {
-            admit(object)
+            return Ok(());
         }
+        admit(object)?;
+        manifests::admit_executor(object, Some(old), EXECUTOR, admission)
     }
 }
 

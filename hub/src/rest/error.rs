@@ -5,7 +5,10 @@ use http::{HeaderValue, StatusCode, header};
 use koinon_machinery::{ApiError, Details, Reason};
 
 use super::respond;
-use crate::authz::{Attributes, Denied};
+use crate::{
+    auth::User,
+    authz::{Attributes, Refusal},
+};
 
 /// Answers with the refusal as a `Status`.
 pub(super) fn response(error: &ApiError) -> Response {
@@ -26,36 +29,36 @@ pub(super) fn response(error: &ApiError) -> Response {
     response
 }
 
-/// What a denial by the authoriser is to the client.
-pub(super) fn denied(denied: Denied, asked: &Attributes) -> ApiError {
+/// What a denial by the authoriser is to the client, in kube-apiserver's words.
+pub(super) fn denied(user: &User, asked: &Attributes, reason: &str) -> ApiError {
+    let words = Refusal {
+        user,
+        asked,
+        reason,
+    };
+    if !asked.is_resource() {
+        return ApiError::new(Reason::Forbidden, format!("forbidden: {words}"));
+    }
     let Attributes {
         group,
         resource,
         name,
         ..
     } = asked;
-    match denied {
-        Denied::Unauthenticated => ApiError::unauthorized(),
-        Denied::Forbidden(words) if resource.is_empty() => {
-            ApiError::new(Reason::Forbidden, format!("forbidden: {words}"))
-        }
-        Denied::Forbidden(words) => {
-            let dot = if group.is_empty() { "" } else { "." };
-            let quoted = if name.is_empty() {
-                String::new()
-            } else {
-                format!(" {name:?}")
-            };
-            let message = format!("{resource}{dot}{group}{quoted} is forbidden: {words}");
-            let details = Details {
-                name: name.clone(),
-                group: group.clone(),
-                kind: resource.clone(),
-                ..Details::default()
-            };
-            ApiError::new(Reason::Forbidden, message).with_details(details)
-        }
-    }
+    let dot = if group.is_empty() { "" } else { "." };
+    let quoted = if name.is_empty() {
+        String::new()
+    } else {
+        format!(" {name:?}")
+    };
+    let message = format!("{resource}{dot}{group}{quoted} is forbidden: {words}");
+    let details = Details {
+        name: name.clone(),
+        group: group.clone(),
+        kind: resource.clone(),
+        ..Details::default()
+    };
+    ApiError::new(Reason::Forbidden, message).with_details(details)
 }
 
 /// 500 for a handler that panicked; the panic hook has logged it.

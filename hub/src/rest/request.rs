@@ -55,6 +55,9 @@ pub(super) fn attributes(method: &Method, uri: &Uri, query: &Query) -> Attribute
     }
     asked.verb = verb(method, name, query).unwrap_or(asked.verb);
     let collection = matches!(asked.verb.as_str(), "list" | "watch" | "deletecollection");
+    if collection && let Some(selector) = query.text("labelSelector") {
+        selector.clone_into(&mut asked.labels);
+    }
     asked.name = if collection {
         selected_name(query).unwrap_or_default()
     } else {

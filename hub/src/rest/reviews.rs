@@ -1,21 +1,28 @@
-//! The two questions that everybody may ask about himself: who am I, and may I?
+//! The questions about rights: who am I, may I, may they, what may I, whose token is this.
+//!
+//! None of them is stored: each is a create that is answered with its own status.
+
+mod access;
+mod rules;
+mod token;
+mod who;
 
 use std::sync::Arc;
 
 use axum::{body::Body, response::Response};
 use http::{HeaderMap, StatusCode};
 use k8s_openapi::api::{
-    authentication::v1::SelfSubjectReview, authorization::v1::SelfSubjectAccessReview,
+    authentication::v1::{SelfSubjectReview, TokenReview},
+    authorization::v1::{
+        LocalSubjectAccessReview, SelfSubjectAccessReview, SelfSubjectRulesReview,
+        SubjectAccessReview,
+    },
 };
-use koinon_machinery::{ApiError, Object, ResourceInfo, Result, Verb, object};
+use koinon_machinery::{ApiError, Object, ResourceInfo, Result, Verb};
 use serde_json::{Value, json};
 
-use super::{body, respond};
-use crate::{
-    auth::User,
-    authz::{self, Attributes, Denied},
-    clock,
-};
+use super::{Api, body, respond};
+use crate::{auth::User, authz::Attributes};
 
 const AUTHENTICATION: &str = "authentication.k8s.io";
 const AUTHORIZATION: &str = "authorization.k8s.io";
@@ -25,11 +32,16 @@ const LIMIT: usize = 64 << 10;
 
 /// The kinds of the questions, for discovery.
 pub(super) fn kinds() -> Vec<Arc<ResourceInfo>> {
-    // Both schemas are Kubernetes' own and structural, so nothing is left out.
-    let who = ResourceInfo::from_type::<SelfSubjectReview>(false, &[]);
-    let may = ResourceInfo::from_type::<SelfSubjectAccessReview>(false, &[]);
-    [who, may]
-        .into_iter()
+    // The schemas are Kubernetes' own and structural, so nothing is left out.
+    let all = [
+        ResourceInfo::from_type::<SelfSubjectReview>(false, &[]),
+        ResourceInfo::from_type::<TokenReview>(false, &[]),
+        ResourceInfo::from_type::<LocalSubjectAccessReview>(false, &[]),
+        ResourceInfo::from_type::<SelfSubjectAccessReview>(false, &[]),
+        ResourceInfo::from_type::<SelfSubjectRulesReview>(false, &[]),
+        ResourceInfo::from_type::<SubjectAccessReview>(false, &[]),
+    ];
+    all.into_iter()
         .flatten()
         .map(|info| Arc::new(info.with_verbs([Verb::Create])))
         .collect()
@@ -39,90 +51,89 @@ pub(super) fn kinds() -> Vec<Arc<ResourceInfo>> {
 pub(super) fn is_one(asked: &Attributes) -> bool {
     matches!(
         (asked.group.as_str(), asked.resource.as_str()),
-        (AUTHENTICATION, "selfsubjectreviews") | (AUTHORIZATION, "selfsubjectaccessreviews")
+        (AUTHENTICATION, "selfsubjectreviews" | "tokenreviews")
+            | (
+                AUTHORIZATION,
+                "localsubjectaccessreviews"
+                    | "selfsubjectaccessreviews"
+                    | "selfsubjectrulesreviews"
+                    | "subjectaccessreviews"
+            )
     )
 }
 
 /// Answers it.
 pub(super) async fn answer(
+    api: &Api,
     asked: &Attributes,
     user: &User,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response> {
-    match (
-        asked.verb.as_str(),
-        asked.version.as_str(),
-        asked.group.as_str(),
-        asked.subresource.as_str(),
-    ) {
-        ("create", "v1", AUTHENTICATION, "") => who(user, headers, body).await,
-        ("create", "v1", AUTHORIZATION, "") => may(user, headers, body).await,
-        (_, "v1", _, "") => Err(ApiError::method_not_allowed()),
-        _ => Err(ApiError::no_such_resource()),
+    let local = asked.resource == "localsubjectaccessreviews";
+    if asked.version != "v1" || !asked.subresource.is_empty() || asked.namespace.is_empty() == local
+    {
+        return Err(ApiError::no_such_resource());
     }
-}
-
-async fn who(user: &User, headers: &HeaderMap, body: Body) -> Result<Response> {
-    read(headers, body).await?;
-    let answer = json!({
-        "kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1",
-        "metadata": { "creationTimestamp": object::timestamp(clock::now()) },
-        "status": { "userInfo": { "username": user.name, "groups": user.groups } },
-    });
-    Ok(respond::json(StatusCode::CREATED, &answer))
-}
-
-async fn may(user: &User, headers: &HeaderMap, body: Body) -> Result<Response> {
-    let review = read(headers, body).await?;
-    let spec = review.spec().cloned().unwrap_or_default();
-    let asked = attributes(&spec)?;
-    let (allowed, reason) = match authz::authorize(Some(user), &asked) {
-        Ok(()) => (true, String::new()),
-        Err(Denied::Forbidden(words)) => (false, words),
-        Err(Denied::Unauthenticated) => (false, "no certificate".to_owned()),
-    };
-    let answer = json!({
-        "kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {}, "spec": spec,
-        "status": { "allowed": allowed, "reason": reason },
-    });
-    Ok(respond::json(StatusCode::CREATED, &answer))
-}
-
-async fn read(headers: &HeaderMap, body: Body) -> Result<Object> {
+    if asked.verb != "create" {
+        return Err(ApiError::method_not_allowed());
+    }
     let bytes = body::read(body, LIMIT).await?;
-    Object::from_value(body::decode(&body::media_type(headers), &bytes)?.value)
+    let review = Object::from_value(body::decode(&body::media_type(headers), &bytes)?.value)?;
+    let authorizer = api.registry().authorizer();
+    let (kind, spec, status) = match asked.resource.as_str() {
+        "selfsubjectreviews" => ("SelfSubjectReview", None, who::status(user)),
+        "tokenreviews" => {
+            let (spec, status) = token::answer(api, &review).await?;
+            ("TokenReview", Some(spec), status)
+        }
+        "selfsubjectaccessreviews" => {
+            let (spec, status) = access::own(authorizer, user, &review)?;
+            ("SelfSubjectAccessReview", Some(spec), status)
+        }
+        "subjectaccessreviews" => {
+            let (spec, status) = access::of_another(authorizer, &review, None)?;
+            ("SubjectAccessReview", Some(spec), status)
+        }
+        "localsubjectaccessreviews" => {
+            let namespace = Some(asked.namespace.as_str());
+            let (spec, status) = access::of_another(authorizer, &review, namespace)?;
+            ("LocalSubjectAccessReview", Some(spec), status)
+        }
+        _ => {
+            let (spec, status) = rules::answer(authorizer, user, &review)?;
+            ("SelfSubjectRulesReview", Some(spec), status)
+        }
+    };
+    let mut metadata = review.metadata().clone();
+    metadata.remove("managedFields");
+    if asked.resource == "selfsubjectreviews" {
+        let now = koinon_machinery::object::timestamp(crate::clock::now());
+        metadata.insert("creationTimestamp".to_owned(), now.into());
+    }
+    let mut answer = json!({
+        "kind": kind, "apiVersion": format!("{}/v1", asked.group), "metadata": metadata, "status": status,
+    });
+    if let Some(spec) = spec {
+        answer["spec"] = spec;
+    }
+    Ok(respond::json(StatusCode::CREATED, &answer))
 }
 
-fn attributes(spec: &Value) -> Result<Attributes> {
-    let text = |value: &Value, field: &str| {
-        value
-            .get(field)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
-    match (
-        spec.get("resourceAttributes"),
-        spec.get("nonResourceAttributes"),
-    ) {
-        (Some(resource), None) => Ok(Attributes {
-            verb: text(resource, "verb"),
-            group: text(resource, "group"),
-            version: text(resource, "version"),
-            resource: text(resource, "resource"),
-            subresource: text(resource, "subresource"),
-            namespace: text(resource, "namespace"),
-            name: text(resource, "name"),
-            path: String::new(),
-        }),
-        (None, Some(path)) => Ok(Attributes {
-            verb: text(path, "verb"),
-            path: text(path, "path"),
-            ..Attributes::default()
-        }),
-        _ => Err(ApiError::bad_request(
-            "exactly one of nonResourceAttributes or resourceAttributes must be specified",
-        )),
-    }
+/// A text field, empty if it is not there.
+fn text(value: &Value, field: &str) -> String {
+    value
+        .get(field)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// A list of texts.
+fn texts(value: &Value, field: &str) -> Vec<String> {
+    let list = value.get(field).and_then(Value::as_array);
+    list.into_iter()
+        .flatten()
+        .filter_map(|text| text.as_str().map(str::to_owned))
+        .collect()
 }

@@ -84,18 +84,20 @@ async fn nobody_gets_health_and_version() {
     let hub = Hub::start().await;
     let nobody = hub.nobody();
     for path in ["/livez", "/readyz", "/healthz", "/version"] {
-        assert_eq!(nobody.send("GET", path, "", "").await.code, 200, "{path}");
+        assert_eq!(nobody.get(path).await.code, 200, "{path}");
     }
     for path in ["/", "/api", "/apis", "/openapi/v3", CLUSTERS, "/nothing"] {
-        nobody
-            .send("GET", path, "", "")
-            .await
-            .refusal(401, "Unauthorized");
+        nobody.get(path).await.refusal(403, "Forbidden");
     }
+    let words = nobody.get("/apis").await.refusal(403, "Forbidden");
+    assert_eq!(
+        words,
+        r#"forbidden: User "system:anonymous" cannot get path "/apis""#
+    );
     nobody
-        .send("POST", CLUSTERS, JSON, cluster("x").to_string())
+        .create(CLUSTERS, &cluster("x"))
         .await
-        .refusal(401, "Unauthorized");
+        .refusal(403, "Forbidden");
 }
 
 #[tokio::test]

@@ -28,6 +28,8 @@ pub(crate) const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 pub(crate) const NAMESPACES: &str = "/api/v1/namespaces";
 pub(crate) const TOKENS: &str = "/apis/koinon.dev/v1alpha1/jointokens";
 
+pub(crate) const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+
 /// How long a test waits for what must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -98,6 +100,31 @@ impl Hub {
             router: self.router.clone(),
             peer: peer(Some(certificate(&name, group, Some(subject)))),
         }
+    }
+
+    /// The same API, asked by somebody with a certificate of this name and group.
+    pub(crate) fn user(&self, name: &str, group: &str) -> Caller {
+        Caller {
+            router: self.router.clone(),
+            peer: peer(Some(certificate(name, group, None))),
+        }
+    }
+
+    /// Binds a cluster role to a user, cluster-wide or in a namespace.
+    pub(crate) async fn bind(&self, user: &str, role: &str, namespace: &str) {
+        let (path, kind) = if namespace.is_empty() {
+            (format!("{RBAC}/clusterrolebindings"), "ClusterRoleBinding")
+        } else {
+            (
+                format!("{RBAC}/namespaces/{namespace}/rolebindings"),
+                "RoleBinding",
+            )
+        };
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": { "generateName": "test-" },
+            "roleRef": { "kind": "ClusterRole", "name": role }, "subjects": [{ "kind": "User", "name": user }],
+        });
+        self.create(&path, &binding).await.ok();
     }
 
     /// The same API, asked by nobody.
@@ -190,6 +217,25 @@ impl Caller {
                 .await,
         )
         .await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, "", "").await
+    }
+
+    pub(crate) async fn create(&self, path: &str, object: &Value) -> Answer {
+        self.send("POST", path, "application/json", object.to_string())
+            .await
+    }
+
+    pub(crate) async fn merge(&self, path: &str, patch: &Value) -> Answer {
+        let patch = patch.to_string();
+        self.send("PATCH", path, "application/merge-patch+json", patch)
+            .await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.send("DELETE", path, "", "").await
     }
 
     pub(crate) async fn raw(&self, mut request: Request<Body>) -> Response {

@@ -55,6 +55,11 @@ impl Watch {
         })
     }
 
+    /// Whether there are events that were not handed out yet.
+    pub fn is_behind(&self) -> bool {
+        *self.changed.borrow() > self.position
+    }
+
     /// Waits for events, or for the revision to move without any.
     ///
     /// # Errors
@@ -73,7 +78,10 @@ impl Watch {
     }
 
     /// What there is without waiting.
-    pub(super) fn try_next(&mut self) -> Result<Option<Batch>, Expired> {
+    ///
+    /// # Errors
+    /// As for [`Watch::next`].
+    pub fn try_next(&mut self) -> Result<Option<Batch>, Expired> {
         self.changed.mark_unchanged();
         // First the revision: all that led to it is in the ring read next.
         let revision = self.cache.revision();

@@ -1,0 +1,48 @@
+//! What an agent's certificate opens (P6): its own cluster and the works in its namespace, read-only.
+//!
+//! Fixed rules, not objects: nobody can widen them by mistake.
+
+use koinon_api::names::ClusterName;
+
+use super::Attributes;
+
+/// Decides for the agent of `cluster`.
+pub(super) fn may(cluster: &ClusterName, asked: &Attributes) -> bool {
+    is_basic(asked) || is_own(cluster.as_str(), asked)
+}
+
+fn is_own(cluster: &str, asked: &Attributes) -> bool {
+    if !matches!(asked.verb.as_str(), "get" | "list" | "watch") {
+        return false;
+    }
+    match (asked.group.as_str(), asked.resource.as_str()) {
+        ("cluster.open-cluster-management.io", "managedclusters") => asked.name == cluster,
+        ("work.open-cluster-management.io", "manifestworks") => asked.namespace == cluster,
+        _ => false,
+    }
+}
+
+/// Discovery, and the questions about oneself.
+fn is_basic(asked: &Attributes) -> bool {
+    if asked.is_resource() {
+        return asked.verb == "create"
+            && matches!(
+                (asked.group.as_str(), asked.resource.as_str()),
+                ("authentication.k8s.io", "selfsubjectreviews")
+                    | (
+                        "authorization.k8s.io",
+                        "selfsubjectaccessreviews" | "selfsubjectrulesreviews"
+                    )
+            );
+    }
+    let path = asked.path.as_str();
+    asked.verb == "get"
+        && [
+            "/api", "/apis", "/openapi", "/version", "/livez", "/readyz", "/healthz",
+        ]
+        .iter()
+        .any(|root| {
+            path.strip_prefix(root)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+}
