@@ -149,6 +149,7 @@ impl Controllers {
             writer: Writer {
                 user: User::hub(),
                 epoch: Some(epoch),
+                manager: None,
             },
             events,
         };

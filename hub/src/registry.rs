@@ -10,18 +10,21 @@
 //! cache; a write that lost a race is repeated on the state it lost to, where the request allows that.
 
 mod admission;
+mod apply;
 mod change;
 mod client;
 mod create;
 mod delete;
 mod kinds;
 mod metadata;
+mod ownership;
 mod parts;
 mod seed;
 mod strategy;
 mod view;
 
 pub use admission::FieldValidation;
+pub use apply::{Force, MayCreate, Outcome};
 pub use change::Part;
 pub use client::Client;
 pub use delete::{DeleteOptions, Deletion, Preconditions, Propagation};
@@ -84,6 +87,8 @@ pub struct Writer {
     pub user: User,
     /// The leadership term that the write belongs to (P5).
     pub epoch: Option<Epoch>,
+    /// Under which name the write is recorded in `metadata.managedFields`; `None` for the hub itself.
+    pub manager: Option<Arc<str>>,
 }
 
 /// The outcome of a write.

@@ -7,6 +7,7 @@
 //!
 //! Whatever goes wrong is a Kubernetes `Status`, made in [`error`] and nowhere else.
 
+mod apply;
 mod body;
 mod call;
 mod create;

@@ -15,6 +15,7 @@
 //! [API conventions](https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md)
 //! and of the CRD machinery; error texts are worded as the API server words them because people search for them.
 
+pub mod apply;
 pub mod cel;
 pub mod continue_token;
 pub mod decode;

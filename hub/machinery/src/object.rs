@@ -58,6 +58,18 @@ impl Object {
         Ok(Self { fields })
     }
 
+    /// Takes a configuration for server-side apply as an object: nulls in its metadata mean something there and stay.
+    ///
+    /// # Errors
+    /// `BadRequest` when it is not a JSON object or a metadata field has the wrong type.
+    pub fn from_applied(value: Value) -> Result<Self> {
+        let Value::Object(fields) = value else {
+            return Self::from_value(value);
+        };
+        Self::from_map(fields.clone())?;
+        Ok(Self { fields })
+    }
+
     /// Turns a typed object into an untyped one.
     ///
     /// # Errors

@@ -25,6 +25,9 @@ pub enum Patch {
 }
 
 impl Patch {
+    /// The media type of server-side apply, which is no [`Patch`] but accepted wherever patches are.
+    pub const APPLY: &str = "application/apply-patch+yaml";
+
     /// The media types that [`Patch::parse`] reads.
     pub const MEDIA_TYPES: [&str; 3] = [
         "application/json-patch+json",
@@ -48,7 +51,7 @@ impl Patch {
         }
     }
 
-    /// The media types that a kind accepts: strategic merge belongs to Kubernetes' own kinds, as with CRDs.
+    /// The media types that a kind accepts, with server-side apply: strategic merge belongs to Kubernetes' own kinds, as with CRDs.
     #[must_use]
     pub fn accepted(resource: &ResourceInfo) -> Vec<&'static str> {
         let count = if strategic::is_supported(resource) {
@@ -56,7 +59,9 @@ impl Patch {
         } else {
             2
         };
-        Self::MEDIA_TYPES[..count].to_vec()
+        let mut accepted = Self::MEDIA_TYPES[..count].to_vec();
+        accepted.push(Self::APPLY);
+        accepted
     }
 
     /// Applies the patch; the old object stays as it is.

@@ -8,7 +8,9 @@ mod tests;
 
 use std::sync::Arc;
 
-use crate::Schema;
+use serde_json::{Map, Value};
+
+use crate::{Object, Schema};
 
 /// Everything the generic code needs to know of a kind.
 #[derive(Clone, Debug)]
@@ -29,6 +31,8 @@ pub struct ResourceInfo {
     pub verbs: Vec<Verb>,
     /// Paths that a field selector may name beside `metadata.name` and `metadata.namespace`, as `spec.clusterSet`.
     pub selectable_fields: Vec<String>,
+    /// What an object has before anybody has written anything: the fields that Kubernetes' own type always writes.
+    pub blank: Map<String, Value>,
 }
 
 /// A column of the printed table.
@@ -115,6 +119,23 @@ impl ResourceInfo {
         } else {
             format!("{}.{}", self.kind, self.group)
         }
+    }
+
+    /// An object of this kind with nothing in it.
+    #[must_use]
+    pub fn empty_object(&self) -> Object {
+        let mut object = Object::new(&self.api_version(), &self.kind);
+        object.as_map_mut().extend(self.blank.clone());
+        object
+    }
+
+    /// Says what an object has before anybody has written anything, a JSON object.
+    #[must_use]
+    pub fn with_blank(mut self, blank: Value) -> Self {
+        if let Value::Object(blank) = blank {
+            self.blank = blank;
+        }
+        self
     }
 
     #[must_use]

@@ -24,13 +24,14 @@ use serde_json::Value;
 
 use node::Node;
 
-use crate::{Cause, Object};
+use crate::{Cause, Object, apply::Type};
 
 /// A structural schema, ready for use.
 #[derive(Clone, Debug)]
 pub struct Schema {
     document: Value,
     root: Node,
+    ownership: Type,
 }
 
 /// Why a schema cannot be used.
@@ -60,13 +61,24 @@ impl Schema {
     pub fn parse(document: Value) -> Result<Self, Error> {
         let mut root = Node::parse(&document, "")?;
         root.make_root();
-        Ok(Self { document, root })
+        let ownership = Type::of_object(&document);
+        Ok(Self {
+            document,
+            root,
+            ownership,
+        })
     }
 
     /// The schema as it was given, for OpenAPI.
     #[must_use]
     pub fn document(&self) -> &Value {
         &self.document
+    }
+
+    /// How the fields of an object are owned, for server-side apply.
+    #[must_use]
+    pub fn ownership(&self) -> &Type {
+        &self.ownership
     }
 
     /// Drops what the schema does not know and fills in the defaults; returns the paths of the dropped fields, as

@@ -7,7 +7,9 @@ use koinon_store::{Change, Draft, Key, Mutation, Revision, Stored, WriteError};
 
 use super::{
     ATTEMPTS, Admission, DryRun, Generation, Kind, Options, Registry, Saved, State, Unconditional,
-    Writer, metadata, parts, refused,
+    Writer, metadata,
+    ownership::{self, Owners},
+    parts, refused,
 };
 use crate::clock;
 
@@ -18,6 +20,13 @@ pub enum Part {
     Main,
     /// The status alone.
     Status,
+}
+
+/// What of an object a write is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written {
+    pub(super) part: Part,
+    pub(super) owners: Owners,
 }
 
 /// What is to be done to the store.
@@ -60,7 +69,17 @@ impl Registry {
             if expected.is_some_and(|expected| expected != stored.revision) {
                 return Err(ApiError::conflict(&kind.info, &key.name));
             }
-            let plan = self.plan(kind, &stored, object.clone(), part, expected, writer)?;
+            let plan = self.plan(
+                kind,
+                &stored,
+                object.clone(),
+                Written {
+                    part,
+                    owners: Owners::Record,
+                },
+                expected,
+                writer,
+            )?;
             match self
                 .commit(kind, &stored, plan, options.dry_run, writer)
                 .await
@@ -90,6 +109,24 @@ impl Registry {
         writer: &Writer,
         patch: impl Fn(&Object) -> Result<Object> + Send + Sync,
     ) -> Result<Saved> {
+        let written = Written {
+            part,
+            owners: Owners::Record,
+        };
+        self.patch_as(kind, key, written, options, writer, patch)
+            .await
+    }
+
+    /// The same for a change that may settle the owners itself.
+    pub(super) async fn patch_as(
+        &self,
+        kind: &Kind,
+        key: &Key,
+        written: Written,
+        options: Options,
+        writer: &Writer,
+        patch: impl Fn(&Object) -> Result<Object> + Send + Sync,
+    ) -> Result<Saved> {
         for _ in 0..ATTEMPTS {
             let stored = self.current(kind, key).await?;
             let old = parts::object(kind, &stored);
@@ -109,7 +146,14 @@ impl Registry {
                 continue;
             }
             let warnings = self.normalise(kind, &mut object, options.fields)?;
-            let plan = self.plan(kind, &stored, object, part, Some(stored.revision), writer)?;
+            let plan = self.plan(
+                kind,
+                &stored,
+                object,
+                written,
+                Some(stored.revision),
+                writer,
+            )?;
             match self
                 .commit(kind, &stored, plan, options.dry_run, writer)
                 .await
@@ -128,7 +172,7 @@ impl Registry {
         kind: &Kind,
         stored: &Stored,
         mut object: Object,
-        part: Part,
+        Written { part, owners }: Written,
         expected: Option<Revision>,
         writer: &Writer,
     ) -> Result<Plan> {
@@ -142,11 +186,20 @@ impl Registry {
         if part == Part::Status {
             let mut updated = old.clone();
             updated.set_status(object.status().cloned());
+            match owners {
+                Owners::Record => {
+                    ownership::changed(kind, part, &old, &mut updated, writer, clock::now());
+                }
+                Owners::Settled => ownership::carry(&object, &mut updated),
+            }
             self.check(kind, &updated, Some(&old))?;
-            let draft = Draft {
+            let mut draft = Draft {
                 status: parts::status(&updated)?,
                 ..draft_of(stored)
             };
+            if updated.metadata() != old.metadata() {
+                draft.metadata = parts::metadata(&updated)?;
+            }
             return Ok(if parts::same(&draft, stored) {
                 Plan::Nothing
             } else {
@@ -157,8 +210,12 @@ impl Registry {
         if kind.info.has_status {
             object.set_status(old.status().cloned());
         }
+        let now = clock::now();
+        if owners == Owners::Record {
+            ownership::changed(kind, part, &old, &mut object, writer, now);
+        }
         let mut admission = Admission {
-            now: clock::now(),
+            now,
             user: &writer.user,
             access: &self.authorizer,
             objects: self,

@@ -40,6 +40,7 @@ impl Client {
             writer: Writer {
                 user: User::hub(),
                 epoch: None,
+                manager: None,
             },
         }
     }

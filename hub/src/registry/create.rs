@@ -8,8 +8,9 @@ use rand::RngExt;
 use uuid::Uuid;
 
 use super::{
-    Admission, DryRun, Generation, Kind, Options, Registry, Saved, State, Writer, metadata, parts,
-    refused,
+    Admission, DryRun, Generation, Kind, Options, Registry, Saved, State, Writer, metadata,
+    ownership::{self, Owners},
+    parts, refused,
 };
 use crate::clock;
 
@@ -27,9 +28,23 @@ impl Registry {
         &self,
         kind: &Kind,
         namespace: &str,
+        object: Object,
+        options: Options,
+        writer: &Writer,
+    ) -> Result<Saved> {
+        self.create_as(kind, namespace, object, options, writer, Owners::Record)
+            .await
+    }
+
+    /// The same for an object whose owners may be settled already.
+    pub(super) async fn create_as(
+        &self,
+        kind: &Kind,
+        namespace: &str,
         mut object: Object,
         options: Options,
         writer: &Writer,
+        owners: Owners,
     ) -> Result<Saved> {
         metadata::check_type(kind, &mut object)?;
         metadata::settle_namespace(kind, namespace, &mut object)?;
@@ -46,7 +61,7 @@ impl Registry {
         if !object.name().is_empty() || prefix.is_empty() {
             let name = object.name().to_owned();
             return match self
-                .create_named(kind, namespace, object, options.dry_run, writer)
+                .create_named(kind, namespace, object, options.dry_run, writer, owners)
                 .await
             {
                 Ok(state) => Ok(Saved { state, warnings }),
@@ -60,7 +75,7 @@ impl Registry {
             let mut attempt = object.clone();
             attempt.set_name(&drawn);
             match self
-                .create_named(kind, namespace, attempt, options.dry_run, writer)
+                .create_named(kind, namespace, attempt, options.dry_run, writer, owners)
                 .await
             {
                 Ok(state) => return Ok(Saved { state, warnings }),
@@ -82,9 +97,13 @@ impl Registry {
         mut object: Object,
         dry_run: DryRun,
         writer: &Writer,
+        owners: Owners,
     ) -> Result<State, Refusal> {
         let now = clock::now();
         begin(kind, &mut object, now);
+        if owners == Owners::Record {
+            ownership::created(kind, &mut object, writer, now);
+        }
         let mut admission = Admission {
             now,
             user: &writer.user,

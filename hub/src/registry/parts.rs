@@ -52,6 +52,13 @@ pub(super) fn draft(key: Key, object: Object) -> Result<Draft> {
     })
 }
 
+/// The metadata of an object as the store keeps it.
+pub(super) fn metadata(object: &Object) -> Result<Bytes> {
+    let mut metadata = object.metadata().clone();
+    metadata.remove("resourceVersion");
+    bytes(&metadata)
+}
+
 /// The status of an object as the store keeps it.
 pub(super) fn status(object: &Object) -> Result<Bytes> {
     Ok(object.status().map(bytes).transpose()?.unwrap_or_default())
@@ -115,9 +122,7 @@ fn bytes(value: &impl Serialize) -> Result<Bytes> {
         .map_err(|_| ApiError::internal("the object does not serialise"))
 }
 
-/// Metadata fields that only the hub sets.
+/// Metadata fields that are not kept.
 pub(super) fn drop_read_only(metadata: &mut Map<String, Value>) {
-    for field in ["managedFields", "selfLink"] {
-        metadata.remove(field);
-    }
+    metadata.remove("selfLink");
 }

@@ -26,6 +26,7 @@ impl Registry {
         let hub = Writer {
             user: User::hub(),
             epoch: None,
+            manager: None,
         };
         let mut namespace = Object::new("v1", "Namespace");
         namespace.set_name(crate::resources::DEFAULT_NAMESPACE);

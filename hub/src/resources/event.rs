@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::Event;
 use koinon_machinery::{Column, ResourceInfo};
+use serde_json::json;
 
 use crate::registry::{Generation, Strategy, Unconditional};
 
@@ -22,7 +23,11 @@ impl Strategy for Events {
             "reportingComponent",
             "source",
             "type",
-        ]);
+        ])
+        .with_blank(json!({
+            "involvedObject": {}, "source": {}, "firstTimestamp": null, "lastTimestamp": null, "eventTime": null,
+            "reportingComponent": "", "reportingInstance": "",
+        }));
         info.columns = vec![
             Column::date("Last Seen", ".lastTimestamp"),
             Column::text("Type", ".type"),

@@ -22,8 +22,9 @@ pub(super) struct Namespaces;
 
 impl Strategy for Namespaces {
     fn info(&self) -> ResourceInfo {
-        let mut info =
-            super::builtin::<Namespace>(true, &["ns"]).with_selectable_fields(["status.phase"]);
+        let mut info = super::builtin::<Namespace>(true, &["ns"])
+            .with_selectable_fields(["status.phase"])
+            .with_blank(json!({ "spec": {}, "status": {} }));
         info.columns.insert(
             0,
             Column::text("Status", ".status.phase").described("The status of the namespace"),

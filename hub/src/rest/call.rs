@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::HeaderMap;
-use koinon_machinery::{ApiError, Cause, Details, Object, Reason, Result, Verb, decode};
+use http::{HeaderMap, header};
+use koinon_machinery::{ApiError, Cause, Details, Object, Reason, Result, Verb, apply, decode};
 use koinon_store::{Key, Revision, Snapshot, Stored};
 
 use super::{
@@ -51,10 +51,18 @@ impl Call {
         )
     }
 
+    /// Who writes, under the name that the request or else its user agent gives.
     pub(super) fn writer(&self) -> Writer {
+        let agent = self
+            .headers
+            .get(header::USER_AGENT)
+            .map(|value| String::from_utf8_lossy(value.as_bytes()))
+            .unwrap_or_default();
+        let name = self.query.text("fieldManager").unwrap_or_default();
         Writer {
             user: self.user.clone(),
             epoch: None,
+            manager: Some(apply::manager_or_user_agent(name, &agent).into()),
         }
     }
 

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use koinon_machinery::{ApiError, Cause, Details, Reason, Result};
+use koinon_machinery::{ApiError, Cause, Details, Reason, Result, apply};
 use koinon_store::Revision;
 use serde_json::Value;
 
 use super::query::Query;
 use crate::registry::{
-    DeleteOptions, DryRun, FieldValidation, Options, Preconditions, Propagation,
+    DeleteOptions, DryRun, FieldValidation, Force, Options, Preconditions, Propagation,
 };
 
 /// Which state a list is made from.
@@ -144,8 +144,37 @@ fn revision(text: &str) -> Result<Revision> {
     }
 }
 
+/// Reads the options of a server-side apply.
+pub(super) fn apply_options(query: &Query) -> Result<(Options, Force)> {
+    const KIND: &str = "PatchOptions";
+    if query.text("fieldManager").is_none() {
+        let cause = Cause::required("fieldManager", "is required for apply patch");
+        return Err(invalid(KIND, cause));
+    }
+    let force = if query.flag("force") {
+        Force::Yes
+    } else {
+        Force::No
+    };
+    Ok((write_options(query, KIND)?, force))
+}
+
+/// Reads the options of a patch that is no apply.
+pub(super) fn patch_options(query: &Query) -> Result<Options> {
+    const KIND: &str = "PatchOptions";
+    if query.raw_present("force") {
+        let cause = Cause::forbidden("force", "may not be specified for non-apply patch");
+        return Err(invalid(KIND, cause));
+    }
+    write_options(query, KIND)
+}
+
 /// Reads the options of create, update and patch; `kind` is the name of the option type in messages.
 pub(super) fn write_options(query: &Query, kind: &str) -> Result<Options> {
+    let manager = query.text("fieldManager").unwrap_or_default();
+    if let Some(cause) = apply::check_manager(manager).into_iter().next() {
+        return Err(invalid(kind, cause));
+    }
     let fields = match query.text("fieldValidation") {
         Some("Ignore") => FieldValidation::Ignore,
         None | Some("Warn") => FieldValidation::Warn,

@@ -4,18 +4,22 @@ use axum::{body::Body, response::Response};
 use http::StatusCode;
 use koinon_machinery::{Result, Verb, patch::Patch};
 
-use super::{body, call::Call, options, present, respond};
+use super::{apply, body, call::Call, options, present, respond};
 use crate::registry::Part;
 
 /// Applies the patch in the body to what is there.
 pub(super) async fn patch(call: &Call, body: Body, part: Part) -> Result<Response> {
     call.demand(Verb::Patch)?;
+    let media_type = body::media_type(&call.headers);
+    if media_type == Patch::APPLY {
+        return apply::apply(call, body, part).await;
+    }
     let form = call.form()?;
-    let options = options::write_options(&call.query, "PatchOptions")?;
+    let options = options::patch_options(&call.query)?;
     let limit = call.kind.strategy.body_limit();
     let bytes = body::read(body, limit).await?;
     let info = &call.kind.info;
-    let patch = Patch::parse(&body::media_type(&call.headers), &bytes, info)?;
+    let patch = Patch::parse(&media_type, &bytes, info)?;
     let apply = |old: &koinon_machinery::Object| patch.apply(old, info, limit);
     let saved = call
         .api

@@ -172,6 +172,7 @@ async fn cascade(hub: &Hub, key: &Key, propagation: Propagation) {
     let writer = Writer {
         user: User::hub(),
         epoch: None,
+        manager: None,
     };
     registry
         .delete(&kind, key, &options, &writer)

@@ -40,6 +40,7 @@ impl ResourceInfo {
             columns: vec![Column::date("Age", ".metadata.creationTimestamp")],
             verbs: Verb::ALL.to_vec(),
             selectable_fields: Vec::new(),
+            blank: serde_json::Map::new(),
         })
     }
 }

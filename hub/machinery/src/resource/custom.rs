@@ -60,6 +60,7 @@ impl ResourceInfo {
                 .flatten()
                 .map(|field| field.json_path.trim_start_matches('.').to_owned())
                 .collect(),
+            blank: serde_json::Map::new(),
         })
     }
 }

@@ -28,6 +28,7 @@ pub enum CauseReason {
     FieldValueTooLong,
     FieldValueTooMany,
     FieldValueTypeInvalid,
+    FieldManagerConflict,
 }
 
 impl CauseReason {
@@ -43,6 +44,7 @@ impl CauseReason {
             Self::FieldValueForbidden => "Forbidden",
             Self::FieldValueTooLong => "Too long",
             Self::FieldValueTooMany => "Too many",
+            Self::FieldManagerConflict => "Conflict",
         }
     }
 }

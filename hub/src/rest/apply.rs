@@ -1,0 +1,69 @@
+//! Server-side apply: `PATCH` with `application/apply-patch+yaml`.
+
+use axum::{body::Body, response::Response};
+use http::StatusCode;
+use koinon_machinery::{ApiError, Object, Reason, Result, decode};
+
+use super::{body, call::Call, error, options, present, respond};
+use crate::{
+    authz::{self, Attributes},
+    registry::{FieldValidation, MayCreate, Outcome, Part},
+};
+
+/// Applies the configuration in the body.
+pub(super) async fn apply(call: &Call, body: Body, part: Part) -> Result<Response> {
+    let form = call.form()?;
+    let (options, force) = options::apply_options(&call.query)?;
+    let bytes = body::read(body, call.kind.strategy.body_limit()).await?;
+    let (config, mut warnings) = configuration(&bytes, options.fields)?;
+    let (registry, key, writer) = (call.api.registry(), call.key(), call.writer());
+    let attempt = |may_create| {
+        registry.apply(
+            &call.kind,
+            &key,
+            part,
+            &config,
+            (force, may_create),
+            options,
+            &writer,
+        )
+    };
+    let outcome = match attempt(MayCreate::No).await {
+        Err(missing) if missing.reason == Reason::NotFound && part == Part::Main => {
+            may_create(call)?;
+            attempt(MayCreate::Yes).await?
+        }
+        outcome => outcome?,
+    };
+    let (code, saved) = match outcome {
+        Outcome::Created(saved) => (StatusCode::CREATED, saved),
+        Outcome::Changed(saved) => (StatusCode::OK, saved),
+    };
+    warnings.extend(saved.warnings);
+    let mut response = present::state(code, &call.kind, form, saved.state);
+    respond::warn(&mut response, &warnings);
+    Ok(response)
+}
+
+/// Reads the body, which is YAML and so may be JSON.
+fn configuration(bytes: &[u8], fields: FieldValidation) -> Result<(Object, Vec<String>)> {
+    let decoded = body::decode("application/yaml", bytes)?;
+    let warnings = match fields {
+        FieldValidation::Ignore => Vec::new(),
+        FieldValidation::Warn => decode::faults(&[], &decoded.duplicates),
+        FieldValidation::Strict => match decode::strict(&[], &decoded.duplicates) {
+            Some(error) => return Err(error),
+            None => Vec::new(),
+        },
+    };
+    Ok((Object::from_applied(decoded.value)?, warnings))
+}
+
+/// Whoever creates by applying needs the right to create.
+fn may_create(call: &Call) -> Result<(), ApiError> {
+    let asked = Attributes {
+        verb: "create".to_owned(),
+        ..call.asked.clone()
+    };
+    authz::authorize(Some(&call.user), &asked).map_err(|denied| error::denied(denied, &asked))
+}
