@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
 
 mod access;
+mod apply;
 mod bad_input;
 mod collections;
 mod deletion;

@@ -244,7 +244,7 @@ impl Caller {
     }
 }
 
-async fn read(response: Response) -> Answer {
+pub(crate) async fn read(response: Response) -> Answer {
     let (head, body) = response.into_parts();
     let bytes = tokio::time::timeout(PATIENCE, body.collect())
         .await
