@@ -24,7 +24,7 @@ mod strategy;
 mod view;
 
 pub use admission::FieldValidation;
-pub use apply::{Force, MayCreate, Outcome};
+pub use apply::{Application, Force, MayCreate, Outcome};
 pub use change::Part;
 pub use client::Client;
 pub use delete::{DeleteOptions, Deletion, Preconditions, Propagation};

@@ -29,6 +29,19 @@ pub enum MayCreate {
     Yes,
 }
 
+/// One apply.
+#[derive(Clone, Copy, Debug)]
+pub struct Application<'a> {
+    /// What of the object it is about.
+    pub part: Part,
+    /// What the writer wants, no more and no less.
+    pub config: &'a Object,
+    /// Whether it takes what others own.
+    pub force: Force,
+    /// Whether it may create the object.
+    pub may_create: MayCreate,
+}
+
 /// What an apply came to.
 #[derive(Clone, Debug)]
 pub enum Outcome {
@@ -39,7 +52,7 @@ pub enum Outcome {
 }
 
 impl Registry {
-    /// Makes `writer` want what `config` says of an object or of its status, no more and no less.
+    /// Makes `writer` want what a configuration says of an object or of its status.
     ///
     /// # Errors
     ///
@@ -49,12 +62,16 @@ impl Registry {
         &self,
         kind: &Kind,
         key: &Key,
-        part: Part,
-        config: &Object,
-        (force, may_create): (Force, MayCreate),
+        application: Application<'_>,
         options: Options,
         writer: &Writer,
     ) -> Result<Outcome> {
+        let Application {
+            part,
+            config,
+            force,
+            may_create,
+        } = application;
         let lay_over = |live: &Object| {
             apply::apply(
                 kind.info.schema.ownership(),

@@ -7,7 +7,7 @@ use koinon_machinery::{ApiError, Object, Reason, Result, decode};
 use super::{body, call::Call, error, options, present, respond};
 use crate::{
     authz::{self, Attributes},
-    registry::{FieldValidation, MayCreate, Outcome, Part},
+    registry::{Application, FieldValidation, MayCreate, Outcome, Part},
 };
 
 /// Applies the configuration in the body.
@@ -18,15 +18,13 @@ pub(super) async fn apply(call: &Call, body: Body, part: Part) -> Result<Respons
     let (config, mut warnings) = configuration(&bytes, options.fields)?;
     let (registry, key, writer) = (call.api.registry(), call.key(), call.writer());
     let attempt = |may_create| {
-        registry.apply(
-            &call.kind,
-            &key,
+        let application = Application {
             part,
-            &config,
-            (force, may_create),
-            options,
-            &writer,
-        )
+            config: &config,
+            force,
+            may_create,
+        };
+        registry.apply(&call.kind, &key, application, options, &writer)
     };
     let outcome = match attempt(MayCreate::No).await {
         Err(missing) if missing.reason == Reason::NotFound && part == Part::Main => {

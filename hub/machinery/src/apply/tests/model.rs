@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{create, message, object, owners, spec};
+use super::{create, object, owners, spec};
 use crate::{
     Object,
     apply::{self, Manager, Scope, Track},
@@ -207,7 +207,7 @@ fn agree(writes: &[Write]) -> Result<(), TestCaseError> {
                     .iter()
                     .map(|(_, _, key)| format!(".spec.map.k{key}"))
                     .collect();
-                prop_assert_eq!(paths, wanted, "{}", message(Err(error.clone())));
+                prop_assert_eq!(paths, wanted, "{}", error.message);
                 prop_assert_eq!(error.causes().len(), conflicts.len());
             }
         }

@@ -127,7 +127,7 @@ fn what_is_left_out_goes_with_what_it_was_in() {
 #[test]
 fn an_item_goes_with_who_applied_it_unless_another_owns_the_item() {
     let one = json!({ "spec": { "ports": [{ "port": 1, "name": "x" }] } });
-    let live = create(one.clone(), "ann");
+    let live = create(one, "ann");
     let renamed = update(
         &live,
         json!({ "ports": [{ "port": 1, "name": "y" }] }),
