@@ -6,7 +6,7 @@ use koinon_machinery::{ApiError, Object, Reason, Result, decode};
 
 use super::{body, call::Call, error, options, present, respond};
 use crate::{
-    authz::{self, Attributes},
+    authz::{Attributes, Decision},
     registry::{Application, FieldValidation, MayCreate, Outcome, Part},
 };
 
@@ -63,5 +63,9 @@ fn may_create(call: &Call) -> Result<(), ApiError> {
         verb: "create".to_owned(),
         ..call.asked.clone()
     };
-    authz::authorize(Some(&call.user), &asked).map_err(|denied| error::denied(denied, &asked))
+    let authorizer = call.api.registry().authorizer();
+    match authorizer.authorize(&call.user, &asked) {
+        Decision::Denied(reason) => Err(error::denied(&call.user, &asked, &reason)),
+        Decision::Allowed(_) => Ok(()),
+    }
 }
