@@ -32,6 +32,7 @@ mod service;
 mod session;
 mod throttle;
 mod token;
+mod transitions;
 mod work;
 
 use std::{sync::Arc, time::Duration};

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{metrics::AgentMetrics, resource};
+use super::{metrics::AgentMetrics, resource, transitions};
 use crate::{tasks::Backoff, telemetry::Chain};
 
 /// Statuses in one write.
@@ -126,18 +126,22 @@ impl Inbox {
         Ok(Change::Status {
             key,
             uid,
-            status: normalise(&status.status_json).ok_or(Reject::Malformed)?,
+            status: normalise(&status.status_json, &stored.status).ok_or(Reject::Malformed)?,
         })
     }
 }
 
-/// Reads a status as a work's and writes it in our own form: unknown fields go, and equal statuses are equal bytes.
-fn normalise(json: &[u8]) -> Option<bytes::Bytes> {
+/// Reads a status as a work's and writes it in our own form: unknown fields go, conditions keep the time since when they
+/// have been as they are, and equal statuses are equal bytes.
+fn normalise(json: &[u8], before: &[u8]) -> Option<bytes::Bytes> {
     // serde would read an array as the fields in order.
-    let status: ManifestWorkStatus = json
+    let mut status: ManifestWorkStatus = json
         .trim_ascii_start()
         .starts_with(b"{")
         .then(|| serde_json::from_slice(json).ok())??;
+    if let Ok(before) = serde_json::from_slice(before) {
+        transitions::keep(before, &mut status);
+    }
     serde_json::to_value(&status)
         .and_then(|value| serde_json::to_vec(&value))
         .ok()
@@ -218,8 +222,8 @@ mod tests {
 
     #[test]
     fn statuses_are_normalised() {
-        let one = normalise(br#"{"unknown":1,"conditions":[]}"#).unwrap();
-        let two = normalise(b"{}").unwrap();
+        let one = normalise(br#"{"unknown":1,"conditions":[]}"#, b"").unwrap();
+        let two = normalise(b"{}", b"").unwrap();
         assert_eq!(one, two);
     }
 
@@ -233,7 +237,12 @@ mod tests {
             br#"{"conditions":[{"type":1}]}"#,
             b"{} x",
         ] {
-            assert_eq!(normalise(bad), None, "{}", String::from_utf8_lossy(bad));
+            assert_eq!(
+                normalise(bad, b""),
+                None,
+                "{}",
+                String::from_utf8_lossy(bad)
+            );
         }
     }
 }

@@ -1,0 +1,97 @@
+//! Since when a condition has been as it is: the hub's memory counts.
+//!
+//! An agent that was started anew does not know when a condition turned, and says "now". Taken as it is, a restart would
+//! write every status, and whatever counts from `lastTransitionTime` (times to live, deadlines of rollouts) would begin
+//! again. Kubernetes moves that time only when the status of the condition changes; so does the hub.
+
+use std::collections::HashMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use koinon_api::work::{ManifestCondition, ManifestResourceMeta, ManifestWorkStatus};
+
+/// Gives conditions that stand as they stood before the time since when they have.
+pub(super) fn keep(before: ManifestWorkStatus, now: &mut ManifestWorkStatus) {
+    keep_each(&before.conditions, &mut now.conditions);
+    let entries = before.resource_status.manifests.iter();
+    let known: HashMap<Object<'_>, &ManifestCondition> = entries
+        .map(|entry| (object(&entry.resource_meta), entry))
+        .collect();
+    for entry in &mut now.resource_status.manifests {
+        if let Some(before) = known.get(&object(&entry.resource_meta)) {
+            keep_each(&before.conditions, &mut entry.conditions);
+        }
+    }
+}
+
+/// Group, kind, namespace and name: a manifest that moved within the work is about the same object.
+type Object<'a> = (&'a str, &'a str, &'a str, &'a str);
+
+fn object(meta: &ManifestResourceMeta) -> Object<'_> {
+    (&meta.group, &meta.kind, &meta.namespace, &meta.name)
+}
+
+fn keep_each(before: &[Condition], now: &mut [Condition]) {
+    for condition in now {
+        let same = before
+            .iter()
+            .find(|b| b.type_ == condition.type_ && b.status == condition.status);
+        if let Some(same) = same {
+            condition.last_transition_time = same.last_transition_time.clone();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use koinon_api::meta::{Truth, new_condition};
+
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn status(name: &str, ordinal: i32, truth: Truth, seconds: i64) -> ManifestWorkStatus {
+        let conditions = vec![new_condition("Applied", truth, "Reason", "", at(seconds))];
+        let mut status = ManifestWorkStatus {
+            conditions: conditions.clone(),
+            ..ManifestWorkStatus::default()
+        };
+        status.resource_status.manifests.push(ManifestCondition {
+            resource_meta: ManifestResourceMeta {
+                ordinal,
+                kind: "ConfigMap".to_owned(),
+                name: name.to_owned(),
+                ..ManifestResourceMeta::default()
+            },
+            conditions,
+            ..ManifestCondition::default()
+        });
+        status
+    }
+
+    /// The times of the work's condition and of its object's.
+    fn times(status: &ManifestWorkStatus) -> [Timestamp; 2] {
+        [
+            status.conditions[0].last_transition_time.0,
+            status.resource_status.manifests[0].conditions[0]
+                .last_transition_time
+                .0,
+        ]
+    }
+
+    #[test]
+    fn only_a_change_of_status_moves_the_time() {
+        let before = status("a", 0, Truth::True, 1);
+        for (mut now, want) in [
+            (status("a", 0, Truth::True, 9), [at(1), at(1)]),
+            (status("a", 3, Truth::True, 9), [at(1), at(1)]),
+            (status("a", 0, Truth::False, 9), [at(9), at(9)]),
+            (status("b", 0, Truth::True, 9), [at(1), at(9)]),
+        ] {
+            keep(before.clone(), &mut now);
+            assert_eq!(times(&now), want);
+        }
+    }
+}
