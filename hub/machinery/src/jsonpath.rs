@@ -12,7 +12,7 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
-use std::{cmp::Ordering, fmt};
+use std::{cell::Cell, cmp::Ordering, fmt};
 
 use serde_json::{Map, Value};
 
@@ -75,6 +75,25 @@ enum Comparison {
 /// A document of n values can have n² descendants of descendants; nobody needs more than this many.
 const MOST_RESULTS: usize = 100_000;
 
+/// Filters within descents within filters multiply: an evaluation that has looked at this many values finds no more.
+const MOST_STEPS: usize = 1_000_000;
+
+/// The steps that an evaluation has left.
+struct Budget(Cell<usize>);
+
+impl Budget {
+    fn whole() -> Self {
+        Self(Cell::new(MOST_STEPS))
+    }
+
+    /// Takes a step; says whether there was one left.
+    fn step(&self) -> bool {
+        let left = self.0.get();
+        self.0.set(left.saturating_sub(1));
+        left > 0
+    }
+}
+
 impl JsonPath {
     /// Reads a path, with or without braces and a leading `$`.
     ///
@@ -89,33 +108,36 @@ impl JsonPath {
             })
     }
 
-    /// All values that the path names, in document order.
+    /// All values that the path names, in document order; fewer if finding them takes more work than any path should.
     #[must_use]
     pub fn find<'a>(&self, root: &'a Value) -> Vec<&'a Value> {
-        walk(&self.steps, root)
+        walk(&self.steps, root, &Budget::whole())
     }
 
     /// The first value below an object's fields; the object itself, for a path without steps, is not a value there.
     #[must_use]
     pub fn find_in<'a>(&self, fields: &'a Map<String, Value>) -> Option<&'a Value> {
-        first_in(&self.steps, fields)
+        first_in(&self.steps, fields, &Budget::whole())
     }
 }
 
 /// Like [`walk`] from an object that is not wrapped in a `Value`, up to the first value found.
-fn first_in<'a>(steps: &[Step], fields: &'a Map<String, Value>) -> Option<&'a Value> {
+fn first_in<'a>(
+    steps: &[Step],
+    fields: &'a Map<String, Value>,
+    budget: &Budget,
+) -> Option<&'a Value> {
     let (step, rest) = steps.split_first()?;
-    let first = |value: &'a Value, steps: &[Step]| walk(steps, value).first().copied();
+    let first = |value: &'a Value, steps: &[Step]| walk(steps, value, budget).first().copied();
     match step {
         Step::Key(key) => first(fields.get(key)?, rest),
         Step::Every => fields.values().find_map(|value| first(value, rest)),
         Step::Filter(filter) => fields
             .values()
-            .filter(|value| filter.holds(value))
+            .filter(|value| filter.holds(value, budget))
             .find_map(|value| first(value, rest)),
-        Step::Descend => {
-            first_in(rest, fields).or_else(|| fields.values().find_map(|value| first(value, steps)))
-        }
+        Step::Descend => first_in(rest, fields, budget)
+            .or_else(|| fields.values().find_map(|value| first(value, steps))),
         Step::Union(keys) => keys.iter().find_map(|key| match key {
             Step::Key(key) => first(fields.get(key)?, rest),
             _ => None,
@@ -124,12 +146,15 @@ fn first_in<'a>(steps: &[Step], fields: &'a Map<String, Value>) -> Option<&'a Va
     }
 }
 
-fn walk<'a>(steps: &[Step], root: &'a Value) -> Vec<&'a Value> {
+fn walk<'a>(steps: &[Step], root: &'a Value, budget: &Budget) -> Vec<&'a Value> {
     let mut found = vec![root];
     for step in steps {
         let mut next = Vec::new();
         for value in found {
-            take(step, value, &mut next);
+            if !budget.step() {
+                return Vec::new();
+            }
+            take(step, value, &mut next, budget);
             if next.len() >= MOST_RESULTS {
                 next.truncate(MOST_RESULTS);
                 break;
@@ -140,7 +165,7 @@ fn walk<'a>(steps: &[Step], root: &'a Value) -> Vec<&'a Value> {
     found
 }
 
-fn take<'a>(step: &Step, value: &'a Value, found: &mut Vec<&'a Value>) {
+fn take<'a>(step: &Step, value: &'a Value, found: &mut Vec<&'a Value>, budget: &Budget) {
     match (step, value) {
         (Step::Key(key), Value::Object(fields)) => found.extend(fields.get(key)),
         (Step::Index(index), Value::Array(list)) => {
@@ -157,30 +182,32 @@ fn take<'a>(step: &Step, value: &'a Value, found: &mut Vec<&'a Value>) {
         }
         (Step::Every, Value::Array(list)) => found.extend(list),
         (Step::Every, Value::Object(fields)) => found.extend(fields.values()),
-        (Step::Descend, value) => descend(value, found),
+        (Step::Descend, value) => descend(value, found, budget),
         (Step::Filter(filter), Value::Array(list)) => {
-            found.extend(list.iter().filter(|item| filter.holds(item)))
+            found.extend(list.iter().filter(|item| filter.holds(item, budget)))
         }
         (Step::Filter(filter), Value::Object(fields)) => {
-            found.extend(fields.values().filter(|item| filter.holds(item)));
+            found.extend(fields.values().filter(|item| filter.holds(item, budget)));
         }
         (Step::Union(steps), value) => {
             for step in steps {
-                take(step, value, found);
+                take(step, value, found, budget);
             }
         }
         _ => {}
     }
 }
 
-fn descend<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
-    if found.len() >= MOST_RESULTS {
+fn descend<'a>(value: &'a Value, found: &mut Vec<&'a Value>, budget: &Budget) {
+    if found.len() >= MOST_RESULTS || !budget.step() {
         return;
     }
     found.push(value);
     match value {
-        Value::Array(list) => list.iter().for_each(|item| descend(item, found)),
-        Value::Object(fields) => fields.values().for_each(|item| descend(item, found)),
+        Value::Array(list) => list.iter().for_each(|item| descend(item, found, budget)),
+        Value::Object(fields) => fields
+            .values()
+            .for_each(|item| descend(item, found, budget)),
         _ => {}
     }
 }
@@ -204,12 +231,12 @@ fn clamp(index: i64, length: usize) -> usize {
 }
 
 impl Filter {
-    fn holds(&self, item: &Value) -> bool {
-        let left = self.left.values(item);
+    fn holds(&self, item: &Value, budget: &Budget) -> bool {
+        let left = self.left.values(item, budget);
         let Some((comparison, right)) = &self.comparison else {
             return !left.is_empty();
         };
-        let right = right.values(item);
+        let right = right.values(item, budget);
         // As in kubectl: a side that finds nothing compares to nothing, not even as "not equal".
         match (left.first(), right.first()) {
             (Some(left), Some(right)) => comparison.holds(left, right),
@@ -219,9 +246,9 @@ impl Filter {
 }
 
 impl Operand {
-    fn values<'a>(&'a self, item: &'a Value) -> Vec<&'a Value> {
+    fn values<'a>(&'a self, item: &'a Value, budget: &Budget) -> Vec<&'a Value> {
         match self {
-            Self::Path(steps) => walk(steps, item),
+            Self::Path(steps) => walk(steps, item, budget),
             Self::Literal(value) => vec![value],
         }
     }

@@ -119,3 +119,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn filters_within_descents_within_filters_end() {
+    let mut deep = json!({ "x": 1 });
+    for _ in 0..120 {
+        deep = json!({ "a": [deep, { "b": [1, 2] }] });
+    }
+    let path = JsonPath::parse("..[?(@..[?(@..[?(@..[?(@..[?(@..x==2)])])])])]").unwrap();
+    assert!(path.find(&deep).is_empty());
+    assert_eq!(JsonPath::parse("..x").unwrap().find(&deep).len(), 1);
+}

@@ -6,10 +6,26 @@
 
 mod parse;
 
+use std::cell::Cell;
+
 use serde_json::Value;
 
 /// Most values that an expression may find.
 const MOST: usize = 10_000;
+/// Most steps that it may take: descents within `select` within descents multiply, and the agent waits for each.
+const MOST_STEPS: usize = 1_000_000;
+
+/// The steps that are left.
+struct Budget(Cell<usize>);
+
+impl Budget {
+    fn step(&self) -> Result<(), String> {
+        let left = self.0.get().checked_sub(1);
+        self.0.set(left.unwrap_or_default());
+        left.map(drop)
+            .ok_or_else(|| format!("it takes more than {MOST_STEPS} steps"))
+    }
+}
 
 /// An expression that yields places.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,16 +75,22 @@ enum TextTest {
 /// Returns the values in `root` that an expression names.
 ///
 /// # Errors
-/// Says what of it is not understood, or that it finds too much.
+/// Says what of it is not understood, or that it finds or does too much.
 pub(super) fn find<'a>(text: &str, root: &'a Value) -> Result<Vec<&'a Value>, String> {
     let path = parse::path(text)?;
     let mut found = Vec::new();
-    path.walk(root, &mut found)?;
+    path.walk(root, &mut found, &Budget(Cell::new(MOST_STEPS)))?;
     Ok(found)
 }
 
 impl Path {
-    fn walk<'a>(&self, value: &'a Value, found: &mut Vec<&'a Value>) -> Result<(), String> {
+    fn walk<'a>(
+        &self,
+        value: &'a Value,
+        found: &mut Vec<&'a Value>,
+        budget: &Budget,
+    ) -> Result<(), String> {
+        budget.step()?;
         match self {
             Self::Same => found.push(value),
             Self::Key(key) => found.extend(value.get(key)),
@@ -94,11 +116,11 @@ impl Path {
                     _ => Vec::new(),
                 };
                 for value in below {
-                    self.walk(value, found)?;
+                    self.walk(value, found, budget)?;
                 }
             }
             Self::Select(test) => {
-                if test.holds(value)? {
+                if test.holds(value, budget)? {
                     found.push(value);
                 }
             }
@@ -107,7 +129,7 @@ impl Path {
                 for step in steps {
                     let mut next = Vec::new();
                     for value in values {
-                        step.walk(value, &mut next)?;
+                        step.walk(value, &mut next, budget)?;
                     }
                     values = next;
                 }
@@ -115,7 +137,7 @@ impl Path {
             }
             Self::Both(paths) => {
                 for path in paths {
-                    path.walk(value, found)?;
+                    path.walk(value, found, budget)?;
                 }
             }
         }
@@ -125,19 +147,19 @@ impl Path {
         Ok(())
     }
 
-    fn values<'a>(&self, value: &'a Value) -> Result<Vec<&'a Value>, String> {
+    fn values<'a>(&self, value: &'a Value, budget: &Budget) -> Result<Vec<&'a Value>, String> {
         let mut found = Vec::new();
-        self.walk(value, &mut found)?;
+        self.walk(value, &mut found, budget)?;
         Ok(found)
     }
 }
 
 impl Test {
-    fn holds(&self, value: &Value) -> Result<bool, String> {
+    fn holds(&self, value: &Value, budget: &Budget) -> Result<bool, String> {
         // In jq a missing key is null.
         let first = |path: &Path| -> Result<Value, String> {
             Ok(path
-                .values(value)?
+                .values(value, budget)?
                 .first()
                 .map_or(Value::Null, |v| Value::clone(v)))
         };
@@ -150,10 +172,10 @@ impl Test {
                 TextTest::Contains => text.contains(part.as_str()),
             }),
             Self::Has(path, key) => first(path)?.get(key).is_some(),
-            Self::Not(test) => !test.holds(value)?,
+            Self::Not(test) => !test.holds(value, budget)?,
             Self::All(tests) => {
                 for test in tests {
-                    if !test.holds(value)? {
+                    if !test.holds(value, budget)? {
                         return Ok(false);
                     }
                 }
@@ -161,7 +183,7 @@ impl Test {
             }
             Self::Any(tests) => {
                 for test in tests {
-                    if test.holds(value)? {
+                    if test.holds(value, budget)? {
                         return Ok(true);
                     }
                 }
@@ -186,5 +208,24 @@ impl Comparison {
             Self::Greater => order.is_some_and(std::cmp::Ordering::is_gt),
             Self::GreaterOrEqual => order.is_some_and(std::cmp::Ordering::is_ge),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn descents_within_descents_end() {
+        let mut deep = json!(1);
+        for _ in 0..120 {
+            deep = json!({ "a": deep, "b": [1, 2] });
+        }
+        let nested = "..|select(..|select(..|select(..|select(..|select(..|select(.x==1))))))";
+        let error = find(nested, &deep).unwrap_err();
+        assert!(error.contains("steps"), "{error}");
+        assert_eq!(find("..|select(.b)", &deep).unwrap().len(), 120);
     }
 }
