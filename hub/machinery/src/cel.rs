@@ -55,6 +55,8 @@ pub struct Environment {
 struct Declared {
     name: String,
     arguments: usize,
+    /// Called on a receiver.
+    method: bool,
 }
 
 impl Environment {
@@ -75,6 +77,18 @@ impl Environment {
         self.functions.push(Declared {
             name: name.to_owned(),
             arguments,
+            method: true,
+        });
+        self
+    }
+
+    /// Declares `name(…)` with that many arguments; [`Host::call`] answers it.
+    #[must_use]
+    pub fn function(mut self, name: &str, arguments: usize) -> Self {
+        self.functions.push(Declared {
+            name: name.to_owned(),
+            arguments,
+            method: false,
         });
         self
     }
@@ -174,9 +188,9 @@ pub enum EvaluationError {
     Type { expected: &'static str, got: String },
 }
 
-/// Answers the methods that the environment declared.
+/// Answers the methods and functions that the environment declared.
 pub trait Host {
-    /// The value of `receiver.method(arguments…)`; `arguments[0]` is the receiver. Charge `meter` for the work.
+    /// The value of `receiver.method(arguments…)`; `arguments[0]` is the receiver of a method. Charge `meter` for the work.
     ///
     /// # Errors
     /// When there is no value, with the reason.

@@ -255,7 +255,9 @@ impl Compiler<'_> {
     ) -> Result<Function, CompileError> {
         let at = || self.scan.position(name, method);
         let declared = |known: &&super::Declared| {
-            method && known.name == name && known.arguments + 1 == arguments.len()
+            method == known.method
+                && known.name == name
+                && known.arguments + usize::from(known.method) == arguments.len()
         };
         if self
             .environment
