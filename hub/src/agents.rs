@@ -37,7 +37,7 @@ mod work;
 
 use std::{sync::Arc, time::Duration};
 
-use koinon_store::Store;
+use koinon_store::{Revision, Store};
 use parking_lot::RwLock;
 
 use crate::{metrics::Metrics, pki::Authority, registry::Client};
@@ -116,6 +116,14 @@ impl Agents {
 
     fn store(&self) -> &Store {
         self.0.client.store()
+    }
+
+    /// The stamp of a revision as positions carry it (P4).
+    fn stamp(&self, revision: i64) -> String {
+        self.store()
+            .stamp(Revision(revision))
+            .map(|stamp| stamp.to_string())
+            .unwrap_or_default()
     }
 }
 

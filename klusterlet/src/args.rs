@@ -6,7 +6,12 @@ use clap::Parser;
 use koinon_api::names::is_dns_label;
 
 use crate::{
-    config::Config, feedback::RawJson, hub::HubAddress, identity::TokenSource, telemetry::LogFormat,
+    config::Config,
+    feedback::RawJson,
+    hub::HubAddress,
+    identity::TokenSource,
+    telemetry::LogFormat,
+    work::{Allowance, Executing, Rights, Without},
 };
 
 /// Joins one Kubernetes cluster to a Koinon hub and keeps it as the hub says.
@@ -51,6 +56,20 @@ pub struct Args {
     /// Longest JSON text that --raw-feedback-json reports, in bytes; 1 to 1024.
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u16).range(1..=1024))]
     max_json_raw_length: u16,
+    /// Share of the applied objects, in percent, that the hub may delete within ten minutes; more waits for
+    /// `koinon cluster approve-deletion`. 100 lets everything pass.
+    #[arg(long, default_value_t = Allowance::default().percent, value_parser = clap::value_parser!(u8).range(0..=100))]
+    mass_deletion_percent: u8,
+    /// So many objects may be deleted within ten minutes whatever share they are.
+    #[arg(long, default_value_t = Allowance::default().objects)]
+    mass_deletion_objects: usize,
+    /// Apply works that name an executor as that service account, instead of asking whether it may; the agent needs the
+    /// right to impersonate it.
+    #[arg(long)]
+    impersonate_executor: bool,
+    /// Apply no work that names no executor.
+    #[arg(long)]
+    require_executor: bool,
     /// How log lines look.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -78,6 +97,10 @@ impl Args {
             resync_period,
             raw_feedback_json,
             max_json_raw_length,
+            mass_deletion_percent,
+            mass_deletion_objects,
+            impersonate_executor,
+            require_executor,
             log_format: _,
         } = self;
         let token = bootstrap_token_file
@@ -96,6 +119,22 @@ impl Args {
                 RawJson::UpTo(max_json_raw_length.into())
             } else {
                 RawJson::Refused
+            },
+            allowance: Allowance {
+                percent: mass_deletion_percent,
+                objects: mass_deletion_objects,
+            },
+            executing: Executing {
+                rights: if impersonate_executor {
+                    Rights::Account
+                } else {
+                    Rights::Agent
+                },
+                without: if require_executor {
+                    Without::Refused
+                } else {
+                    Without::Allowed
+                },
             },
         }
     }

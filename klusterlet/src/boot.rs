@@ -19,11 +19,12 @@ use crate::{
     identity::{Enroller, IdentityStore, Renewer, SharedIdentity, Stored},
     metrics::Metrics,
     outbox::Outbox,
+    policy::Policies,
     position::Memory,
     report,
     tasks::{Policy, Tasks},
     telemetry::Chain,
-    work::{Engine, Parts},
+    work::{DeletionGuard, Engine, Parts},
 };
 
 /// How long tasks may take to end.
@@ -64,6 +65,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
         health_listen,
         resync_period,
         raw_json,
+        allowance,
+        executing,
     } = config;
     let tasks = Tasks::new(stop.child_token());
     let stop = tasks.stop().clone();
@@ -87,7 +90,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
         .map_err(Failure::Config)?;
     let store = Store::new(cluster.clone(), namespace.clone());
     let Some(found) = stop
-        .run_until_cancelled(prepare(&cluster, &namespace, &store))
+        .run_until_cancelled(Box::pin(prepare(&cluster, &namespace, &store)))
         .await
     else {
         return finish(tasks).await;
@@ -124,6 +127,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
         },
     };
     let outbox = Outbox::default();
+    let guard = DeletionGuard::new(allowance);
     let parts = Parts {
         cluster: cluster.clone(),
         outbox: outbox.clone(),
@@ -131,6 +135,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
         agent_id,
         resync: resync_period,
         raw_json,
+        executing,
+        policies: Policies::watch(&cluster, &tasks),
+        guard: guard.clone(),
         metrics: metrics.clone(),
         tasks: tasks.clone(),
     };
@@ -172,6 +179,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
         outbox,
         report,
         lease: Lease::default(),
+        guard,
         metrics,
     });
     tasks.spawn("session", Policy::Essential, link.run(stop.clone()));

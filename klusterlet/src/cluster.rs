@@ -2,13 +2,15 @@
 //!
 //! Objects are JSON values here. The agent applies kinds that it does not know, so types would only cost memory.
 
+mod account;
 mod client;
 mod error;
 mod mapper;
 mod resource;
 mod watches;
 
-pub use client::{Cluster, Deleted, Force};
+pub use account::Account;
+pub use client::{Cluster, Deleted, Force, MANAGER};
 pub use error::{Error, Result, refused};
 pub use mapper::{MapError, Mapper};
 pub use resource::{Resource, known};

@@ -2,7 +2,12 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::{feedback::RawJson, hub::HubAddress, identity::TokenSource};
+use crate::{
+    feedback::RawJson,
+    hub::HubAddress,
+    identity::TokenSource,
+    work::{Allowance, Executing},
+};
 
 /// Everything that the agent is told from outside.
 #[derive(Debug, Clone)]
@@ -25,4 +30,8 @@ pub struct Config {
     pub resync_period: Duration,
     /// Whether feedback may be structures.
     pub raw_json: RawJson,
+    /// How much may be deleted without being asked for twice.
+    pub allowance: Allowance,
+    /// How works with an executor are applied, and those without.
+    pub executing: Executing,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use koinon_api::{AppliedManifestWork, ClusterClaim};
+use koinon_api::{AppliedManifestWork, ClusterClaim, WorkPolicy};
 use kube::CustomResourceExt as _;
 use serde_json::{Value, json};
 use tracing::{debug, info};
@@ -12,14 +12,18 @@ use crate::cluster::{Cluster, Error, Result, known::CRDS};
 /// How long an accepted definition may take until it is served.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Installs `AppliedManifestWork` and, if there is none, `ClusterClaim`.
+/// Installs `AppliedManifestWork`, `WorkPolicy` and, if there is none, `ClusterClaim`.
 ///
 /// A definition that is there already and serves what is needed is left alone: OCM's own agent may have put it there.
 ///
 /// # Errors
 /// Fails when the member refuses them, or does not serve them in time.
 pub async fn install(cluster: &Cluster) -> Result<()> {
-    for crd in [AppliedManifestWork::crd(), ClusterClaim::crd()] {
+    for crd in [
+        AppliedManifestWork::crd(),
+        ClusterClaim::crd(),
+        WorkPolicy::crd(),
+    ] {
         let name = crd.metadata.name.clone().unwrap_or_default();
         let version = crd
             .spec

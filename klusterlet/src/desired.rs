@@ -46,6 +46,8 @@ pub struct Held {
     pub labels: BTreeMap<String, String>,
     /// Annotations of the work that tell the agent what to do.
     pub directives: BTreeMap<String, String>,
+    /// Revision of the hub's registry at which this was told.
+    pub revision: i64,
     /// The body, compressed; empty for a tombstone of a work that was never held.
     pub body: Arc<[u8]>,
     /// Where it came from.
@@ -77,6 +79,7 @@ impl Held {
             tombstone: false,
             labels: BTreeMap::new(),
             directives: BTreeMap::new(),
+            revision: 0,
             body: compress(body)?,
             origin: Origin::Hub,
         })

@@ -28,6 +28,7 @@ pub mod hub;
 pub mod identity;
 pub mod metrics;
 pub mod outbox;
+pub mod policy;
 pub mod position;
 pub mod report;
 pub mod tasks;

@@ -19,6 +19,8 @@ pub struct Metrics {
     pub connected: Gauge,
     /// 1 while a hub is held off (P4).
     pub rollback_hold: Gauge,
+    /// 1 while a mass deletion waits for an approval.
+    pub deletion_hold: Gauge,
     /// Unix time at which the certificate ends.
     pub certificate_expiry: Gauge,
     /// Sessions that were opened.
@@ -51,6 +53,10 @@ impl Default for Metrics {
             "rollback_hold",
             "1 while a hub that is behind what this cluster knows is held off"
         );
+        let deletion_hold: Gauge = metric!(
+            "deletion_hold",
+            "1 while a mass deletion waits for an approval"
+        );
         let certificate_expiry: Gauge = metric!(
             "certificate_expiry_seconds",
             "Unix time at which the certificate ends"
@@ -75,6 +81,7 @@ impl Default for Metrics {
             held_works,
             connected,
             rollback_hold,
+            deletion_hold,
             certificate_expiry,
             sessions,
             member_writes,

@@ -2,7 +2,8 @@
 //!
 //! A registry that was restored from a backup is behind what its clusters know, and one that was rebuilt has another
 //! incarnation. Following either would delete or roll back what runs here. So the agent remembers the highest
-//! position it saw and holds off any hub that offers less, until an admin accepted exactly that loss.
+//! position it saw and holds off any hub that offers less, until an admin accepted exactly that loss. A restored registry
+//! that has since made more revisions than it lost offers more, but has another stamp at the revision that was seen.
 
 use koinon_proto::v1;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,9 @@ pub struct Position {
     pub incarnation: String,
     /// Revision in it.
     pub revision: i64,
+    /// Stamp of the history that the revision belongs to; empty if none is known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub stamp: String,
 }
 
 impl Position {
@@ -28,6 +32,7 @@ impl From<v1::Position> for Position {
         Self {
             incarnation: position.incarnation,
             revision: position.revision,
+            stamp: position.stamp,
         }
     }
 }
@@ -37,6 +42,7 @@ impl From<Position> for v1::Position {
         Self {
             incarnation: position.incarnation,
             revision: position.revision,
+            stamp: position.stamp,
         }
     }
 }
@@ -68,12 +74,21 @@ pub enum Verdict {
 
 impl Memory {
     /// Judges a hub that stands at `offered`, and remembers the outcome.
-    pub fn welcome(&mut self, offered: &Position, accepted: Option<&Position>) -> Verdict {
+    ///
+    /// `stamp_at_seen` is the stamp that the hub has at the revision that was seen: another one than was seen there says that
+    /// the hub went on from an older copy, however far.
+    pub fn welcome(
+        &mut self,
+        offered: &Position,
+        stamp_at_seen: &str,
+        accepted: Option<&Position>,
+    ) -> Verdict {
         let Some(seen) = &self.seen else {
             self.seen = Some(offered.clone());
             return Verdict::Follow;
         };
-        if seen.within(offered) {
+        let same_history = seen.stamp.is_empty() || seen.stamp == stamp_at_seen;
+        if same_history && seen.within(offered) {
             self.seen = Some(offered.clone());
             self.held_off = None;
             return Verdict::Follow;
@@ -94,12 +109,14 @@ impl Memory {
         Verdict::HoldOff
     }
 
-    /// Notes that a message of the followed hub carried `revision`.
-    pub fn advance(&mut self, revision: i64) {
+    /// Notes that a message of the followed hub carried `revision`, which belongs to the history with this stamp.
+    pub fn advance(&mut self, revision: i64, stamp: &str) {
         if self.held_off.is_none()
             && let Some(seen) = &mut self.seen
+            && seen.revision < revision
         {
-            seen.revision = seen.revision.max(revision);
+            seen.revision = revision;
+            stamp.clone_into(&mut seen.stamp);
         }
     }
 
@@ -115,8 +132,10 @@ impl Memory {
             }
         }
         match &mut self.seen {
-            Some(seen) if stored.incarnation == seen.incarnation => {
-                seen.revision = seen.revision.max(stored.revision)
+            Some(seen) if seen.incarnation == stored.incarnation => {
+                if seen.revision < stored.revision {
+                    *seen = stored;
+                }
             }
             Some(_) => {}
             None => self.seen = Some(stored),
@@ -142,6 +161,7 @@ mod tests {
         Position {
             incarnation: incarnation.to_owned(),
             revision,
+            stamp: String::new(),
         }
     }
 
@@ -197,7 +217,7 @@ mod tests {
                 ..Default::default()
             };
             assert_eq!(
-                memory.welcome(&offered, accepted.as_ref()),
+                memory.welcome(&offered, "", accepted.as_ref()),
                 verdict,
                 "{seen:?} {offered:?} {accepted:?}"
             );
@@ -212,11 +232,11 @@ mod tests {
             seen: Some(at("a", 500)),
             ..Default::default()
         };
-        assert_eq!(memory.welcome(&at("a", 90), None), Verdict::HoldOff);
-        assert_eq!(memory.welcome(&at("a", 95), None), Verdict::HoldOff);
+        assert_eq!(memory.welcome(&at("a", 90), "", None), Verdict::HoldOff);
+        assert_eq!(memory.welcome(&at("a", 95), "", None), Verdict::HoldOff);
         assert_eq!(memory.hold().unwrap().offered.unwrap().revision, 90);
         assert_eq!(
-            memory.welcome(&at("a", 97), Some(&at("a", 90))),
+            memory.welcome(&at("a", 97), "", Some(&at("a", 90))),
             Verdict::FollowRollback
         );
         assert_eq!(memory.hold(), None);
@@ -228,7 +248,7 @@ mod tests {
             seen: Some(at("a", 500)),
             ..Default::default()
         };
-        memory.welcome(&at("a", 90), Some(&at("a", 90)));
+        memory.welcome(&at("a", 90), "", Some(&at("a", 90)));
         memory.recall(at("a", 500), 0);
         assert_eq!(memory.seen, Some(at("a", 90)));
         memory.recall(at("a", 95), 1);
@@ -241,8 +261,44 @@ mod tests {
             seen: Some(at("a", 500)),
             ..Default::default()
         };
-        memory.welcome(&at("b", 90), None);
-        memory.advance(9000);
+        memory.welcome(&at("b", 90), "", None);
+        memory.advance(9000, "");
         assert_eq!(memory.seen, Some(at("a", 500)));
+    }
+
+    #[test]
+    fn a_restored_hub_that_went_past_what_was_seen_is_told_by_the_stamp() {
+        let stamped = |revision: i64, stamp: &str| Position {
+            stamp: stamp.to_owned(),
+            ..at("a", revision)
+        };
+        let memory = Memory {
+            seen: Some(stamped(500, "s1")),
+            ..Default::default()
+        };
+        for (stamp_at_seen, expected) in [
+            ("s1", Verdict::Follow),
+            ("s2", Verdict::HoldOff),
+            ("", Verdict::HoldOff),
+        ] {
+            let verdict = memory
+                .clone()
+                .welcome(&stamped(900, "s2"), stamp_at_seen, None);
+            assert_eq!(verdict, expected, "{stamp_at_seen}");
+        }
+        // Accepted, it is the history that counts.
+        let (mut memory, offered) = (memory, stamped(900, "s2"));
+        memory.welcome(&offered, "s2", None);
+        assert_eq!(
+            memory.welcome(&stamped(910, "s2"), "s2", Some(&at("a", 900))),
+            Verdict::FollowRollback
+        );
+        assert_eq!(
+            memory.welcome(&stamped(920, "s3"), "s2", None),
+            Verdict::Follow
+        );
+        memory.advance(930, "s3");
+        memory.advance(925, "s9");
+        assert_eq!(memory.seen, Some(stamped(930, "s3")));
     }
 }

@@ -185,5 +185,6 @@ fn build(
         api_health: api_health.into(),
         api_message,
         rollback_hold: None,
+        deletion_hold: None,
     }
 }

@@ -12,8 +12,11 @@
 mod actor;
 mod apply;
 mod complete;
+mod content;
 mod diff;
+mod executor;
 mod fight;
+mod guard;
 mod ignore;
 mod order;
 mod pass;
@@ -24,6 +27,10 @@ mod remove;
 mod server_side;
 mod status;
 mod update;
+
+pub use executor::{Executing, Rights, Without};
+pub use guard::{Allowance, DeletionGuard};
+pub(crate) use plan::matches;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -36,6 +43,7 @@ use crate::{
     feedback::RawJson,
     metrics::Metrics,
     outbox::Outbox,
+    policy::Policies,
     tasks::{Policy, Tasks},
 };
 
@@ -53,6 +61,10 @@ struct Shared {
     permits: Semaphore,
     resync: Duration,
     raw_json: RawJson,
+    executing: Executing,
+    executors: executor::Executors,
+    policies: Policies,
+    guard: DeletionGuard,
     metrics: Metrics,
     removed: mpsc::UnboundedSender<Removed>,
     tasks: Tasks,
@@ -82,6 +94,12 @@ pub struct Parts {
     pub resync: Duration,
     /// Whether feedback may be structures.
     pub raw_json: RawJson,
+    /// How works with an executor are applied.
+    pub executing: Executing,
+    /// What the member allows works to do.
+    pub policies: Policies,
+    /// Holds mass deletions up.
+    pub guard: DeletionGuard,
     /// Counters.
     pub metrics: Metrics,
     /// Owner of all tasks.
@@ -108,10 +126,14 @@ impl Engine {
             agent_id,
             resync,
             raw_json,
+            executing,
+            policies,
+            guard,
             metrics,
             tasks,
         } = parts;
         let (removed, receiver) = mpsc::unbounded_channel();
+        let executors = executor::Executors::new(cluster.clone(), tasks.clone());
         let shared = Shared {
             mapper: Mapper::new(cluster.clone()),
             watches: Watches::new(cluster.clone(), tasks.clone()),
@@ -121,6 +143,10 @@ impl Engine {
             permits: Semaphore::new(CONCURRENCY),
             resync,
             raw_json,
+            executing,
+            executors,
+            policies,
+            guard,
             metrics,
             removed,
             tasks,

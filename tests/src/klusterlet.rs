@@ -22,6 +22,8 @@ pub struct Join<'a> {
     pub token: Option<&'a str>,
     /// Folder for its log.
     pub dir: &'a Path,
+    /// More flags.
+    pub flags: &'a [String],
 }
 
 /// An agent that can be killed and started again.
@@ -53,6 +55,7 @@ impl Klusterlet {
             hub,
             token,
             dir,
+            flags,
         } = join;
         std::fs::create_dir_all(dir)?;
         let mut program = Program::new("klusterlet", binary("koinon-klusterlet")?, dir).args([
@@ -61,6 +64,7 @@ impl Klusterlet {
             format!("--hub-address={hub}"),
             "--health-listen=127.0.0.1:0".to_owned(),
         ]);
+        program = program.args(flags.iter().cloned());
         if let Some(token) = token {
             // On the command line every user of the machine could read it.
             program = program.env("KOINON_BOOTSTRAP_TOKEN", token);

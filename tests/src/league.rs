@@ -27,6 +27,7 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     hub_flags: Vec<String>,
+    agent_flags: Vec<String>,
     lease_seconds: Option<u32>,
 }
 
@@ -36,6 +37,7 @@ pub struct Plan {
 pub struct League {
     pub hub: Hub,
     sites: BTreeMap<String, Site>,
+    agent_flags: Vec<String>,
     finished: bool,
     // Last, so that the folder outlives what writes into it.
     dir: tempfile::TempDir,
@@ -55,6 +57,13 @@ impl Plan {
     #[must_use]
     pub fn hub_flag(mut self, flag: impl Into<String>) -> Self {
         self.hub_flags.push(flag.into());
+        self
+    }
+
+    /// Adds a flag to the command line of every agent.
+    #[must_use]
+    pub fn agent_flag(mut self, flag: impl Into<String>) -> Self {
+        self.agent_flags.push(flag.into());
         self
     }
 
@@ -82,6 +91,12 @@ impl Plan {
         let mut league = League {
             hub,
             sites: BTreeMap::new(),
+            agent_flags: if self.agent_flags.is_empty() {
+                // Tests of other things delete what they made.
+                vec!["--mass-deletion-percent=100".to_owned()]
+            } else {
+                self.agent_flags.clone()
+            },
             finished: false,
             dir,
         };
@@ -132,6 +147,7 @@ impl League {
             hub: wire.address(),
             token: Some(&token),
             dir: &self.dir.path().join(&name),
+            flags: &self.agent_flags,
         })?;
         self.sites.insert(
             name,

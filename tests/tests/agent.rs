@@ -4,6 +4,8 @@
 mod agent {
     pub(crate) mod bench;
     mod crash;
+    mod deletion;
+    mod rights;
     mod strategies;
     mod truth;
 }
@@ -207,7 +209,9 @@ async fn drift_is_repaired_at_once_and_with_one_write() -> anyhow::Result<()> {
         bench.kubectl(&["delete", "configmap", name]).await?;
         bench.data(name, &json!({"k": "v"})).await?;
         bench.quiet().await;
-        assert_eq!(bench.writes() - writes, 2, "{name}");
+        // Server-side apply sets the owner with a write of its own.
+        let again = if strategy == "Update" { 2 } else { 3 };
+        assert_eq!(bench.writes() - writes, again, "{name}");
         let made = bench.config_map(name).await?.unwrap()["metadata"]["uid"].clone();
         assert_ne!(made, uid);
         // The record names the new object.
@@ -374,13 +378,12 @@ async fn what_is_no_longer_asked_for_goes_and_what_is_orphaned_or_shared_stays()
     bench.desire("one", 2, json!({"workload": {"manifests": [all[0]]}}))?;
     bench.status("one", 2).await?;
     bench.gone("b").await?;
-    assert_eq!(
-        bench.config_map("shared").await?.unwrap()["metadata"]["ownerReferences"]
-            .as_array()
-            .unwrap()
-            .len(),
-        1
-    );
+    koinon_tests::eventually("the shared object has one owner", async || {
+        let shared = bench.config_map("shared").await?.unwrap_or_default();
+        let owners = shared["metadata"]["ownerReferences"].as_array();
+        Ok((owners.map(Vec::len) == Some(1)).then_some(()))
+    })
+    .await?;
 
     // Deleted while something holds an object: the work is only gone when the object is.
     bench

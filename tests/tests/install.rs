@@ -113,6 +113,7 @@ async fn everything_is_there_after_one_run_and_after_two(
     for crd in [
         "appliedmanifestworks.work.open-cluster-management.io",
         "clusterclaims.cluster.open-cluster-management.io",
+        "workpolicies.koinon.dev",
     ] {
         kubectl
             .run(&[
@@ -171,6 +172,8 @@ async fn the_agents_own_rights_are_enough_for_it(kubectl: &Kubectl) -> anyhow::R
         ],
         &["create", "customresourcedefinitions"],
         &["create", "subjectaccessreviews.authorization.k8s.io"],
+        &["watch", "workpolicies.koinon.dev"],
+        &["watch", "clusterroles.rbac.authorization.k8s.io"],
         &["create", "secrets", "-n", NAMESPACE],
         &["delete", "secrets", "-n", NAMESPACE],
         &["update", "configmaps", "-n", NAMESPACE],

@@ -88,6 +88,7 @@ async fn koinon_join_brings_a_cluster_in_with_the_rights_it_installs() -> anyhow
             hub: league.hub.agent_address(),
             token: Some(&text),
             dir: &league.dir().join("deployed"),
+            flags: &[],
         })
     };
     let (said, agent) = try_join(koinon.say(&join), agent).await?;
@@ -325,6 +326,7 @@ async fn agent_needs_its_token_only_once(
         hub: league.hub.agent_address(),
         token: None,
         dir: &dir,
+        flags: &[],
     })?;
     league
         .kubectl()
@@ -437,5 +439,6 @@ fn join(
         hub: league.hub.agent_address(),
         token: Some(token),
         dir: &dir,
+        flags: &[],
     })
 }

@@ -155,6 +155,85 @@ async fn a_hub_restored_from_a_backup_leaves_the_member_as_it_is() -> anyhow::Re
     Ok(())
 }
 
+/// P4: it does not help a restored hub to make more revisions than it lost before an agent comes back to it; and once an
+/// admin has accepted it, it is followed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_hub_that_went_past_what_it_lost_is_still_held_off() -> anyhow::Result<()> {
+    let mut league = League::start().clusters(["east"]).await?;
+    storm::prepare(&league.site("east").member).await?;
+    put(&league, "kept", 1).await?;
+    put(&league, "doomed", 1).await?;
+    applied(&league, &[("kept", "1"), ("doomed", "1")]).await?;
+    league.hub.stop().await?;
+    let (database, backup) = (database(&league), league.dir().join("backup"));
+    copy(&database, &backup)?;
+    league.hub.restart().await?;
+    put(&league, "kept", 2).await?;
+    put(&league, "newer", 1).await?;
+    applied(&league, &[("kept", "2"), ("newer", "1")]).await?;
+    league.available("east", "True").await?;
+    let lost: i64 = text(&revision(&league).await?).parse()?;
+    let before = versions(&league).await?;
+
+    league.hub.stop().await?;
+    league.site("east").wire.cut();
+    std::fs::remove_dir_all(&database)?;
+    copy(&backup, &database)?;
+    league.hub.restart().await?;
+    // Its users go on: they change and delete, and go past everything that the agent has seen.
+    for value in 5.. {
+        put(&league, "kept", value).await?;
+        let now: i64 = text(&revision(&league).await?).parse()?;
+        if now > lost + 20 {
+            break;
+        }
+    }
+    let doomed = [
+        "delete",
+        "manifestwork",
+        "doomed",
+        "-n",
+        "east",
+        "--wait=false",
+    ];
+    league.kubectl().run(&doomed).await?;
+    let witness = Witness::of(&league.site("east").member).await?;
+    league.site("east").wire.resume();
+    eventually("the hub learns that it is held off", async || {
+        let cluster = league
+            .get("/apis/cluster.open-cluster-management.io/v1/managedclusters/east")
+            .await?;
+        Ok((koinon_tests::condition(&cluster, "RollbackHold") == "True").then_some(()))
+    })
+    .await?;
+    stays(
+        "the restored hub changes nothing",
+        Duration::from_secs(5),
+        async || Ok(versions(&league).await? == before),
+    )
+    .await?;
+    ensure!(
+        witness.deleted().is_empty(),
+        "deleted by a restored hub: {:?}",
+        witness.deleted()
+    );
+
+    let accept = league
+        .koinon()
+        .run(&["cluster", "accept-rollback", "east"])
+        .await?;
+    ensure!(accept.contains("follows the hub"), "{accept}");
+    eventually("the accepted hub is followed", async || {
+        let left = versions(&league).await?;
+        Ok((!left.contains_key("doomed") && left.get("kept") != before.get("kept")).then_some(()))
+    })
+    .await?;
+    // Absence is not deletion: what the hub no longer knows of stays until somebody says otherwise (P3).
+    applied(&league, &[("newer", "1")]).await?;
+    league.finish();
+    Ok(())
+}
+
 /// P4: a hub that lost its database altogether has another authority; agents do not talk to it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_empty_hub_leaves_the_member_as_it_is() -> anyhow::Result<()> {
@@ -249,6 +328,10 @@ async fn applied(league: &League, expected: &[(&str, &str)]) -> anyhow::Result<(
     .await
 }
 
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
 /// The hub's present revision.
 async fn revision(league: &League) -> anyhow::Result<Value> {
     Ok(league.get("/api/v1/namespaces").await?["metadata"]["resourceVersion"].clone())
@@ -261,7 +344,6 @@ async fn versions(league: &League) -> anyhow::Result<BTreeMap<String, String>> {
         .json(&["-n", NAMESPACE, "get", "configmaps"])
         .await?;
     let maps = maps["items"].as_array().context("not a list")?;
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let version = |map: &Value| {
         (
             text(&map["metadata"]["name"]),

@@ -343,3 +343,80 @@ async fn an_agent_writes_nothing_while_nothing_changes() -> anyhow::Result<()> {
     league.finish();
     Ok(())
 }
+
+/// P11: when much of what a cluster has is deleted on the hub at once, most of it waits until an admin approves.
+#[tokio::test]
+async fn a_mass_deletion_waits_for_an_approval_also_across_a_restart() -> anyhow::Result<()> {
+    let mut league = League::start()
+        .agent_flag("--mass-deletion-percent=50")
+        .agent_flag("--mass-deletion-objects=1")
+        .clusters(["east"])
+        .await?;
+    let names: Vec<String> = (0..6).map(|n| format!("work-{n}")).collect();
+    for name in &names {
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}});
+        create(&league, name, json!({"workload": {"manifests": [map]}})).await?;
+    }
+    for name in &names {
+        until_applied(&league, name, "True").await?;
+    }
+    let delete = [
+        "delete",
+        "manifestworks",
+        "-n",
+        "east",
+        "--all",
+        "--wait=false",
+    ];
+    league.kubectl().run(&delete).await?;
+    let held = async || {
+        let works = league.get(WORKS).await?;
+        let works = works["items"].as_array().cloned().unwrap_or_default();
+        let held = works
+            .iter()
+            .filter(|work| condition(work, "DeletionHeld") == "True")
+            .count();
+        anyhow::Ok((works.len(), held))
+    };
+    eventually("half of them go, the others wait", async || {
+        let (left, held) = held().await?;
+        ensure!((left, held) == (3, 3), "{left} left, {held} held");
+        Ok(Some(()))
+    })
+    .await?;
+    let cluster = "/apis/cluster.open-cluster-management.io/v1/managedclusters/east";
+    eventually("the cluster says so", async || {
+        Ok((condition(&league.get(cluster).await?, "DeletionHold") == "True").then_some(()))
+    })
+    .await?;
+
+    league.site("east").agent.restart()?;
+    league.available("east", "True").await?;
+    stays("they wait", Duration::from_secs(3), async || {
+        let works = league.get(WORKS).await?;
+        // A new agent lets its own share go.
+        Ok(works["items"].as_array().is_some_and(|all| !all.is_empty()))
+    })
+    .await?;
+    let said = league
+        .koinon()
+        .run(&["cluster", "approve-deletion", "east"])
+        .await?;
+    assert!(said.contains("up to revision"), "{said}");
+    eventually("all are gone", async || {
+        let works = league.get(WORKS).await?;
+        Ok(works["items"]
+            .as_array()
+            .is_some_and(Vec::is_empty)
+            .then_some(()))
+    })
+    .await?;
+    eventually("the cluster says nothing of it any more", async || {
+        Ok(condition(&league.get(cluster).await?, "DeletionHold")
+            .is_empty()
+            .then_some(()))
+    })
+    .await?;
+    league.finish();
+    Ok(())
+}

@@ -153,9 +153,10 @@ impl Outbox {
 }
 
 /// Builds the message that tells `works`.
-pub(super) fn notices(revision: i64, works: &[(Arc<str>, Work)]) -> v1::WorkNotices {
+pub(super) fn notices(revision: i64, stamp: String, works: &[(Arc<str>, Work)]) -> v1::WorkNotices {
     v1::WorkNotices {
         revision,
+        stamp,
         notices: works.iter().map(|(name, work)| work.notice(name)).collect(),
     }
 }

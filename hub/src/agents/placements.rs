@@ -64,6 +64,7 @@ impl Placements {
             .flat_map(BTreeMap::keys);
         v1::Decisions {
             revision: index.revision,
+            stamp: String::new(),
             placements: placements
                 .map(|(namespace, name)| v1::PlacementRef {
                     namespace: namespace.to_string(),

@@ -89,6 +89,7 @@ pub(super) fn apply(
         changed |= set_condition(&mut status.conditions, joined);
     }
     changed |= apply_hold(report, status, now);
+    changed |= apply_deletion_hold(report, status, now);
     let health = Health::of(report);
     if let Some(health) = &health {
         changed |= health.apply(status, now);
@@ -117,6 +118,33 @@ fn apply_hold(report: &ClusterReport, status: &mut ManagedClusterStatus, now: Ti
     set_condition(
         &mut status.conditions,
         new_condition(ROLLBACK_HOLD, Truth::True, HELD, message, now),
+    )
+}
+
+/// Condition: a mass deletion in the cluster waits until an admin approves it.
+const DELETION_HOLD: &str = "DeletionHold";
+
+fn apply_deletion_hold(
+    report: &ClusterReport,
+    status: &mut ManagedClusterStatus,
+    now: Timestamp,
+) -> bool {
+    let Some(hold) = &report.deletion_hold else {
+        return remove_condition(&mut status.conditions, DELETION_HOLD);
+    };
+    let message = format!(
+        "{} objects of {} works wait to be deleted, of {} that are applied; to let them go: koinon cluster approve-deletion",
+        hold.objects, hold.works, hold.applied
+    );
+    set_condition(
+        &mut status.conditions,
+        new_condition(
+            DELETION_HOLD,
+            Truth::True,
+            reason::deletion_held::MASS,
+            message,
+            now,
+        ),
     )
 }
 
@@ -156,21 +184,46 @@ fn apply_facts(report: &ClusterReport, status: &mut ManagedClusterStatus) -> boo
         )
 }
 
-/// Carries the rollback hold of a report into the annotation; says whether that changed anything.
+/// Carries the holds of a report into annotations; says whether that changed anything.
 pub(super) fn annotate(report: &ClusterReport, cluster: &mut ManagedCluster) -> bool {
     let offered = report
         .rollback_hold
         .as_ref()
         .map(|hold| hold.offered.as_ref().map(position_text).unwrap_or_default());
+    let deletions = report
+        .deletion_hold
+        .as_ref()
+        .map(|hold| hold.revision.to_string());
     let annotations = cluster.metadata.annotations.get_or_insert_default();
-    if annotations.get(annotation::ROLLBACK_HOLD) == offered.as_ref() {
-        return false;
+    let mut changed = false;
+    for (key, value) in [
+        (annotation::ROLLBACK_HOLD, offered),
+        (annotation::DELETION_HOLD, deletions),
+    ] {
+        if annotations.get(key) == value.as_ref() {
+            continue;
+        }
+        match value {
+            Some(value) => annotations.insert(key.to_owned(), value),
+            None => annotations.remove(key),
+        };
+        changed = true;
     }
-    match offered {
-        Some(offered) => annotations.insert(annotation::ROLLBACK_HOLD.to_owned(), offered),
-        None => annotations.remove(annotation::ROLLBACK_HOLD),
-    };
-    true
+    changed
+}
+
+/// Returns the revision up to which deletions in a cluster are approved: all, if the cluster itself is being deleted.
+pub(super) fn approved_deletions(cluster: &ManagedCluster) -> i64 {
+    if cluster.metadata.deletion_timestamp.is_some() {
+        return i64::MAX;
+    }
+    cluster
+        .metadata
+        .annotations
+        .as_ref()
+        .and_then(|annotations| annotations.get(annotation::APPROVE_DELETIONS))
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0)
 }
 
 /// Says whether [`annotate`] would change `cluster`.
@@ -194,6 +247,7 @@ pub(super) fn accepted_rollback(cluster: &ManagedCluster) -> Option<Position> {
     Some(Position {
         incarnation: incarnation.to_owned(),
         revision: revision.parse().ok()?,
+        stamp: String::new(),
     })
 }
 

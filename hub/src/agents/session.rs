@@ -111,6 +111,7 @@ struct Session {
     /// The last heartbeat that was answered.
     answered: u64,
     accepted_rollback: Option<Position>,
+    approved_deletions: i64,
     /// What the agent last said of its API server, to restore `Available` once it is heard of again.
     health: Option<Health>,
     lost: bool,
@@ -222,11 +223,14 @@ impl Session {
                     }
                 }
                 Next::Decisions => {
-                    Body::Decisions(self.agents.0.placements.of(&self.outbox.cluster))
+                    let mut decisions = self.agents.0.placements.of(&self.outbox.cluster);
+                    decisions.stamp = self.agents.stamp(decisions.revision);
+                    Body::Decisions(decisions)
                 }
                 Next::Works(told) => {
                     self.agents.0.metrics.notices.inc_by(told.len() as u64);
-                    Body::Notices(outbox::notices(revision, &told))
+                    let stamp = self.agents.stamp(revision);
+                    Body::Notices(outbox::notices(revision, stamp, &told))
                 }
             };
             return Some(Step::Say(body));

@@ -26,6 +26,7 @@ pub use self::{
 };
 use crate::{
     key::{Digest, Key, Revision},
+    lineage::Lineage,
     stored::Stored,
 };
 
@@ -83,6 +84,7 @@ pub(crate) struct Cache {
     /// Events after this revision are known for every resource that says nothing else.
     floor: Revision,
     limits: Limits,
+    lineage: Lineage,
 }
 
 impl Cache {
@@ -99,6 +101,7 @@ impl Cache {
             writer: Mutex::default(),
             floor,
             limits,
+            lineage: Lineage::default(),
         };
         {
             let mut bodies = cache.writer.lock();
@@ -123,6 +126,11 @@ impl Cache {
         let mut ring = resource.ring.write();
         *ring = Ring::new(floor, self.limits);
         ring.extend(events);
+    }
+
+    /// The histories of the revisions up to which the cache is complete; filled before those are published.
+    pub(crate) fn lineage(&self) -> &Lineage {
+        &self.lineage
     }
 
     /// The revision up to which the cache is complete.

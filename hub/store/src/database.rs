@@ -151,6 +151,11 @@ impl Line {
         Self::new((*database.pool.connect_options()).clone(), database.timeout)
     }
 
+    /// Says whether the next [`Line::take`] connects anew.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.connection.is_none()
+    }
+
     /// Takes the connection out, making it if there is none. Put it back with [`Line::keep`] when it is still good:
     /// so one that broke, or was left in the middle of something, is never used again.
     pub(crate) async fn take(&mut self) -> sqlx::Result<PgConnection> {

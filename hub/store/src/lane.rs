@@ -13,6 +13,7 @@ use crate::{
     database::Line,
     key::{Incarnation, Revision},
     lane::batch::{Batch, Failure, Verdict},
+    lineage,
     log::{self, ReadError},
     metrics::Metrics,
     mutation::{Unavailable, WriteError, Written},
@@ -63,8 +64,8 @@ impl Lane {
         if jobs.is_empty() {
             return Ok(());
         }
-        let mut connection = match self.line.take().await {
-            Ok(connection) => connection,
+        let mut connection = match self.connect().await {
+            Ok(connection) => connection?,
             Err(error) => {
                 tracing::debug!(error = %error, "cannot connect for writing");
                 self.metrics.reachable(false);
@@ -80,6 +81,23 @@ impl Lane {
             self.line.keep(connection);
         }
         Ok(())
+    }
+
+    /// Returns the connection to write on. A new one begins a new stretch of history: it may be one to a restored copy.
+    async fn connect(&mut self) -> sqlx::Result<Result<sqlx::PgConnection, Error>> {
+        if !self.line.is_broken() {
+            return self.line.take().await.map(Ok);
+        }
+        let mut connection = self.line.take().await?;
+        let begun = timeout(self.write_timeout, lineage::begin(&mut connection))
+            .await
+            .unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+        let have = self.cache.revision();
+        Ok(if begun > have {
+            Ok(connection)
+        } else {
+            Err(Error::Rewound { have, head: begun })
+        })
     }
 
     /// Commits `jobs` and answers them. Returns whether the connection can be used again.

@@ -26,6 +26,7 @@ mod identities;
 mod key;
 mod lane;
 mod leadership;
+mod lineage;
 mod load;
 mod log;
 mod metrics;

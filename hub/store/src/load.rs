@@ -16,6 +16,7 @@ use crate::{
     cache::{Cache, Limits},
     database::Database,
     key::{Digest, Incarnation, Key, Revision},
+    lineage,
     log::fetch_bodies,
     stored::Stored,
 };
@@ -32,6 +33,12 @@ pub(crate) async fn load(
     let registry = sqlx::query!("select incarnation, revision, horizon from registry")
         .fetch_one(&mut *snapshot)
         .await?;
+    let stretches = lineage::read_on(
+        &mut snapshot,
+        Revision(i64::MIN),
+        Revision(registry.revision),
+    )
+    .await?;
     let mut loaded = objects(&mut snapshot).await?;
     let objects = std::mem::take(&mut loaded.objects);
     let window = i64::try_from(limits.events).unwrap_or(i64::MAX);
@@ -45,6 +52,7 @@ pub(crate) async fn load(
     snapshot.rollback().await?;
 
     let cache = Cache::new(Revision(registry.revision), past.floor(), limits, objects);
+    cache.lineage().extend(stretches);
     past.fill(&cache, &loaded);
     Ok((Incarnation(registry.incarnation), cache))
 }

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::{
     cache::{Cache, Delta, Effect},
     key::{Digest, Incarnation, Key, Revision},
+    lineage,
     store::Error,
     stored::Stored,
 };
@@ -45,6 +46,7 @@ pub(crate) enum ReadError {
 struct Row {
     head: i64,
     horizon: i64,
+    lineage: i64,
     incarnation: Uuid,
     revision: Option<i64>,
     kind: Option<i16>,
@@ -72,7 +74,7 @@ pub(crate) async fn read(
 ) -> Result<Stretch, ReadError> {
     let rows = sqlx::query_as!(
         Row,
-        r#"select r.revision as "head!", r.horizon as "horizon!", r.incarnation as "incarnation!",
+        r#"select r.revision as "head!", r.horizon as "horizon!", r.lineage as "lineage!", r.incarnation as "incarnation!",
                   c.revision as "revision?", c.kind as "kind?", c.resource as "resource?", c.namespace as "namespace?",
                   c.name as "name?", c.uid as "uid?", c.generation as "generation?", c.digest as "digest?",
                   c.labels as "labels?: Json<BTreeMap<String, String>>", c.metadata as "metadata?", c.body as "body?",
@@ -91,7 +93,7 @@ pub(crate) async fn read(
     let Some(first) = rows.first() else {
         return Err(Error::Replaced.into());
     };
-    let (head, horizon) = (first.head, first.horizon);
+    let (head, horizon, stretch) = (first.head, first.horizon, first.lineage);
     if first.incarnation != incarnation.0 {
         return Err(Error::Replaced.into());
     }
@@ -113,6 +115,11 @@ pub(crate) async fn read(
     let mut to = Revision(head.min(upto.0));
     if more {
         to = Revision(rows.last().and_then(|row| row.revision).unwrap_or(to.0));
+    }
+    if stretch > from.0 {
+        // Before the revisions are published: whoever knows one of them knows its history.
+        let stretches = lineage::read_on(connection, from, to).await?;
+        cache.lineage().extend(stretches);
     }
     let bodies = bodies(connection, cache, &rows).await?;
     let deltas = rows

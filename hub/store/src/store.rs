@@ -221,6 +221,13 @@ impl Store {
         self.0.incarnation
     }
 
+    /// The stamp of the history that a revision belongs to, if this replica knows the revision and it has one (P4).
+    ///
+    /// A registry that was restored from a copy has other stamps at the revisions that it lost.
+    pub fn stamp(&self, revision: Revision) -> Option<uuid::Uuid> {
+        self.0.cache.lineage().stamp(revision)
+    }
+
     /// The revision up to which this replica knows everything.
     pub fn revision(&self) -> Revision {
         self.0.cache.revision()

@@ -1,4 +1,4 @@
-use std::{future::Future, path::Path, time::Duration};
+use std::{future::Future, path::Path, sync::Arc, time::Duration};
 
 use futures::Stream;
 use http::{Method, Request};
@@ -15,7 +15,7 @@ use kube::{
 use serde_json::{Value, json};
 use tower::limit::ConcurrencyLimitLayer;
 
-use super::{Error, Resource, Result};
+use super::{Account, Error, Resource, Result};
 
 /// Longest wait for one answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -28,7 +28,7 @@ const MAX_IN_FLIGHT: usize = 16;
 const PAGE: u32 = 500;
 
 /// Name that the API server records for our writes.
-const MANAGER: &str = "koinon-klusterlet";
+pub const MANAGER: &str = "koinon-klusterlet";
 
 /// Whether server-side apply takes fields from other managers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub enum Deleted {
 #[derive(Clone)]
 pub struct Cluster {
     client: Client,
+    /// On whose behalf calls are made; the agent's own if absent. Watches are always the agent's.
+    account: Option<Arc<Account>>,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -89,7 +91,47 @@ impl Cluster {
         let client = ClientBuilder::try_from(config)?
             .with_layer(&ConcurrencyLimitLayer::new(MAX_IN_FLIGHT))
             .build();
-        Ok(Self { client })
+        Ok(Self {
+            client,
+            account: None,
+        })
+    }
+
+    /// Returns a client that calls as a service account; the agent needs the right to impersonate it.
+    #[must_use]
+    pub fn acting_as(&self, account: &Account) -> Self {
+        Self {
+            client: self.client.clone(),
+            account: Some(Arc::new(account.clone())),
+        }
+    }
+
+    /// Lets the server judge the creation of an object without making it.
+    ///
+    /// # Errors
+    /// With what the creation would fail with.
+    pub async fn create_dry(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        object: &Value,
+    ) -> Result<()> {
+        let path = format!(
+            "{}?fieldManager={MANAGER}&dryRun=All",
+            resource.path(namespace, None)
+        );
+        self.call(Method::POST, &path, Some(object), "application/json")
+            .await
+            .map(drop)
+    }
+
+    /// Asks the server to review something.
+    ///
+    /// # Errors
+    /// Fails when the server does not answer.
+    pub async fn review(&self, path: &str, review: &Value) -> Result<Value> {
+        self.call(Method::POST, path, Some(review), "application/json")
+            .await
     }
 
     /// Reads one object.
@@ -141,6 +183,39 @@ impl Cluster {
                     "",
                 )
                 .await?;
+            if let Some(Value::Array(more)) = page.get_mut("items").map(Value::take) {
+                items.extend(more);
+            }
+            token = page
+                .pointer("/metadata/continue")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned();
+            if token.is_empty() {
+                return Ok(items);
+            }
+        }
+    }
+
+    /// Lists the metadata of all objects of a resource, in one namespace or in all.
+    ///
+    /// # Errors
+    /// Fails as a whole; there are no partial lists.
+    pub async fn list_metadata(&self, resource: &Resource, namespace: &str) -> Result<Vec<Value>> {
+        const METADATA: &str =
+            "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+        let (mut items, mut token) = (Vec::new(), String::new());
+        loop {
+            let path = format!(
+                "{}?limit={PAGE}&continue={token}",
+                resource.path(namespace, None)
+            );
+            let mut request = request(Method::GET, &path, Vec::new(), "")?;
+            request.headers_mut().insert(
+                http::header::ACCEPT,
+                http::HeaderValue::from_static(METADATA),
+            );
+            let mut page = within(self.client.request::<Value>(request)).await?;
             if let Some(Value::Array(more)) = page.get_mut("items").map(Value::take) {
                 items.extend(more);
             }
@@ -342,11 +417,11 @@ impl Cluster {
             }
             None => Vec::new(),
         };
-        within(
-            self.client
-                .request::<Value>(request(method, path, body, content_type)?),
-        )
-        .await
+        let mut request = request(method, path, body, content_type)?;
+        if let Some(account) = &self.account {
+            account.sign(&mut request)?;
+        }
+        within(self.client.request::<Value>(request)).await
     }
 }
 

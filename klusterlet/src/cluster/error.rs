@@ -43,6 +43,12 @@ impl Error {
         matches!(self, Self::Refused { code: 409, reason, .. } if reason != "AlreadyExists")
     }
 
+    /// The resource does not know the verb.
+    #[must_use]
+    pub const fn is_not_allowed(&self) -> bool {
+        matches!(self, Self::Refused { code: 405, .. })
+    }
+
     /// The object does not pass validation.
     #[must_use]
     pub const fn is_invalid(&self) -> bool {

@@ -112,6 +112,28 @@ pub mod known {
             false,
         )
     });
+    /// What the cluster allows works to do.
+    pub static POLICIES: LazyLock<Resource> = LazyLock::new(|| {
+        resource(
+            "koinon.dev",
+            "v1alpha1",
+            "WorkPolicy",
+            "workpolicies",
+            false,
+        )
+    });
+    /// What decides what executors may do.
+    pub static RBAC: LazyLock<[Resource; 4]> = LazyLock::new(|| {
+        let rbac = |kind, plural, namespaced| {
+            resource("rbac.authorization.k8s.io", "v1", kind, plural, namespaced)
+        };
+        [
+            rbac("Role", "roles", true),
+            rbac("RoleBinding", "rolebindings", true),
+            rbac("ClusterRole", "clusterroles", false),
+            rbac("ClusterRoleBinding", "clusterrolebindings", false),
+        ]
+    });
     /// Facts that a cluster states about itself.
     pub static CLAIMS: LazyLock<Resource> = LazyLock::new(|| {
         resource(

@@ -71,13 +71,17 @@ fn judge(notice: &Notice, held: Option<&Held>, held_off: bool) -> Step {
         return Step::Known;
     }
     if held_off {
-        let newer = same.is_some_and(|held| !held.tombstone && notice.generation > held.generation);
-        if notice.tombstone || !newer {
-            return Step::HoldBack;
-        }
+        // Also a higher generation: it may have been made from a state that this cluster has left behind.
+        return Step::HoldBack;
     }
     match (notice.tombstone, held, same) {
         (true, Some(_), None) => Step::NotHere,
+        // What stays when it goes is said in its body, which may be newer than what is here.
+        (true, held, _)
+            if held.is_none_or(|held| held.digest != notice.digest || held.body.is_empty()) =>
+        {
+            Step::Pull
+        }
         (true, _, _) => Step::Bury,
         (false, _, Some(same)) if same.digest == notice.digest && !same.body.is_empty() => {
             Step::Adopt
@@ -243,17 +247,8 @@ impl Keeper {
                     ack(AckOutcome::Removed);
                     Ok(())
                 }
-                Step::Adopt => {
+                Step::Adopt | Step::Bury => {
                     let body = held.as_ref().map(|h| h.body.clone()).unwrap_or_default();
-                    let labels = held.as_ref().map(|h| h.labels.clone()).unwrap_or_default();
-                    self.keep(work(&notice, labels, body, Origin::Member)).await
-                }
-                Step::Bury => {
-                    let body = held
-                        .as_ref()
-                        .filter(|h| h.digest == notice.digest)
-                        .map(|h| h.body.clone())
-                        .unwrap_or_default();
                     let labels = held.as_ref().map(|h| h.labels.clone()).unwrap_or_default();
                     self.keep(work(&notice, labels, body, Origin::Member)).await
                 }
@@ -329,7 +324,7 @@ impl Keeper {
                         Ok(Some(pulled)) => {
                             self.parts.metrics.pulled_bytes.inc_by(pulled.body.len() as u64);
                             if let Some(notice) = wanted.remove(&pulled.name).filter(|n| n.digest == pulled.digest && n.uid == pulled.uid) {
-                                storing.push(self.take_in(notice, pulled));
+                                storing.push(self.take_in(notice, Some(pulled)));
                             }
                         }
                         Ok(None) => {}
@@ -340,7 +335,9 @@ impl Keeper {
                     },
                     // The end. Works that are still wanted are gone on the hub; newer notices follow.
                     Some(Ok(None)) => {
-                        wanted.clear();
+                        for notice in std::mem::take(wanted).into_values().filter(|n| n.tombstone) {
+                            storing.push(self.take_in(notice, None));
+                        }
                         chunks = None;
                     }
                     Some(Err(status)) => {
@@ -362,7 +359,21 @@ impl Keeper {
         failure.map_or(Ok(()), Err)
     }
 
-    async fn take_in(&self, notice: Notice, pulled: Pulled) -> (Notice, cluster::Result<()>) {
+    /// Stores a work with the body that was pulled; one that is deleted, and gone on the hub, with what is here.
+    async fn take_in(
+        &self,
+        notice: Notice,
+        pulled: Option<Pulled>,
+    ) -> (Notice, cluster::Result<()>) {
+        let Some(pulled) = pulled else {
+            let held = self.parts.holding.get(&notice.name);
+            let (labels, body) = held
+                .filter(|held| held.uid == notice.uid)
+                .map(|held| (held.labels.clone(), held.body.clone()))
+                .unwrap_or_default();
+            let result = self.keep(work(&notice, labels, body, Origin::Member)).await;
+            return (notice, result);
+        };
         let compressed = compress(&pulled.body);
         drop(pulled.body);
         let result = match compressed {
@@ -438,6 +449,7 @@ fn work(
         tombstone: notice.tombstone,
         labels,
         directives: notice.directives.clone(),
+        revision: notice.revision,
         body,
         origin,
     }
@@ -474,7 +486,13 @@ mod tests {
         use Step::{Adopt, Bury, HoldBack, Known, NotHere, Pull};
         let cases = [
             (None, notice("a", 1, 1, false), false, Pull),
-            (None, notice("a", 1, 1, true), false, Bury),
+            (None, notice("a", 1, 1, true), false, Pull),
+            (
+                Some(held("a", 1, 1, false)),
+                notice("a", 2, 2, true),
+                false,
+                Pull,
+            ),
             (
                 Some(held("a", 1, 1, false)),
                 notice("a", 1, 1, false),
@@ -556,7 +574,7 @@ mod tests {
                 Some(held("a", 7, 7, false)),
                 notice("a", 8, 8, false),
                 true,
-                Pull,
+                HoldBack,
             ),
         ];
         for (held, notice, held_off, expected) in cases {

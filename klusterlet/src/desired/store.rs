@@ -41,6 +41,9 @@ struct Head {
     labels: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     directives: BTreeMap<String, String>,
+    /// Revision at which this was told.
+    #[serde(default)]
+    revision: i64,
     /// Where the registry stood when this was learned.
     position: Option<Position>,
     /// How many rollbacks had been accepted by then; earlier positions do not count any more.
@@ -149,6 +152,7 @@ impl Store {
                 tombstone: head.tombstone,
                 labels: head.labels,
                 directives: head.directives,
+                revision: head.revision,
                 body: body.into(),
                 origin: Origin::Member,
             });
@@ -180,6 +184,7 @@ impl Store {
             tombstone: held.tombstone,
             labels: held.labels.clone(),
             directives: held.directives.clone(),
+            revision: held.revision,
             position: memory.seen.clone(),
             rollbacks: memory.rollbacks,
             pieces: pieces.len(),

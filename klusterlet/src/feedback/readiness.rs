@@ -220,8 +220,16 @@ fn generic(object: Seen<'_>) -> Readiness {
         found(truth, object.words(kind))
     });
     let holding = |kinds: &[&'static str]| kinds.iter().copied().find(|k| object.holds(k));
-    let moving = holding(&["Reconciling", "Progressing"]);
-    let unwell = holding(&["Stalled", "Degraded", "Failed"]);
+    // As a Deployment's condition, which stays true when all is done.
+    let reason = |kind: &str| object.condition(kind).map(|c| c.text("/reason"));
+    let arrived = matches!(
+        reason("Progressing"),
+        Some("NewReplicaSetAvailable" | "NewReplicationControllerAvailable")
+    );
+    let stuck = reason("Progressing") == Some("ProgressDeadlineExceeded");
+    let moving =
+        holding(&["Reconciling", "Progressing"]).filter(|kind| *kind != "Progressing" || !arrived);
+    let unwell = holding(&["Stalled", "Degraded", "Failed"]).or(stuck.then_some("Progressing"));
     let progressing = match (stale, moving, &available) {
         (true, ..) => found(true, UNSEEN),
         (_, Some(kind), _) => found(true, object.words(kind)),

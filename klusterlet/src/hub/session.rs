@@ -24,6 +24,7 @@ use crate::{
     outbox::{Outbox, Resend},
     position::{Memory, Position, Verdict},
     telemetry::Chain,
+    work::DeletionGuard,
 };
 
 /// Messages that wait for the transport. Everything behind them coalesces, so this only smooths bursts.
@@ -58,6 +59,8 @@ pub struct LinkParts {
     pub report: watch::Receiver<Option<ClusterReport>>,
     /// The lease.
     pub lease: Lease,
+    /// Holds mass deletions up.
+    pub guard: DeletionGuard,
     /// Counters.
     pub metrics: Metrics,
 }
@@ -234,17 +237,20 @@ fn judge(parts: &LinkParts, welcome: &Welcome) -> Result<Verdict, Error> {
         .into();
     let accepted = welcome.accepted_rollback.clone().map(Position::from);
     let mut memory = parts.memory.lock();
-    let verdict = memory.welcome(&offered, accepted.as_ref());
+    let verdict = memory.welcome(&offered, &welcome.stamp_at_seen, accepted.as_ref());
     parts
         .metrics
         .rollback_hold
         .set(i64::from(verdict == Verdict::HoldOff));
+    parts.guard.approve(welcome.approved_deletions);
     match verdict {
         Verdict::Follow => {}
         Verdict::FollowRollback => {
             warn!(incarnation = %offered.incarnation, revision = offered.revision, "following a hub that was rolled back, as an admin accepted")
         }
         Verdict::HoldOff => {
+            // A hub that is not followed approves nothing.
+            parts.guard.approve(0);
             warn!(seen = ?memory.seen, ?offered, "the hub is behind what this cluster knows; nothing is deleted or rolled back until an admin accepts it");
         }
     }

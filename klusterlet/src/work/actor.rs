@@ -1,5 +1,8 @@
 //! The life of one work.
 
+mod leave;
+mod settle;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -7,22 +10,23 @@ use std::{
 };
 
 use bytes::Bytes;
-use koinon_api::{applied::AppliedManifestResourceMeta, work::ManifestWorkStatus};
+use koinon_api::{
+    applied::AppliedManifestResourceMeta, labels::condition, meta, work::ManifestWorkStatus,
+};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
 };
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::{
-    Removed, Shared,
+    Shared,
     apply::Remembered,
-    fight::Fight,
-    pass::{Availability, Pass, Slot},
-    plan, prune,
+    fight::{self, Fight},
+    pass::{Availability, DEFINITION_PATIENCE, Pass, Slot},
+    plan,
     record::{self, Expect, Record},
-    remove::{self, Fate},
-    status,
+    status::{self, Delayed},
 };
 use crate::{
     backoff::{Backoff, spread},
@@ -69,11 +73,21 @@ pub(super) struct Actor {
     current: Option<(String, i64)>,
     resync_at: Instant,
     backoff: Backoff,
+    /// Why a deletion waits for an approval, if one does.
+    delayed: Option<Delayed>,
+    approvals: watch::Receiver<i64>,
+    /// What else may change what the work may do.
+    policies: watch::Receiver<Option<Arc<crate::policy::Known>>>,
+    rbac: watch::Receiver<u64>,
+    has_executor: bool,
 }
 
 impl Actor {
     pub(super) fn new(shared: Arc<Shared>, desired: watch::Receiver<Arc<Held>>) -> Self {
         let name = desired.borrow().name.clone();
+        let approvals = shared.guard.approvals();
+        let policies = shared.policies.changes();
+        let rbac = shared.executors.changes();
         Self {
             shared,
             desired,
@@ -90,6 +104,11 @@ impl Actor {
             current: None,
             resync_at: Instant::now(),
             backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(60)),
+            delayed: None,
+            approvals,
+            policies,
+            rbac,
+            has_executor: false,
         }
     }
 
@@ -100,6 +119,8 @@ impl Actor {
         for key in &self.tracked {
             self.shared.watches.remove(&self.name, key);
         }
+        self.shared.guard.content(&self.name);
+        self.shared.guard.applied(&self.name, 0);
     }
 
     async fn live(&mut self) {
@@ -136,6 +157,12 @@ impl Actor {
                     self.backoff.reset();
                     return Some(Scope::Everything);
                 }
+                Ok(()) = self.approvals.changed(), if self.delayed.is_some() => {
+                    self.backoff.reset();
+                    return Some(Scope::Everything);
+                }
+                Ok(()) = self.policies.changed() => return Some(Scope::Everything),
+                Ok(()) = self.rbac.changed(), if self.has_executor => return Some(Scope::Everything),
                 () = self.wake.notified() => {
                     if let Some(scope) = self.woken() {
                         return Some(scope);
@@ -204,6 +231,13 @@ impl Actor {
         let shared = self.shared.clone();
         let spec = held.spec().map_err(|e| Trouble::Body(e.to_string()))?;
         let manifests = plan::manifests(&spec);
+        let another = |(uid, _): &(String, i64)| *uid != held.uid;
+        if self.current.as_ref().is_some_and(another)
+            || meta::condition(&self.status.conditions, condition::DELETING).is_some()
+        {
+            // What was said was said of another work, or of the end of this one.
+            self.status = ManifestWorkStatus::default();
+        }
         let newer = self
             .current
             .as_ref()
@@ -219,8 +253,16 @@ impl Actor {
         let Some(mut record) = self.record.clone() else {
             return Ok(false);
         };
+        record.completed = record.completed.of(&held.uid);
 
+        // First for the policies to be known at all: that is no change of them.
+        shared.policies.known().await;
+        self.policies.mark_unchanged();
+        self.rbac.mark_unchanged();
+        self.has_executor = spec.executor.is_some();
+        let judge = shared.policies.known().await;
         let pass = Pass {
+            judge: &judge,
             shared: &shared,
             work: &self.name,
             wake: &self.wake,
@@ -229,6 +271,8 @@ impl Actor {
             owner: &record.owner,
             fresh: record.created && newer,
             completed: &record.completed,
+            recorded: &record.applied,
+            patience: Instant::now() + DEFINITION_PATIENCE,
             availability: Availability::of(&held.directives),
         };
         for manifest in &manifests {
@@ -242,7 +286,7 @@ impl Actor {
             if !due {
                 continue;
             }
-            let slot = pass.apply(manifest, &mut self.memory).await;
+            let mut slot = pass.apply(manifest, &mut self.memory).await;
             shared.metrics.member_writes.inc_by(u64::from(slot.writes));
             if let Some(key) = &slot.key
                 && slot.writes > 0
@@ -255,7 +299,9 @@ impl Actor {
                     .or_default()
                     .repaired(Instant::now())
                 {
-                    warn!(work = %self.name, resource = %key.resource.plural, namespace = %key.namespace, name = %key.name, "somebody keeps changing an applied object; leaving it alone for a while");
+                    let rival = slot.rival.as_deref().unwrap_or("somebody");
+                    warn!(work = %self.name, resource = %key.resource.plural, namespace = %key.namespace, name = %key.name, rival, "an applied object is changed again and again; leaving it alone for a while");
+                    slot.outcome.derived.push(fight::contested(rival, rest));
                     self.resting.insert(key.clone(), Instant::now() + rest);
                 }
             }
@@ -270,7 +316,7 @@ impl Actor {
             .collect();
         let frozen = record.completed.all();
         let completed = record.completed.after(self.slots.values(), held.generation);
-        if completed != record.completed {
+        if completed != record.completed && !(completed.is_empty() && record.completed.is_empty()) {
             // Before anybody hears of it: what was said to be complete must not be applied again.
             record::set_completed(&shared.cluster, &mut record, completed).await?;
         }
@@ -281,7 +327,7 @@ impl Actor {
             self.record = Some(record);
             Ok(true)
         } else {
-            self.settle(record).await
+            self.settle(held, &spec, record).await
         };
         self.track();
         if newer {
@@ -310,7 +356,7 @@ impl Actor {
             // Somebody deleted it here: what it owns goes first, then all is made again.
             self.record = None;
             self.memory.clear();
-            self.dismantle(&mut record).await?;
+            self.dismantle(held, &mut record).await?;
             self.backoff.reset();
             return Ok(false);
         }
@@ -335,60 +381,6 @@ impl Actor {
         Ok(true)
     }
 
-    /// Records what is applied and deletes what is no longer asked for. False while something is still on its way out.
-    async fn settle(&mut self, mut record: Record) -> Result<bool, Trouble> {
-        let planned: Vec<_> = self
-            .slots
-            .values()
-            .filter_map(|slot| slot.applied.clone())
-            .collect();
-        let unmapped: Vec<_> = self
-            .slots
-            .values()
-            .filter_map(|slot| slot.unmapped.clone())
-            .collect();
-        let recorded: Vec<_> = record
-            .applied
-            .iter()
-            .chain(&self.unrecorded)
-            .cloned()
-            .collect();
-        let pruning = prune::prune(&recorded, &planned, &unmapped);
-        self.unrecorded.clone_from(&pruning.keep);
-        let (mut keep, mut pending, mut trouble) = (pruning.keep, Vec::new(), None);
-        for object in pruning.drop {
-            match remove::remove(&self.shared.cluster, &object, &record.owner).await {
-                Ok(Fate::Done) => {
-                    debug!(work = %self.name, resource = %object.resource, name = %object.name, "pruned")
-                }
-                Ok(Fate::Pending) => pending.push(object),
-                Err(error) => {
-                    trouble = Some(error);
-                    pending.push(object);
-                }
-            }
-        }
-        let done = pending.is_empty();
-        keep.extend(pending);
-        let written =
-            record::set_applied(&self.shared.cluster, &mut record, prune::sorted(keep)).await;
-        record.created = false;
-        if written.is_ok() {
-            self.unrecorded.clear();
-        }
-        let key = ObjectKey {
-            resource: Arc::new(Resource::clone(&APPLIED_WORKS)),
-            namespace: String::new(),
-            name: record.owner.name.clone(),
-        };
-        self.shared
-            .watches
-            .seen(&self.name, &key, Some(&record.version));
-        self.record = Some(record);
-        written?;
-        trouble.map_or(Ok(done), |error| Err(error.into()))
-    }
-
     /// Watches exactly the objects of the work and its record.
     fn track(&mut self) {
         let wanted: BTreeSet<ObjectKey> = self
@@ -409,78 +401,9 @@ impl Actor {
         self.tracked.extend(wanted);
     }
 
-    /// One pass over a work that is deleted. Returns when to look again.
-    async fn leave(&mut self, held: &Held) -> Instant {
-        let shared = self.shared.clone();
-        let _permit = shared.permits.acquire().await;
-        match self.try_leave(held).await {
-            Ok(true) => {
-                info!(work = %self.name, "removed");
-                // The receiver lives as long as the process.
-                let _ = shared.removed.send(Removed {
-                    name: held.name.clone(),
-                    uid: held.uid.clone(),
-                });
-                // Forgotten by the receiver; until then there is nothing to do.
-                Instant::now() + spread(shared.resync)
-            }
-            Ok(false) => Instant::now() + self.backoff.next_delay().min(Duration::from_secs(5)),
-            Err(trouble) => {
-                warn!(work = %self.name, error = %trouble, "the work could not be removed");
-                Instant::now() + self.backoff.next_delay()
-            }
-        }
-    }
-
-    async fn try_leave(&mut self, held: &Held) -> Result<bool, Trouble> {
-        let Some(mut record) =
-            record::get(&self.shared.cluster, &self.shared.naming, &self.name).await?
-        else {
-            return Ok(true);
-        };
-        if !record.deleting {
-            self.report(held, status::deleting(&self.status, &clock::now()));
-            record::delete(&self.shared.cluster, &record).await?;
-            record.deleting = true;
-        }
-        self.dismantle(&mut record).await
-    }
-
-    /// Deletes what a deleted record owns, one step for each object, and lets the record go when nothing is left.
-    async fn dismantle(&mut self, record: &mut Record) -> Result<bool, Trouble> {
-        // Objects that were applied but never recorded are ours as well.
-        let mut all: Vec<_> = record.applied.clone();
-        all.extend(
-            self.unrecorded
-                .iter()
-                .filter(|u| !record.applied.contains(u))
-                .cloned(),
-        );
-        let (mut pending, mut trouble) = (Vec::new(), None);
-        for object in all {
-            match remove::remove(&self.shared.cluster, &object, &record.owner).await {
-                Ok(Fate::Done) => {}
-                Ok(Fate::Pending) => pending.push(object),
-                Err(error) => {
-                    trouble = Some(error);
-                    pending.push(object);
-                }
-            }
-        }
-        let done = pending.is_empty();
-        record::set_applied(&self.shared.cluster, record, prune::sorted(pending)).await?;
-        if let Some(error) = trouble {
-            return Err(error.into());
-        }
-        if done {
-            record::release(&self.shared.cluster, record).await?;
-            self.unrecorded.clear();
-        }
-        Ok(done)
-    }
-
-    fn report(&mut self, held: &Held, status: ManifestWorkStatus) {
-        let shown = status::fit(&status, status::MOST, &clock::now());
+    fn report(&mut self, held: &Held, mut status: ManifestWorkStatus) {
+        status::delay(&mut status, self.delayed.as_ref(), &clock::now());
+        let shown = status::fit(&status, status::MOST);
         if let Ok(json) = serde_json::to_vec(&shown) {
             self.shared
                 .outbox

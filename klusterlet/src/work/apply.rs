@@ -9,7 +9,10 @@ use super::{
     plan::{Object, Ownership, Treatment},
     update::{self, Decision, Known, Owner, references},
 };
-use crate::cluster::{Cluster, Error, Resource, Result, refused};
+use crate::{
+    cluster::{Cluster, Error, MANAGER, Resource, Result, refused},
+    policy::Refusal,
+};
 
 /// How often a conflict with another writer is retried at once.
 const TRIES: u32 = 4;
@@ -29,6 +32,8 @@ pub(super) struct Applied {
     pub(super) live: Option<Value>,
     /// Number of writes that it took.
     pub(super) writes: u32,
+    /// Whose change was undone, by the name of the manager.
+    pub(super) rival: Option<String>,
 }
 
 /// Applies the manifests of one work.
@@ -38,6 +43,28 @@ pub(super) struct Applier<'a> {
     pub(super) owner: &'a Owner,
     /// None of the objects is expected to exist: try to create before reading.
     pub(super) fresh: bool,
+    pub(super) may: &'a May,
+}
+
+/// What the member's policies say of one object.
+#[derive(Debug)]
+pub(super) struct May {
+    pub(super) create: std::result::Result<(), Refusal>,
+    pub(super) update: std::result::Result<(), Refusal>,
+}
+
+impl May {
+    pub(super) fn create(&self) -> Result<()> {
+        self.create.clone().map_err(forbidden)
+    }
+
+    pub(super) fn update(&self) -> Result<()> {
+        self.update.clone().map_err(forbidden)
+    }
+}
+
+fn forbidden(refusal: Refusal) -> Error {
+    refused(403, "Forbidden", refusal.to_string())
 }
 
 impl Applier<'_> {
@@ -68,13 +95,24 @@ impl Applier<'_> {
                 self.server_side(object, resource, (config, ignored), ownership, known)
                     .await?
             }
-            UpdateStrategyType::ReadOnly => Applied {
-                live: self
+            UpdateStrategyType::ReadOnly => {
+                let live = self
                     .cluster
                     .get(resource, &object.namespace, &object.name)
-                    .await?,
-                writes: 0,
-            },
+                    .await?;
+                match live {
+                    // What was applied before is let go, or it would still go with the work.
+                    Some(live) if self.owner.owns(&live) => {
+                        self.settle_owner(object, resource, ownership, live, 0)
+                            .await?
+                    }
+                    live => Applied {
+                        live,
+                        writes: 0,
+                        rival: None,
+                    },
+                }
+            }
         };
         *memory = applied.live.as_ref().map(|live| {
             let required = diff::digest(&object.value);
@@ -111,6 +149,7 @@ impl Applier<'_> {
                     .await?
             };
             let Some(live) = live else {
+                self.may.create()?;
                 match self
                     .cluster
                     .create(
@@ -121,10 +160,7 @@ impl Applier<'_> {
                     .await
                 {
                     Ok(live) => {
-                        return Ok(Applied {
-                            live: Some(live),
-                            writes: writes + 1,
-                        });
+                        return Ok(Applied::made(live, writes + 1));
                     }
                     Err(error) if error.is_already_exists() => {
                         conflict = Some(error);
@@ -140,16 +176,15 @@ impl Applier<'_> {
             let Decision::Replace(replacement) =
                 update::decide(&object.value, &live, self.owner, ownership, known)
             else {
-                return Ok(Applied {
-                    live: Some(live),
-                    writes,
-                });
+                return Ok(Applied::made(live, writes));
             };
+            self.may.update()?;
             match self.replace(object, resource, &replacement, &live).await {
-                Ok(live) => {
+                Ok(written) => {
                     return Ok(Applied {
-                        live: Some(live),
+                        live: Some(written),
                         writes: writes + 1,
+                        rival: rival(&live, &[]),
                     });
                 }
                 Err(error) if error.is_conflict() || error.is_not_found() => {
@@ -178,14 +213,12 @@ impl Applier<'_> {
             Err(error) if error.is_invalid() => error,
             other => return other,
         };
+        // As OCM does, and for Secrets only: others may have to be looked at by a person.
         if resource.group.is_empty()
-            && matches!(resource.plural.as_str(), "secrets" | "configmaps")
+            && resource.plural == "secrets"
             && refusal.to_string().contains("field is immutable")
         {
             let uid = live.pointer("/metadata/uid").and_then(Value::as_str);
-            self.cluster
-                .delete(resource, &object.namespace, &object.name, uid)
-                .await?;
             let mut again = replacement.clone();
             if let Some(metadata) = again.get_mut("metadata").and_then(Value::as_object_mut) {
                 for field in [
@@ -194,10 +227,24 @@ impl Applier<'_> {
                     "creationTimestamp",
                     "managedFields",
                     "selfLink",
+                    "finalizers",
                 ] {
                     metadata.remove(field);
                 }
             }
+            // Nothing is deleted for something that cannot be made.
+            let judged = self
+                .cluster
+                .create_dry(resource, &object.namespace, &again)
+                .await;
+            if let Err(error) = judged
+                && !error.is_already_exists()
+            {
+                return Err(error);
+            }
+            self.cluster
+                .delete(resource, &object.namespace, &object.name, uid)
+                .await?;
             return self
                 .cluster
                 .create(resource, &object.namespace, &again)
@@ -233,6 +280,7 @@ impl Applier<'_> {
                     .await?
             };
             let Some(live) = live else {
+                self.may.create()?;
                 match self
                     .cluster
                     .create(
@@ -243,10 +291,7 @@ impl Applier<'_> {
                     .await
                 {
                     Ok(live) => {
-                        return Ok(Applied {
-                            live: Some(live),
-                            writes: 1,
-                        });
+                        return Ok(Applied::made(live, 1));
                     }
                     Err(error) if error.is_already_exists() => continue,
                     Err(error) => return Err(error),
@@ -270,22 +315,47 @@ impl Applier<'_> {
     ) -> Result<Applied> {
         let owners = self.owner.merged(&live, ownership);
         if owners == references(&live) || is_terminating(&live) {
-            return Ok(Applied {
-                live: Some(live),
-                writes,
-            });
+            return Ok(Applied::made(live, writes));
         }
+        self.may.update()?;
         let patch =
             json!({"metadata": {"ownerReferences": owners, "resourceVersion": version(&live)}});
         let live = self
             .cluster
             .merge(resource, &object.namespace, &object.name, None, &patch)
             .await?;
-        Ok(Applied {
-            live: Some(live),
-            writes: writes + 1,
-        })
+        Ok(Applied::made(live, writes + 1))
     }
+}
+
+impl Applied {
+    pub(super) fn made(live: Value, writes: u32) -> Self {
+        Self {
+            live: Some(live),
+            writes,
+            rival: None,
+        }
+    }
+}
+
+/// Returns the manager that last changed an object, if it is none of the agent's.
+pub(super) fn rival(live: &Value, own: &[&str]) -> Option<String> {
+    let text = |entry: &Value, key: &str| {
+        entry
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let last = live
+        .pointer("/metadata/managedFields")?
+        .as_array()?
+        .iter()
+        .filter(|entry| entry.get("subresource").is_none())
+        .map(|entry| (text(entry, "time"), text(entry, "manager")))
+        .filter(|(_, manager)| manager != MANAGER && !own.contains(&manager.as_str()))
+        .max()?;
+    Some(last.1)
 }
 
 /// Returns the `resourceVersion` of an object.

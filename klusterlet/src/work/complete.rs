@@ -16,6 +16,9 @@ use crate::cluster::ObjectKey;
 /// What is complete.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Completed {
+    /// Uid of the work; another work of its name has completed nothing.
+    #[serde(default)]
+    work: String,
     /// Short digests of the objects.
     #[serde(default)]
     manifests: BTreeSet<String>,
@@ -39,9 +42,30 @@ impl Completed {
         self.all
     }
 
+    /// What counts for the work with this uid.
+    pub(super) fn of(self, work: &str) -> Self {
+        if self.work == work {
+            return self;
+        }
+        Self {
+            work: work.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Nothing is complete.
+    pub(super) fn is_empty(&self) -> bool {
+        self.manifests.is_empty() && self.all.is_none()
+    }
+
+    /// The object is complete itself.
+    pub(super) fn has(&self, key: &ObjectKey) -> bool {
+        self.manifests.contains(&short(key))
+    }
+
     /// The object is not to be touched any more.
     pub(super) fn freezes(&self, key: &ObjectKey) -> bool {
-        self.all.is_some() || self.manifests.contains(&short(key))
+        self.all.is_some() || self.has(key)
     }
 
     /// What is complete after a pass that found `slots`.
@@ -49,10 +73,17 @@ impl Completed {
         if self.all.is_some() {
             return self.clone();
         }
-        let mut next = Self::default();
+        let mut next = Self {
+            work: self.work.clone(),
+            ..Self::default()
+        };
         let mut open = false;
         for slot in slots {
-            let Some(key) = &slot.key else { continue };
+            let Some(key) = &slot.key else {
+                // What it is is not known, so neither whether it has a rule.
+                open = true;
+                continue;
+            };
             let complete = slot
                 .outcome
                 .derived

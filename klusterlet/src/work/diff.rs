@@ -46,7 +46,7 @@ pub(super) fn within(required: &Value, live: &Value) -> bool {
             .iter()
             .all(|(key, value)| within(value, live.get(key).unwrap_or(&Value::Null))),
         (Value::Array(required), Value::Array(live)) => {
-            required.len() == live.len() && required.iter().zip(live).all(|(r, l)| within(r, l))
+            required.len() == live.len() && required.iter().zip(live).all(|(r, l)| item(r, l))
         }
         (Value::Number(required), Value::Number(live)) => {
             required == live || required.as_f64() == live.as_f64()
@@ -54,6 +54,15 @@ pub(super) fn within(required: &Value, live: &Value) -> bool {
         (Value::Null, live) => is_zero(live),
         (required, live) => required == live,
     }
+}
+
+/// Like [`within`] for an item of a list, where an empty map says something: `emptyDir: {}` is a choice.
+fn item(required: &Value, live: &Value) -> bool {
+    let chosen = required.as_object().into_iter().flatten();
+    chosen
+        .filter(|(_, value)| value.as_object().is_some_and(Map::is_empty))
+        .all(|(key, _)| live.get(key).is_some_and(Value::is_object))
+        && within(required, live)
 }
 
 fn is_zero(value: &Value) -> bool {

@@ -2,7 +2,13 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use koinon_api::{
+    labels::{condition, reason::readiness as reason},
+    meta::Truth,
+};
 use tokio::time::Instant;
+
+use crate::feedback::Derived;
 
 /// Repairs of one object within [`WINDOW`] that are still taken for chance.
 const MOST: usize = 10;
@@ -36,6 +42,19 @@ impl Fight {
         self.repairs.clear();
         self.rests = (self.rests + 1).min(4);
         Some(WINDOW * 2_u32.pow(self.rests - 1))
+    }
+}
+
+/// Says on a manifest that its object is left alone, and because of whom.
+pub(super) fn contested(rival: &str, rest: Duration) -> Derived {
+    Derived {
+        kind: condition::CONTESTED.to_owned(),
+        truth: Truth::True,
+        reason: reason::CHANGED_BY_OTHERS,
+        message: format!(
+            "{rival} keeps changing what is declared; the object is left alone for {} s",
+            rest.as_secs()
+        ),
     }
 }
 

@@ -4,28 +4,36 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use koinon_api::{
     applied::AppliedManifestResourceMeta,
-    labels::{annotation, condition, reason::manifest as reason},
+    labels::{
+        annotation, condition,
+        reason::{manifest as reason, rule},
+    },
+    meta::Truth,
+    policy::PolicyVerb,
     work::{ManifestResourceMeta, ManifestWorkSpec, UpdateStrategyType},
 };
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::{
     Shared,
-    apply::{Applied, Applier, Remembered, version},
+    apply::{Applied, Applier, May, Remembered, version},
     complete::Completed,
+    executor::{self, Denial, Rights, Without},
     ignore::Ignored,
-    plan::{self, Manifest, Object, Treatment},
+    plan::{self, Manifest, Object, Ownership, Treatment},
     prune::Unmapped,
     status::{Feedback, NotApplied, Outcome, Presence},
     update::Owner,
 };
 use crate::{
-    cluster::{Error, MapError, ObjectKey, Resource, Wake, refused},
+    cluster::{Cluster, Error, MapError, ObjectKey, Resource, Wake, refused},
     feedback::{self, Derived},
+    policy::Judge,
 };
 
-/// How long a custom resource waits for the definition that the same work brings.
-const DEFINITION_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the custom resources of a work wait for the definitions that the same work brings, all together.
+pub(super) const DEFINITION_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is known of one manifest.
 #[derive(Debug)]
@@ -40,6 +48,8 @@ pub(super) struct Slot {
     pub(super) writes: u32,
     /// The work has a rule that says when it is complete.
     pub(super) completes: bool,
+    /// Whose change was undone.
+    pub(super) rival: Option<String>,
 }
 
 /// What `Available` means.
@@ -80,6 +90,7 @@ impl From<Failure> for NotApplied {
 
 /// The surroundings of one pass.
 pub(super) struct Pass<'a> {
+    pub(super) judge: &'a Judge,
     pub(super) shared: &'a Shared,
     pub(super) work: &'a str,
     pub(super) wake: &'a Arc<Wake>,
@@ -88,6 +99,10 @@ pub(super) struct Pass<'a> {
     pub(super) owner: &'a Owner,
     pub(super) fresh: bool,
     pub(super) completed: &'a Completed,
+    /// What the work owned before this pass.
+    pub(super) recorded: &'a [AppliedManifestResourceMeta],
+    /// Until when kinds are waited for that the work itself brings.
+    pub(super) patience: Instant,
     pub(super) availability: Availability,
 }
 
@@ -172,11 +187,14 @@ impl Pass<'_> {
             &object.namespace,
             &object.name,
         );
-        let applier = Applier {
-            cluster: &self.shared.cluster,
-            owner: self.owner,
-            fresh: self.fresh,
+        let may = |verb| self.judge.allows(&resource, &object.value, Some(verb));
+        let may = May {
+            create: may(PolicyVerb::Create),
+            update: may(PolicyVerb::Update),
         };
+        let permitted = self
+            .permitted(object, &resource, &treatment, ownership)
+            .await;
         let mut remembered = memory.remove(&key);
         let ignored = treatment
             .strategy
@@ -192,29 +210,41 @@ impl Pass<'_> {
                 reason: reason::SSA_IGNORE_FIELD_ERROR,
                 message: format!("Failed to process ignoreFields: {error}"),
             }))
+        } else if self.completed.freezes(&key)
+            && !self.completed.has(&key)
+            && !self.is_recorded(&key)
+        {
+            Err(Failure::Refused(NotApplied::failed(
+                "the work is complete, nothing of it is applied any more",
+            )))
         } else if self.completed.freezes(&key) {
             let live = self
                 .shared
                 .cluster
                 .get(&resource, &object.namespace, &object.name)
                 .await;
-            live.map(|live| Applied { live, writes: 0 })
-                .map_err(Failure::Server)
+            live.map(|live| Applied {
+                live,
+                writes: 0,
+                rival: None,
+            })
+            .map_err(Failure::Server)
         } else if resource.namespaced && object.namespace.is_empty() {
             Err(Failure::Server(refused(
                 400,
                 "BadRequest",
                 "an empty namespace may not be set during creation".to_owned(),
             )))
-        } else if self.spec.executor.is_some() {
-            // Applying with the agent's own rights what an executor may not would be an escalation.
-            Err(Failure::Server(refused(
-                403,
-                "Forbidden",
-                "executors are not supported by this agent".to_owned(),
-            )))
+        } else if let Err(refusal) = permitted {
+            Err(refusal)
         } else {
-            let started = tokio::time::Instant::now();
+            let acting = permitted.ok().flatten();
+            let applier = Applier {
+                cluster: acting.as_ref().unwrap_or(&self.shared.cluster),
+                owner: self.owner,
+                fresh: self.fresh,
+                may: &may,
+            };
             let ignored = ignored.unwrap_or_default();
             loop {
                 match applier
@@ -232,7 +262,7 @@ impl Pass<'_> {
                     Err(error)
                         if error.is_not_found()
                             && self.brings(object)
-                            && started.elapsed() < DEFINITION_PATIENCE =>
+                            && Instant::now() < self.patience =>
                     {
                         tokio::time::sleep(Duration::from_millis(100)).await;
                     }
@@ -248,8 +278,12 @@ impl Pass<'_> {
             name: object.name.clone(),
             uid: String::new(),
         };
+        let mut rival = None;
         let (live, error, writes) = match result {
-            Ok(result) => (Ok(result.live), None, result.writes),
+            Ok(result) => {
+                rival = result.rival;
+                (Ok(result.live), None, result.writes)
+            }
             Err(error) => {
                 if matches!(&error, Failure::Server(error) if error.is_not_found()) {
                     self.shared.mapper.forget(&resource);
@@ -264,7 +298,7 @@ impl Pass<'_> {
                 )
             }
         };
-        let (presence, feedback, derived) = match &live {
+        let (presence, feedback, mut derived) = match &live {
             Ok(Some(live)) => {
                 applied.uid = live
                     .pointer("/metadata/uid")
@@ -290,6 +324,15 @@ impl Pass<'_> {
                 Vec::new(),
             ),
         };
+        if self.completed.has(&key) && !derived.iter().any(|d| d.kind == condition::COMPLETE) {
+            // It was cleaned up since; that does not undo it.
+            derived.push(Derived {
+                kind: condition::COMPLETE.to_owned(),
+                truth: Truth::True,
+                reason: rule::EVALUATED,
+                message: "Manifest is Complete".to_owned(),
+            });
+        }
         let seen = live.as_ref().ok().and_then(Option::as_ref).map(version);
         self.shared.watches.seen(self.work, &key, seen);
         if error.is_none()
@@ -314,7 +357,57 @@ impl Pass<'_> {
                 .conditions
                 .iter()
                 .any(|rule| rule.condition == condition::COMPLETE),
+            rival,
         }
+    }
+
+    /// Checks that the member and the executor allow it; returns the client to apply with, unless it is the agent's own.
+    async fn permitted(
+        &self,
+        object: &Object,
+        resource: &Resource,
+        treatment: &Treatment,
+        ownership: Ownership,
+    ) -> Result<Option<Cluster>, Failure> {
+        let forbidden = |message: String| Failure::Server(refused(403, "Forbidden", message));
+        self.judge
+            .allows(resource, &object.value, None)
+            .map_err(|refusal| forbidden(refusal.to_string()))?;
+        let executing = self.shared.executing;
+        let Some(account) = executor::account(self.spec.executor.as_ref()).map_err(forbidden)?
+        else {
+            return match executing.without {
+                Without::Allowed => Ok(None),
+                Without::Refused => Err(forbidden(
+                    "this cluster applies no work without an executor".to_owned(),
+                )),
+            };
+        };
+        if executing.rights == Rights::Account {
+            return Ok(Some(self.shared.cluster.acting_as(&account)));
+        }
+        let strategy = treatment.strategy.type_;
+        let checked = self
+            .shared
+            .executors
+            .check(&account, object, resource, strategy, ownership);
+        match checked.await {
+            Ok(()) => Ok(None),
+            Err(Denial::Denied(message)) => Err(forbidden(message)),
+            Err(Denial::Unknown(error)) => Err(Failure::Server(error)),
+        }
+    }
+
+    fn is_recorded(&self, key: &ObjectKey) -> bool {
+        self.recorded.iter().any(|r| {
+            (&r.group, &r.resource, &r.namespace, &r.name)
+                == (
+                    &key.resource.group,
+                    &key.resource.plural,
+                    &key.namespace,
+                    &key.name,
+                )
+        })
     }
 
     /// Derives conditions: what the work's rules say, then what the kind says of itself.
@@ -332,7 +425,6 @@ impl Pass<'_> {
 
     /// Finds the resource of an object; waits for it if a definition in the same work brings it.
     async fn resolve(&self, object: &Object) -> Result<Arc<Resource>, MapError> {
-        let started = tokio::time::Instant::now();
         loop {
             match self
                 .shared
@@ -341,7 +433,7 @@ impl Pass<'_> {
                 .await
             {
                 Err(MapError::NoMatch(_))
-                    if self.brings(object) && started.elapsed() < DEFINITION_PATIENCE =>
+                    if self.brings(object) && Instant::now() < self.patience =>
                 {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -383,5 +475,6 @@ fn incomplete(meta: ManifestResourceMeta, error: String, unmapped: Option<Unmapp
         unmapped,
         writes: 0,
         completes: false,
+        rival: None,
     }
 }

@@ -1,5 +1,6 @@
 //! What a work asks for, read from its body. Pure.
 
+use koinon_api::applied::AppliedManifestResourceMeta as Applied;
 use koinon_api::work::{
     ConditionRule, DeleteOption, DeletePropagationPolicy, FeedbackRule, ManifestConfigOption,
     ManifestWorkSpec, UpdateStrategy, UpdateStrategyType,
@@ -97,6 +98,12 @@ fn read(manifest: &Value) -> Result<Object, String> {
     }
     if name.contains('/') || namespace.contains('/') || api_version.matches('/').count() > 1 {
         return Err(format!("invalid name {name:?}: may not contain '/'"));
+    }
+    for field in ["labels", "annotations"] {
+        let map = manifest.get("metadata").and_then(|m| m.get(field));
+        if map.is_some_and(|map| !map.is_object() && !map.is_null()) {
+            return Err(format!("metadata.{field} must be a map"));
+        }
     }
     let mut value = manifest.clone();
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -205,7 +212,7 @@ pub(super) fn treatment(
 }
 
 /// Matches a name against a pattern in which `*` stands for any characters, also none.
-fn matches(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = text.strip_prefix(first) else {
@@ -261,6 +268,26 @@ pub(super) fn ownership(
             }
         }
     }
+}
+
+/// Says whether a recorded object goes when it is no longer asked for, by what the work says now.
+pub(super) fn fate(spec: &ManifestWorkSpec, recorded: &Applied) -> Ownership {
+    let resource = Resource {
+        group: recorded.group.clone(),
+        version: recorded.version.clone(),
+        kind: String::new(),
+        plural: recorded.resource.clone(),
+        namespaced: !recorded.namespace.is_empty(),
+    };
+    let (namespace, name) = (recorded.namespace.as_str(), recorded.name.as_str());
+    let strategy = treatment(&spec.manifest_configs, &resource, namespace, name).strategy;
+    ownership(
+        spec.delete_option.as_ref(),
+        strategy.type_,
+        &resource,
+        namespace,
+        name,
+    )
 }
 
 #[cfg(test)]

@@ -44,7 +44,9 @@ pub(super) fn prune(recorded: &[Applied], planned: &[Applied], unmapped: &[Unmap
         .filter(|r| !planned.iter().any(|p| same(p, r)))
     {
         let uncertain = unmapped.iter().any(|u| {
-            (&u.group, &u.namespace, &u.name) == (&before.group, &before.namespace, &before.name)
+            // A manifest may name a namespace that its kind, if it were known, has no use for.
+            (&u.group, &u.name) == (&before.group, &before.name)
+                && (u.namespace == before.namespace || before.namespace.is_empty())
         });
         if uncertain {
             keep.insert(before.clone());
@@ -127,6 +129,23 @@ mod tests {
             ]
         );
         assert_eq!(pruning.drop, [object("d", "4")]);
+    }
+
+    #[test]
+    fn a_cluster_scoped_object_is_not_dropped_while_its_kind_is_unknown() {
+        let role = Applied {
+            group: "g".into(),
+            resource: "roles".into(),
+            name: "a".into(),
+            uid: "1".into(),
+            ..Default::default()
+        };
+        let hidden = Unmapped {
+            group: "g".into(),
+            namespace: "n".into(),
+            name: "a".into(),
+        };
+        assert!(prune(&[role], &[], &[hidden]).drop.is_empty());
     }
 
     #[test]

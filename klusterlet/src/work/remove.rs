@@ -1,21 +1,33 @@
 //! Deletes what a work owned, and nothing else.
 
-use koinon_api::applied::AppliedManifestResourceMeta as Applied;
+use std::collections::BTreeMap;
+
+use koinon_api::{
+    applied::AppliedManifestResourceMeta as Applied, labels::annotation, policy::PolicyVerb,
+    work::ManifestWorkSpec,
+};
 use serde_json::{Value, json};
 
 use super::{
-    plan::Ownership,
+    content,
+    plan::{self, Ownership},
+    status::Delayed,
     update::{Owner, references},
 };
-use crate::cluster::{Cluster, Deleted, Resource, Result};
+use crate::{
+    cluster::{Cluster, Deleted, Resource, Result},
+    policy::Judge,
+};
 
 /// What became of an object that the work no longer wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fate {
     /// It is gone, or not ours to delete.
     Done,
     /// It is on its way out.
     Pending,
+    /// It may not go, or not without an approval.
+    Held(Delayed),
 }
 
 /// What has to be done with a live object. Pure.
@@ -54,8 +66,30 @@ fn judge(live: &Value, recorded: &Applied, owner: &Owner) -> Verdict {
     }
 }
 
+/// Says whether a work's annotation approves the deletion of this Namespace or definition with all that is in it.
+fn is_approved(directives: &BTreeMap<String, String>, recorded: &Applied) -> bool {
+    let place = format!("{}/{}", recorded.resource, recorded.name);
+    directives
+        .get(annotation::APPROVE_DELETION)
+        .is_some_and(|approved| approved.split(',').any(|one| one.trim() == place))
+}
+
+/// What a work says of the objects that it no longer wants.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Leaving<'a> {
+    /// As it is now: what it orphans, or only reads, stays.
+    pub(super) spec: &'a ManifestWorkSpec,
+    pub(super) directives: &'a BTreeMap<String, String>,
+    pub(super) policies: &'a Judge,
+}
+
 /// Takes one step towards the end of an object.
-pub(super) async fn remove(cluster: &Cluster, recorded: &Applied, owner: &Owner) -> Result<Fate> {
+pub(super) async fn remove(
+    cluster: &Cluster,
+    recorded: &Applied,
+    owner: &Owner,
+    work: &Leaving<'_>,
+) -> Result<Fate> {
     let resource = Resource {
         group: recorded.group.clone(),
         version: recorded.version.clone(),
@@ -67,7 +101,14 @@ pub(super) async fn remove(cluster: &Cluster, recorded: &Applied, owner: &Owner)
     let Some(live) = cluster.get(&resource, namespace, name).await? else {
         return Ok(Fate::Done);
     };
-    match judge(&live, recorded, owner) {
+    let verdict = match plan::fate(work.spec, recorded) {
+        Ownership::Owned => judge(&live, recorded, owner),
+        Ownership::Orphaned if owner.owns(&live) => {
+            Verdict::Disown(owner.merged(&live, Ownership::Orphaned))
+        }
+        Ownership::Orphaned => Verdict::Leave,
+    };
+    match verdict {
         Verdict::Leave => Ok(Fate::Done),
         Verdict::Wait => Ok(Fate::Pending),
         Verdict::Disown(owners) => {
@@ -75,14 +116,29 @@ pub(super) async fn remove(cluster: &Cluster, recorded: &Applied, owner: &Owner)
                 .pointer("/metadata/resourceVersion")
                 .cloned()
                 .unwrap_or_default();
-            let patch =
-                json!({"metadata": {"ownerReferences": owners, "resourceVersion": version}});
+            let hash = owner.hash_key();
+            let patch = json!({"metadata": {"ownerReferences": owners, "annotations": {hash: null}, "resourceVersion": version}});
             cluster
                 .merge(&resource, namespace, name, None, &patch)
                 .await?;
             Ok(Fate::Done)
         }
         Verdict::Delete => {
+            if let Err(refusal) = work
+                .policies
+                .allows(&resource, &live, Some(PolicyVerb::Delete))
+            {
+                return Ok(Fate::Held(Delayed::policy(refusal.to_string())));
+            }
+            if !is_approved(work.directives, recorded)
+                && let Some(found) = content::of_others(cluster, &resource, &live, owner).await?
+            {
+                let place = format!("{}/{name}", resource.plural);
+                return Ok(Fate::Held(Delayed::content(format!(
+                    "deleting {place} would delete {found} too, which is not of this work; to approve it, annotate the work with {}={place}",
+                    annotation::APPROVE_DELETION
+                ))));
+            }
             let uid = live.pointer("/metadata/uid").and_then(Value::as_str);
             Ok(
                 match cluster.delete(&resource, namespace, name, uid).await? {

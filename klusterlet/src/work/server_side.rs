@@ -4,10 +4,10 @@ use koinon_api::{
     labels::{annotation::CONFIG_SPEC_HASH, well_known},
     work::ServerSideApplyConfig,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
-    apply::{Applied, Applier, is_terminating, terminating, version},
+    apply::{Applied, Applier, is_terminating, rival, terminating, version},
     diff,
     ignore::{Ignored, owned_fields, owns_only},
     plan::{Object, Ownership},
@@ -26,7 +26,8 @@ impl Applier<'_> {
     ) -> Result<Applied> {
         let selective = !config.ignore_fields.is_empty();
         // An object that is there may have fields that are to be left alone: only then must it be looked for first.
-        let live = if self.fresh && !selective {
+        let unlimited = self.may.create.is_ok() && self.may.update.is_ok();
+        let live = if self.fresh && !selective && unlimited {
             None
         } else {
             self.cluster
@@ -52,13 +53,13 @@ impl Applier<'_> {
         if let Some(live) = &live {
             ignored.keep_owned(&mut desired, &object.value, live, manager);
         }
+        // The owner is a merge patch of its own, as in OCM: all works apply under one manager, and an apply takes away what its
+        // manager owns and no longer names, the references of other works among it.
         if let Some(metadata) = desired.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.remove("ownerReferences");
-            if ownership == Ownership::Owned {
-                metadata.insert(
-                    "ownerReferences".to_owned(),
-                    json!([self.owner.reference()]),
-                );
+            let kept = live.as_ref().map(|live| owned_references(live, manager));
+            if let Some(kept) = kept.filter(|kept| !kept.is_empty()) {
+                metadata.insert("ownerReferences".to_owned(), kept.into());
             }
         }
         if let Some(hash) = hash {
@@ -71,6 +72,11 @@ impl Applier<'_> {
                 .settle_owner(object, resource, ownership, live.clone(), 0)
                 .await;
         }
+        match &live {
+            Some(_) => self.may.update()?,
+            None => self.may.create()?,
+        }
+        let rival = live.as_ref().and_then(|live| rival(live, &[manager]));
         let force = if config.force { Force::Yes } else { Force::No };
         let before = live.as_ref().map(version);
         let live = self
@@ -86,8 +92,10 @@ impl Applier<'_> {
             .await?;
         // The server may find that nothing changes; that undoes nobody's work.
         let writes = u32::from(before != Some(version(&live)));
-        self.settle_owner(object, resource, ownership, live, writes)
-            .await
+        let applied = self
+            .settle_owner(object, resource, ownership, live, writes)
+            .await?;
+        Ok(Applied { rival, ..applied })
     }
 }
 
@@ -112,16 +120,24 @@ fn is_applied(
                 .pointer(pointer)
                 .is_none_or(|declared| diff::within(declared, live))
         });
-    let owners = desired
-        .pointer("/metadata/ownerReferences")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .all(|owner| references(live).contains(owner));
     content
         && metadata
-        && owners
         && owned_fields(live, manager).is_some_and(|fields| owns_only(fields, desired))
+}
+
+/// The references that `manager` applied; earlier agents applied them with the object.
+fn owned_references(live: &Value, manager: &str) -> Vec<Value> {
+    let owned = owned_fields(live, manager)
+        .and_then(|fields| fields.pointer("/f:metadata/f:ownerReferences"))
+        .and_then(Value::as_object);
+    references(live)
+        .iter()
+        .filter(|reference| {
+            let key = serde_json::json!({"uid": reference.get("uid")}).to_string();
+            owned.is_some_and(|owned| owned.contains_key(&format!("k:{key}")))
+        })
+        .cloned()
+        .collect()
 }
 
 fn spec_hash(live: &Value) -> Option<&str> {

@@ -10,7 +10,10 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use koinon_api::{
-    labels::{condition as kind, reason::work as reason},
+    labels::{
+        condition as kind,
+        reason::{deletion_held as held, work as reason},
+    },
     meta::{self, Truth, new_condition, set_condition},
     work::{FeedbackValue, ManifestCondition, ManifestResourceMeta, ManifestWorkStatus},
 };
@@ -107,7 +110,8 @@ pub(super) fn status(
     conditions.extend(others(manifests, now));
     // What no manifest has any more says nothing about the work.
     status.conditions.retain(|old| {
-        old.type_ == kind::DELETING || conditions.iter().any(|new| new.type_ == old.type_)
+        matches!(old.type_.as_str(), kind::DELETING | kind::DELETION_HELD)
+            || conditions.iter().any(|new| new.type_ == old.type_)
     });
     for mut condition in conditions {
         condition.observed_generation = Some(generation);
@@ -222,6 +226,56 @@ fn with<'a>(
     manifests.iter().filter(move |m| {
         meta::condition(&m.conditions, type_).is_some_and(|c| c.status == truth.as_str())
     })
+}
+
+/// Why a deletion waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Delayed {
+    reason: &'static str,
+    message: String,
+}
+
+impl Delayed {
+    /// Too much of what is applied would go at once.
+    pub(super) fn mass(message: String) -> Self {
+        Self {
+            reason: held::MASS,
+            message,
+        }
+    }
+
+    /// The cluster does not allow it.
+    pub(super) fn policy(message: String) -> Self {
+        Self {
+            reason: held::POLICY,
+            message,
+        }
+    }
+
+    /// Things of others would go with an object.
+    pub(super) fn content(message: String) -> Self {
+        Self {
+            reason: held::CONTENT,
+            message,
+        }
+    }
+}
+
+/// Says in a status that a deletion waits, or no longer does.
+pub(super) fn delay(status: &mut ManifestWorkStatus, delayed: Option<&Delayed>, now: &Time) {
+    match delayed {
+        Some(Delayed { reason, message }) => {
+            let condition = new_condition(
+                kind::DELETION_HELD,
+                Truth::True,
+                reason,
+                message.as_str(),
+                now.0,
+            );
+            set_condition(&mut status.conditions, condition);
+        }
+        None => _ = meta::remove_condition(&mut status.conditions, kind::DELETION_HELD),
+    }
 }
 
 /// Returns the status of a work that is being deleted.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{diff, plan::Ownership};
 
-/// Annotation on an applied object: digest of the manifest it was last made from.
+/// Annotation on an applied object, with a suffix for the work: digest of the manifest it was last made from.
 ///
 /// It tells after any crash whether fields that a newer manifest no longer declares are still to be removed, which a
 /// comparison of declared fields alone cannot see.
@@ -19,6 +19,17 @@ pub(super) struct Owner {
 }
 
 impl Owner {
+    /// The key of the annotation with the digest: one for each work, since several may declare one object.
+    pub(super) fn hash_key(&self) -> String {
+        let short: String = self
+            .uid
+            .chars()
+            .filter(char::is_ascii_alphanumeric)
+            .take(8)
+            .collect();
+        format!("{APPLIED_HASH}.{short}")
+    }
+
     /// Returns the owner reference; a plain one, since several works may own one object.
     pub(super) fn reference(&self) -> Value {
         json!({"apiVersion": "work.open-cluster-management.io/v1", "kind": "AppliedManifestWork", "name": self.name, "uid": self.uid})
@@ -83,7 +94,7 @@ pub(super) fn creation(required: &Value, owner: &Owner, ownership: Ownership) ->
     let hash = diff::digest(required);
     let labels = merged_map(None, required.pointer("/metadata/labels"));
     let mut annotations = merged_map(None, required.pointer("/metadata/annotations"));
-    annotations.insert(APPLIED_HASH.to_owned(), hash.into());
+    annotations.insert(owner.hash_key(), hash.into());
     object["metadata"]["annotations"] = annotations.into();
     set_or_remove(&mut object["metadata"], "labels", labels);
     set_owners(
@@ -114,7 +125,9 @@ pub(super) fn decide(
         live.pointer("/metadata/annotations"),
         required.pointer("/metadata/annotations"),
     );
-    annotations.insert(APPLIED_HASH.to_owned(), hash.clone().into());
+    annotations.insert(owner.hash_key(), hash.clone().into());
+    // Of earlier agents, for all works.
+    annotations.remove(APPLIED_HASH);
     let owners = owner.merged(live, ownership);
 
     let same = |pointer: &str, merged: &Map<String, Value>| match live.pointer(pointer) {

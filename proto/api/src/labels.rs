@@ -40,8 +40,14 @@ pub mod annotation {
     pub const CONFIG_SPEC_HASH: &str = "open-cluster-management.io/config-spec-hash";
     /// On a ManifestWork, `exists`: `Available` says only that the objects exist, as in OCM, and nothing is said of their progress.
     pub const AVAILABILITY: &str = "koinon.dev/availability";
+    /// On a ManifestWork: Namespaces and definitions, as `namespaces/NAME`, that may be deleted with what others have in them.
+    pub const APPROVE_DELETION: &str = "koinon.dev/approve-deletion";
     /// Annotations of a ManifestWork that its agent follows. All others stay on the hub.
-    pub const DIRECTIVES: [&str; 1] = [AVAILABILITY];
+    pub const DIRECTIVES: [&str; 2] = [AVAILABILITY, APPROVE_DELETION];
+    /// On a ManagedCluster in which a mass deletion waits: the revision up to which it was told.
+    pub const DELETION_HOLD: &str = "koinon.dev/deletion-hold";
+    /// On a ManagedCluster: the revision up to which an admin approved deletions.
+    pub const APPROVE_DELETIONS: &str = "koinon.dev/approve-deletions";
     /// On a ManagedCluster whose agent knows a later revision than the hub: `<incarnation>:<revision>` that the hub offers.
     pub const ROLLBACK_HOLD: &str = "koinon.dev/rollback-hold";
     /// On a ManagedCluster: the offer of the hub that an admin accepted.
@@ -126,6 +132,12 @@ pub mod condition {
     pub const DEGRADED: &str = "Degraded";
     /// Work and manifest: done for good.
     pub const COMPLETE: &str = "Complete";
+    /// Work: a deletion in the member cluster waits until somebody approves it.
+    pub const DELETION_HELD: &str = "DeletionHeld";
+    /// Work: its status does not show all manifests.
+    pub const STATUS_TRUNCATED: &str = "StatusTruncated";
+    /// Manifest: somebody else keeps changing the object.
+    pub const CONTESTED: &str = "Contested";
     /// Manifest: values were read for the hub.
     pub const STATUS_FEEDBACK_SYNCED: &str = "StatusFeedbackSynced";
     /// Replica set: its placements exist and have decided.
@@ -210,6 +222,12 @@ pub mod reason {
         /// A condition that sums up those of the manifests.
         pub const AGGREGATED: &str = "ConditionRulesAggregated";
     }
+    /// Of `DeletionHeld` on a work, and `DeletionHold` on a cluster.
+    pub mod deletion_held {
+        pub const MASS: &str = "MassDeletion";
+        pub const CONTENT: &str = "ContentOfOthers";
+        pub const POLICY: &str = "RefusedByPolicy";
+    }
     /// Of conditions that a work's `conditionRules` derive.
     pub mod rule {
         pub const EVALUATED: &str = "ConditionRuleEvaluated";
@@ -224,6 +242,8 @@ pub mod reason {
         pub const SETTLED: &str = "ResourceSettled";
         pub const DEGRADED: &str = "ResourceDegraded";
         pub const WELL: &str = "ResourceWell";
+        /// Of `Contested`.
+        pub const CHANGED_BY_OTHERS: &str = "ChangedByOthers";
     }
     /// Of a replica set's conditions.
     pub mod replica_set {

@@ -24,6 +24,7 @@ pub mod labels;
 pub mod meta;
 pub mod names;
 pub mod placement;
+pub mod policy;
 pub mod schema;
 pub mod token;
 pub mod work;
@@ -42,6 +43,7 @@ pub mod group {
 pub use applied::AppliedManifestWork;
 pub use cluster::{ClusterClaim, ManagedCluster, ManagedClusterSet, ManagedClusterSetBinding};
 pub use placement::{AddOnPlacementScore, Placement, PlacementDecision};
+pub use policy::WorkPolicy;
 pub use token::JoinToken;
 pub use work::ManifestWork;
 pub use workset::ManifestWorkReplicaSet;

@@ -6,7 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use koinon_api::{
     AddOnPlacementScore, AppliedManifestWork, ClusterClaim, JoinToken, ManagedCluster,
     ManagedClusterSet, ManagedClusterSetBinding, ManifestWork, ManifestWorkReplicaSet, Placement,
-    PlacementDecision,
+    PlacementDecision, WorkPolicy,
 };
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
@@ -24,6 +24,7 @@ fn definitions() -> Vec<CustomResourceDefinition> {
         ManifestWorkReplicaSet::crd(),
         AppliedManifestWork::crd(),
         JoinToken::crd(),
+        WorkPolicy::crd(),
     ]
 }
 

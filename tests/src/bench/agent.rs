@@ -231,6 +231,7 @@ fn report() -> ClusterReport {
         api_health: ApiHealth::Ok.into(),
         api_message: String::new(),
         rollback_hold: None,
+        deletion_hold: None,
     }
 }
 

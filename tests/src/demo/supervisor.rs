@@ -182,6 +182,7 @@ impl Owned {
             hub,
             token: Some(token),
             dir: &self.folder.join(cluster),
+            flags: &[],
         })?;
         site.agent = Some(agent);
         Ok(())

@@ -18,8 +18,9 @@ use koinon_klusterlet::{
     feedback::RawJson,
     metrics::Metrics,
     outbox::Outbox,
+    policy::Policies,
     tasks::Tasks,
-    work::{Engine, Parts, Removed},
+    work::{Allowance, DeletionGuard, Engine, Executing, Parts, Removed},
 };
 use koinon_tests::{Gate, Member, eventually};
 use parking_lot::Mutex;
@@ -37,6 +38,7 @@ pub(crate) struct Bench {
     /// The engine's own way to the cluster.
     gated: Cluster,
     pub(crate) gate: Gate,
+    executing: Executing,
     engine: Mutex<Engine>,
     outbox: Mutex<Outbox>,
     metrics: Metrics,
@@ -56,6 +58,10 @@ impl Drop for Bench {
 
 impl Bench {
     pub(crate) async fn start() -> anyhow::Result<Self> {
+        Self::executing(Executing::default()).await
+    }
+
+    pub(crate) async fn executing(executing: Executing) -> anyhow::Result<Self> {
         koinon_tests::client::install_provider();
         // Shown when the test fails.
         let _ = tracing_subscriber::fmt()
@@ -71,12 +77,13 @@ impl Bench {
         crds::install(&cluster).await?;
         let stop = CancellationToken::new();
         let (outbox, metrics) = (Outbox::default(), Metrics::default());
-        let (engine, removed) = engine(&gated, &outbox, &metrics, &stop);
+        let (engine, removed) = engine(&gated, &outbox, &metrics, &stop, executing);
         Ok(Self {
             member,
             cluster,
             gated,
             gate,
+            executing,
             engine: Mutex::new(engine),
             outbox: Mutex::new(outbox),
             metrics,
@@ -94,7 +101,7 @@ impl Bench {
         std::mem::replace(&mut *self.stop.lock(), stop.clone()).cancel();
         let outbox = Outbox::default();
         self.gate.revive();
-        let (engine, removed) = engine(&self.gated, &outbox, &self.metrics, &stop);
+        let (engine, removed) = engine(&self.gated, &outbox, &self.metrics, &stop, self.executing);
         self.removals.lock().await.0 = removed;
         *self.outbox.lock() = outbox;
         self.statuses.lock().clear();
@@ -137,6 +144,15 @@ impl Bench {
     /// Makes the actor look at everything again, as the slow resync does.
     pub(crate) fn look_again(&self, name: &str) -> anyhow::Result<()> {
         self.hand_over(self.held(name)?);
+        Ok(())
+    }
+
+    /// Deletes a work of which the agent has not heard since it became so.
+    pub(crate) fn delete_as(&self, name: &str, generation: i64, spec: Value) -> anyhow::Result<()> {
+        let body = serde_json::to_vec(&json!({ "spec": spec }))?;
+        let mut held = Held::new(name, &format!("uid-of-{name}"), generation, &body)?;
+        held.tombstone = true;
+        self.hand_over(held);
         Ok(())
     }
 
@@ -313,6 +329,12 @@ impl Bench {
         Ok(())
     }
 
+    /// Creates any object with kubectl.
+    pub(crate) async fn create(&self, object: &Value) -> anyhow::Result<()> {
+        self.member.kubectl().apply(&object.to_string()).await?;
+        Ok(())
+    }
+
     pub(crate) async fn kubectl(&self, args: &[&str]) -> anyhow::Result<()> {
         self.member.kubectl().run(args).await?;
         Ok(())
@@ -328,7 +350,9 @@ fn engine(
     outbox: &Outbox,
     metrics: &Metrics,
     stop: &CancellationToken,
+    executing: Executing,
 ) -> (Engine, mpsc::UnboundedReceiver<Removed>) {
+    let tasks = Tasks::new(stop.clone());
     Engine::new(Parts {
         cluster: cluster.clone(),
         outbox: outbox.clone(),
@@ -336,8 +360,14 @@ fn engine(
         agent_id: "test".to_owned(),
         resync: Duration::from_secs(3600),
         raw_json: RawJson::Refused,
+        executing,
+        policies: Policies::watch(cluster, &tasks),
+        guard: DeletionGuard::new(Allowance {
+            percent: 100,
+            objects: 0,
+        }),
         metrics: metrics.clone(),
-        tasks: Tasks::new(stop.clone()),
+        tasks,
     })
 }
 

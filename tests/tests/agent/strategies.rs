@@ -48,7 +48,11 @@ struct Case {
 async fn every_strategy_in_every_state_after_every_change() -> anyhow::Result<()> {
     let bench = Bench::start().await?;
     let agent: &[&str] = &["koinon-klusterlet:Update"];
-    let both: &[&str] = &["kubectl-create:Update", "work-agent:Apply"];
+    let both: &[&str] = &[
+        "koinon-klusterlet:Update",
+        "kubectl-create:Update",
+        "work-agent:Apply",
+    ];
     let seeded: &[&str] = &["koinon-klusterlet:Update", "kubectl-create:Update"];
     let ssa = |force: bool| json!({"type": "ServerSideApply", "serverSideApply": {"force": force}});
     let cases = [
@@ -107,8 +111,9 @@ async fn every_strategy_in_every_state_after_every_change() -> anyhow::Result<()
             strategy: ssa(true),
             before: None,
             after: json!({"k": "v"}),
-            managers: &["work-agent:Apply"],
-            writes: 1,
+            managers: &["koinon-klusterlet:Update", "work-agent:Apply"],
+            // The owner is a write of its own.
+            writes: 2,
             drift: ("v", 1),
             newer: (json!({"n": "2"}), 1),
         },
@@ -118,7 +123,8 @@ async fn every_strategy_in_every_state_after_every_change() -> anyhow::Result<()
             before: Some(json!({"k": "v", "x": "y"})),
             after: json!({"k": "v", "x": "y"}),
             managers: both,
-            writes: 1,
+            // The owner is a write of its own.
+            writes: 2,
             drift: ("drift", 0),
             newer: (json!({"k": "drift", "n": "2", "x": "y"}), 1),
         },
@@ -128,7 +134,8 @@ async fn every_strategy_in_every_state_after_every_change() -> anyhow::Result<()
             before: Some(json!({"k": "w", "x": "y"})),
             after: json!({"k": "v", "x": "y"}),
             managers: both,
-            writes: 1,
+            // The owner is a write of its own.
+            writes: 2,
             drift: ("v", 1),
             newer: (json!({"n": "2", "x": "y"}), 1),
         },
@@ -215,6 +222,100 @@ async fn every_strategy_in_every_state_after_every_change() -> anyhow::Result<()
     }
     bench.quiet().await;
     assert_eq!(bench.gate.take_writes(), Vec::<String>::new());
+    Ok(())
+}
+
+/// Work `a` and work `b` declare one object.
+#[tokio::test]
+async fn works_that_share_an_object_do_not_take_it_from_each_other() -> anyhow::Result<()> {
+    let bench = Bench::start().await?;
+    for strategy in ["ServerSideApply", "Update"] {
+        let shared = strategy.to_lowercase();
+        let one = format!("one-{shared}");
+        let two = format!("two-{shared}");
+        let labelled = |label: &str| {
+            let mut map = config_map(&shared, &json!({"k": "v"}));
+            // Under one manager the same fields, or they are given up.
+            let label = if strategy == "Update" { label } else { "both" };
+            map["metadata"]["labels"] = json!({label: "x"});
+            map
+        };
+        let strategy = json!({"type": strategy});
+        bench.desire(&one, 1, work(&shared, &labelled("one"), &strategy))?;
+        bench.status(&one, 1).await?;
+        bench.desire(&two, 1, work(&shared, &labelled("two"), &strategy))?;
+        bench.status(&two, 1).await?;
+        bench.quiet().await;
+        let live = bench.config_map(&shared).await?.context("gone")?;
+        let owners = live["metadata"]["ownerReferences"].as_array().map(Vec::len);
+        assert_eq!(owners, Some(2), "{live}");
+        // They agree: neither undoes what the other did.
+        let before = bench.writes();
+        bench.look_again(&one)?;
+        bench.look_again(&two)?;
+        bench.quiet().await;
+        assert_eq!(bench.writes(), before, "{shared}");
+        bench.delete(&one)?;
+        bench.removed(&one).await?;
+        bench.quiet().await;
+        let left = bench
+            .config_map(&shared)
+            .await?
+            .context("it went with one work")?;
+        let owners = left["metadata"]["ownerReferences"].as_array().map(Vec::len);
+        assert_eq!(
+            (owners, &left["metadata"]["uid"]),
+            (Some(1), &live["metadata"]["uid"])
+        );
+        bench.delete(&two)?;
+        bench.removed(&two).await?;
+        bench.gone(&shared).await?;
+    }
+    Ok(())
+}
+
+/// Ports without a protocol, and items of lists that are left alone.
+#[tokio::test]
+async fn lists_that_the_server_completes_are_settled_and_items_may_be_left_alone()
+-> anyhow::Result<()> {
+    let bench = Bench::start().await?;
+    let labels = json!({"app": "web"});
+    let web = |image: &str| {
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"}, "spec": {
+        "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": {"containers": [
+            {"name": "c", "image": image, "ports": [{"containerPort": 80}]}, {"name": "side", "image": "side:1"}]}}}})
+    };
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "default"}, "spec": {"selector": labels, "ports": [{"port": 80}]}});
+    let spec = |image: &str| {
+        let ignore = json!([{"condition": "OnSpokePresent", "jqPathExpressions": [r#".spec.template.spec.containers[] | select(.name == "side")"#]}]);
+        json!({"workload": {"manifests": [web(image), service]}, "manifestConfigs": [
+            {"resourceIdentifier": {"group": "apps", "resource": "deployments", "name": "web", "namespace": "default"},
+             "updateStrategy": {"type": "ServerSideApply", "serverSideApply": {"force": true, "ignoreFields": ignore}}},
+            {"resourceIdentifier": {"resource": "services", "name": "web", "namespace": "default"}, "updateStrategy": {"type": "ServerSideApply"}}]})
+    };
+    bench.desire("web", 1, spec("web:1"))?;
+    assert_eq!(applied(&bench.status("web", 1).await?), "True");
+    bench.quiet().await;
+    let _ = bench.gate.take_writes();
+    bench.restart().await;
+    bench.status("web", 1).await?;
+    bench.quiet().await;
+    assert_eq!(bench.gate.take_writes(), Vec::<String>::new());
+    bench.desire("web", 2, spec("web:2"))?;
+    bench.status("web", 2).await?;
+    let live = bench.read(&["deployment", "web"]).await?;
+    let containers = live["spec"]["template"]["spec"]["containers"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let images: Vec<_> = containers
+        .iter()
+        .filter_map(|c| c["image"].as_str())
+        .collect();
+    assert!(
+        images.contains(&"web:2") && images.contains(&"side:1"),
+        "{images:?}"
+    );
     Ok(())
 }
 

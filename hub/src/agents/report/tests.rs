@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use koinon_api::meta::condition as find;
-use koinon_proto::v1::{ClusterClaim, RollbackHold};
+use koinon_proto::v1::{ClusterClaim, DeletionHold, RollbackHold};
 
 use super::*;
 
@@ -133,6 +133,7 @@ fn a_rollback_hold_shows_until_it_is_lifted() {
     let position = |revision| Position {
         incarnation: "i".to_owned(),
         revision,
+        stamp: String::new(),
     };
     let mut held = report();
     held.rollback_hold = Some(RollbackHold {
@@ -164,4 +165,40 @@ fn a_rollback_hold_shows_until_it_is_lifted() {
     assert!(annotate(&report(), &mut cluster));
     assert!(apply(&report(), cluster.status.as_mut().unwrap(), now()));
     assert!(find(&cluster.status.as_ref().unwrap().conditions, ROLLBACK_HOLD).is_none());
+}
+
+#[test]
+fn a_deletion_hold_shows_with_its_counts_and_is_approved_by_its_revision() {
+    let mut held = report();
+    held.deletion_hold = Some(DeletionHold {
+        revision: 17,
+        works: 2,
+        objects: 9,
+        applied: 12,
+    });
+    let mut status = accepted();
+    assert!(apply(&held, &mut status, now()));
+    let condition = find(&status.conditions, "DeletionHold").unwrap();
+    assert_eq!(condition.reason, "MassDeletion");
+    assert!(
+        condition.message.starts_with("9 objects of 2 works"),
+        "{}",
+        condition.message
+    );
+    let mut cluster = ManagedCluster::default();
+    assert!(annotate(&held, &mut cluster) && !annotate(&held, &mut cluster));
+    let annotations = cluster.metadata.annotations.get_or_insert_default();
+    assert_eq!(
+        annotations
+            .get("koinon.dev/deletion-hold")
+            .map(String::as_str),
+        Some("17")
+    );
+    assert_eq!(approved_deletions(&cluster), 0);
+    let annotations = cluster.metadata.annotations.get_or_insert_default();
+    annotations.insert("koinon.dev/approve-deletions".into(), "17".into());
+    assert_eq!(approved_deletions(&cluster), 17);
+    assert!(annotate(&report(), &mut cluster));
+    assert!(apply(&report(), &mut status, now()));
+    assert!(find(&status.conditions, "DeletionHold").is_none());
 }

@@ -18,7 +18,7 @@ use super::{Entering, HELLO_TIMEOUT, LEASE_INTERVALS, RETRY, Session, millis, tr
 use crate::agents::{
     enrol::{Standing, standing},
     outbox::Leave,
-    report::accepted_rollback,
+    report::{accepted_rollback, approved_deletions},
     resource,
     work::Work,
 };
@@ -60,6 +60,18 @@ impl Entering {
                 return Err(refused(&self.agents, "refused", status));
             }
         };
+        // Another replica told the agent of something that this one has not read yet. That is no reason to be taken for a
+        // restored hub.
+        let store = self.agents.store();
+        let ahead = hello.seen.as_ref().is_some_and(|seen| {
+            seen.incarnation == store.incarnation().to_string()
+                && seen.revision > store.revision().0
+        });
+        if ahead && store.fresh().await.is_err() {
+            return Err(Status::unavailable(
+                "the registry does not answer; try again later",
+            ));
+        }
         self.open(&hello, &cluster)
     }
 
@@ -140,15 +152,23 @@ impl Entering {
         outbox.begin(snapshot.revision().0, in_sync);
         let lease_interval = lease_interval(cluster);
         let accepted_rollback = accepted_rollback(cluster);
+        let approved_deletions = approved_deletions(cluster);
         let welcome = Welcome {
             position: Some(Position {
                 incarnation: agents.store().incarnation().to_string(),
                 revision: snapshot.revision().0,
+                stamp: agents.stamp(snapshot.revision().0),
             }),
             session_id: outbox.session.to_string(),
             heartbeat_interval_ms: millis(lease_interval),
             in_sync,
             accepted_rollback: accepted_rollback.clone(),
+            approved_deletions,
+            stamp_at_seen: hello
+                .seen
+                .as_ref()
+                .map(|seen| agents.stamp(seen.revision))
+                .unwrap_or_default(),
         };
         tracing::debug!(
             cluster = %outbox.cluster, session = %outbox.session, works = works.len(), in_sync,
@@ -168,6 +188,7 @@ impl Entering {
             lease_interval,
             answered: 0,
             accepted_rollback,
+            approved_deletions,
             health: None,
             lost: false,
             report: None,
@@ -207,6 +228,9 @@ impl Session {
         }
         if accepted_rollback(&cluster) != self.accepted_rollback {
             return drain("a rollback was accepted", 0);
+        }
+        if approved_deletions(&cluster) != self.approved_deletions {
+            return drain("deletions were approved", 0);
         }
         self.lease_interval = lease_interval(&cluster);
         let available = cluster

@@ -279,6 +279,18 @@ fn other_kinds_are_judged_by_their_usual_conditions() {
             json!({"observedGeneration": 1, "conditions": [{"type": "Ready", "status": "True"}]}),
             "TT-",
         ),
+        widget(
+            conditions(
+                json!([{"type": "Available", "status": "True"}, {"type": "Progressing", "status": "True", "reason": "NewReplicationControllerAvailable"}]),
+            ),
+            "TF-",
+        ),
+        widget(
+            conditions(
+                json!([{"type": "Available", "status": "True"}, {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]),
+            ),
+            "TFT",
+        ),
         // Some put something else where conditions are usual.
         widget(json!({"conditions": "fine"}), "---"),
         widget(json!({"conditions": ["x", {"type": 3}]}), "---"),

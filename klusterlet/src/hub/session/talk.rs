@@ -4,8 +4,8 @@ use std::{collections::VecDeque, time::Duration};
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use koinon_proto::v1::{
-    AckBatch, AgentMessage, ClusterReport, Heartbeat, HubMessage, RollbackHold, WorkNotices,
-    WorkStatusBatch, agent_message::Body, hub_message,
+    AckBatch, AgentMessage, ClusterReport, DeletionHold, Heartbeat, HubMessage, RollbackHold,
+    WorkNotices, WorkStatusBatch, agent_message::Body, hub_message,
 };
 use tokio::{
     sync::mpsc,
@@ -38,8 +38,8 @@ pub(super) struct Open {
     sequence: u64,
     /// Heartbeats on their way, with when they were sent.
     unanswered: VecDeque<(u64, Instant)>,
-    /// The hold that was reported last.
-    held_off: Option<RollbackHold>,
+    /// The holds that were reported last.
+    holds: Holds,
 }
 
 impl Open {
@@ -50,7 +50,7 @@ impl Open {
             beat_at: Instant::now(),
             sequence: 0,
             unanswered: VecDeque::new(),
-            held_off: None,
+            holds: Holds::default(),
         }
     }
 
@@ -97,16 +97,12 @@ impl Open {
         self.interval = interval;
     }
 
-    async fn report(
-        &mut self,
-        report: Option<ClusterReport>,
-        hold: Option<RollbackHold>,
-    ) -> Result<(), Error> {
+    async fn report(&mut self, report: Option<ClusterReport>, holds: Holds) -> Result<(), Error> {
         let Some(mut report) = report else {
             return Ok(());
         };
-        self.held_off.clone_from(&hold);
-        report.rollback_hold = hold;
+        self.holds.clone_from(&holds);
+        (report.rollback_hold, report.deletion_hold) = holds;
         self.send(Body::Report(report)).await
     }
 }
@@ -142,7 +138,10 @@ pub(super) async fn talk(
                     }
                     Some(hub_message::Body::Notices(notices)) => take(parts, notices),
                     Some(hub_message::Body::Decisions(decisions)) => {
-                        parts.memory.lock().advance(decisions.revision);
+                        parts
+                            .memory
+                            .lock()
+                            .advance(decisions.revision, &decisions.stamp);
                         debug!(placements = decisions.placements.len(), "decisions that name this cluster");
                     }
                     Some(hub_message::Body::Trust(bundle)) => {
@@ -166,8 +165,7 @@ pub(super) async fn talk(
             changed = parts.report.changed() => {
                 changed.map_err(|_| Error::Closed)?;
                 let report = parts.report.borrow_and_update().clone();
-                let hold = parts.memory.lock().hold();
-                open.report(report, hold).await?;
+                open.report(report, holds(parts)).await?;
             }
             () = async { if !more { parts.outbox.notified().await } } => {
                 let acks = parts.outbox.take_acks();
@@ -199,17 +197,29 @@ pub(super) async fn talk(
                 Chore::Trusted(Err(error)) => warn!(%error, "the hub's new trust bundle was not taken over"),
             },
         }
-        let hold = parts.memory.lock().hold();
-        if hold != open.held_off {
+        let holds = holds(parts);
+        if holds != open.holds {
             let report = parts.report.borrow().clone();
-            open.report(report, hold).await?;
+            open.report(report, holds).await?;
         }
     }
 }
 
+/// What the agent holds up at this moment.
+type Holds = (Option<RollbackHold>, Option<DeletionHold>);
+
+fn holds(parts: &LinkParts) -> Holds {
+    let deletions = parts.guard.hold();
+    parts
+        .metrics
+        .deletion_hold
+        .set(i64::from(deletions.is_some()));
+    (parts.memory.lock().hold(), deletions)
+}
+
 fn take(parts: &LinkParts, notices: WorkNotices) {
     let revision = notices.revision;
-    parts.memory.lock().advance(revision);
+    parts.memory.lock().advance(revision, &notices.stamp);
     parts.inbox.add(notices.notices.into_iter().map(|n| Notice {
         name: n.name,
         uid: n.uid,

@@ -96,3 +96,16 @@ proptest! {
         prop_assert_eq!(digest(&value), digest(&copy));
     }
 }
+
+#[test]
+fn an_empty_map_in_an_item_of_a_list_is_a_choice() {
+    let declared = json!({"spec": {"volumes": [{"name": "a", "emptyDir": {}}], "strategy": {}}});
+    assert!(is_satisfied(
+        &declared,
+        &json!({"spec": {"volumes": [{"name": "a", "emptyDir": {}}]}})
+    ));
+    assert!(!is_satisfied(
+        &declared,
+        &json!({"spec": {"volumes": [{"name": "a", "hostPath": {"path": "/"}}]}})
+    ));
+}

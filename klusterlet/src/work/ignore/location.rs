@@ -92,7 +92,7 @@ impl Location {
                 Part::Key(key) => (here, there) = (here.get(key)?, there.get(key)?),
                 Part::Index(index) => {
                     let item = here.get(index)?;
-                    let at = same_item(item, *index, there.as_array()?)?;
+                    let at = same_item(item, there.as_array()?)?;
                     (here, there) = (item, there.get(at)?);
                 }
             }
@@ -102,7 +102,7 @@ impl Location {
 
     /// Sets the value at this place of another object, if what surrounds it is there.
     pub(super) fn insert(&self, manifest: &Value, other: &mut Value, value: Value) {
-        let Some((Part::Key(last), way)) = self.0.split_last() else {
+        let Some((last, way)) = self.0.split_last() else {
             return;
         };
         let (mut here, mut there) = (manifest, other);
@@ -110,15 +110,18 @@ impl Location {
             let next = match part {
                 Part::Key(key) => here.get(key).zip(there.get_mut(key)),
                 Part::Index(index) => here.get(index).and_then(|item| {
-                    let at = same_item(item, *index, there.as_array()?)?;
+                    let at = same_item(item, there.as_array()?)?;
                     Some(item).zip(there.get_mut(at))
                 }),
             };
             let Some(next) = next else { return };
             (here, there) = next;
         }
-        if let Some(fields) = there.as_object_mut() {
-            fields.insert(last.clone(), value);
+        match (last, there) {
+            (Part::Key(key), Value::Object(fields)) => _ = fields.insert(key.clone(), value),
+            // Where in the list it stood does not matter to the server.
+            (Part::Index(_), Value::Array(items)) => items.push(value),
+            _ => {}
         }
     }
 
@@ -141,7 +144,7 @@ impl Location {
                 }
                 Part::Index(index) => {
                     let item = here.get(index)?;
-                    let at = same_item(item, *index, there.as_array()?)?;
+                    let at = same_item(item, there.as_array()?)?;
                     (here, there) = (item, there.get(at)?);
                     if !whole {
                         fields = item_fields(fields, there)?;
@@ -155,14 +158,40 @@ impl Location {
     }
 }
 
-/// Finds the same item in another list.
-fn same_item(item: &Value, index: usize, list: &[Value]) -> Option<usize> {
-    match item.get("name").and_then(Value::as_str) {
-        Some(name) => list
-            .iter()
-            .position(|other| other.get("name").and_then(Value::as_str) == Some(name)),
-        None => (index < list.len()).then_some(index),
-    }
+/// Keys by which the lists of built-in kinds tell their items apart; of the first that an item has.
+const KEYS: [&[&str]; 12] = [
+    &["name"],
+    &["containerPort", "protocol"],
+    &["port", "protocol"],
+    &["key", "effect"],
+    &["uid"],
+    &["ip"],
+    &["mountPath"],
+    &["devicePath"],
+    &["topologyKey", "whenUnsatisfiable"],
+    &["type"],
+    &["host"],
+    &["id"],
+];
+
+/// Finds the same item in another list: by its key, or by being equal.
+fn same_item(item: &Value, list: &[Value]) -> Option<usize> {
+    let keys = KEYS.iter().find(|keys| item.get(keys[0]).is_some());
+    list.iter().position(|other| match keys {
+        Some(keys) => {
+            item.get(keys[0]) == other.get(keys[0])
+                && keys
+                    .iter()
+                    .skip(1)
+                    .all(|key| same_or_absent(item.get(key), other.get(key)))
+        }
+        None => item == other,
+    })
+}
+
+/// A part of a key that one of the two leaves out is the server's default.
+fn same_or_absent(one: Option<&Value>, other: Option<&Value>) -> bool {
+    one.is_none() || other.is_none() || one == other
 }
 
 /// The fields of a list's item: entries are `k:` and the item's key fields, or `v:` and the item itself.
@@ -171,10 +200,14 @@ fn item_fields<'a>(fields: &'a Value, item: &Value) -> Option<&'a Value> {
         let (form, json) = key.split_once(':')?;
         let key: Value = serde_json::from_str(json).ok()?;
         let same = match form {
-            "k" => key
-                .as_object()?
-                .iter()
-                .all(|(name, value)| item.get(name) == Some(value)),
+            "k" => {
+                let key = key.as_object()?;
+                key.iter()
+                    .all(|(name, value)| same_or_absent(item.get(name), Some(value)))
+                    && key
+                        .iter()
+                        .any(|(name, value)| item.get(name) == Some(value))
+            }
             "v" => key == *item,
             _ => false,
         };

@@ -1,27 +1,22 @@
 //! Keeps a status within what hub, database and clients can carry.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use koinon_api::{
     labels::condition as kind,
-    meta::{Truth, new_condition, set_condition},
+    meta::{self, Truth, new_condition, set_condition},
     work::{ManifestCondition, ManifestWorkStatus},
 };
 
 /// Bytes of a status as JSON. Well below the 4 MiB of a message, and what an etcd would still store.
 pub(in crate::work) const MOST: usize = 1024 * 1024;
 
-/// Condition of a work whose status does not show all of its manifests.
-const TRUNCATED: &str = "StatusTruncated";
-
 /// Returns what of a status is reported: all of it, or the manifests that need attention first and a condition that
 /// counts what is left out. The conditions of the work are always of all its manifests.
-pub(in crate::work) fn fit(
-    status: &ManifestWorkStatus,
-    most: usize,
-    now: &Time,
-) -> ManifestWorkStatus {
+pub(in crate::work) fn fit(status: &ManifestWorkStatus, most: usize) -> ManifestWorkStatus {
     let mut status = status.clone();
-    status.conditions.retain(|c| c.type_ != TRUNCATED);
+    status
+        .conditions
+        .retain(|c| c.type_ != kind::STATUS_TRUNCATED);
     let manifests = &status.resource_status.manifests;
     let sizes: Vec<usize> = manifests.iter().map(size).collect();
     let total = manifests.len();
@@ -54,9 +49,20 @@ pub(in crate::work) fn fit(
         .into_iter()
         .filter_map(|at| manifests[at].take())
         .collect();
+    // As old as what was applied: the same status has the same bytes whenever it is made.
+    let since = meta::condition(&status.conditions, kind::APPLIED)
+        .map_or(Timestamp::UNIX_EPOCH, |applied| {
+            applied.last_transition_time.0
+        });
     set_condition(
         &mut status.conditions,
-        new_condition(TRUNCATED, Truth::True, "TooManyManifests", message, now.0),
+        new_condition(
+            kind::STATUS_TRUNCATED,
+            Truth::True,
+            "TooManyManifests",
+            message,
+            since,
+        ),
     );
     status
 }

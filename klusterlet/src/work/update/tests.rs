@@ -69,7 +69,7 @@ fn drift_in_what_is_declared_is_replaced_with_the_live_version() {
             "ownerReferences",
             json!([{"uid": "u0", "kind": "AppliedManifestWork", "name": "hub-work"}]),
         ),
-        change("/metadata/annotations", APPLIED_HASH, "older".into()),
+        change("/metadata/annotations", &owner().hash_key(), "older".into()),
     ] {
         let Decision::Replace(object) =
             decide(&required(), &live, &owner(), Ownership::Owned, None)

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::error::{Error, Result};
 
 /// Where the manifests come from, in the order in which they are applied.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
     (
         "namespace.yaml",
         include_str!("../../../../../deploy/klusterlet/namespace.yaml"),
@@ -19,6 +19,10 @@ const FILES: [(&str, &str); 6] = [
     (
         "crds/clusterclaims.yaml",
         include_str!("../../../../../deploy/klusterlet/crds/clusterclaims.yaml"),
+    ),
+    (
+        "crds/workpolicies.yaml",
+        include_str!("../../../../../deploy/klusterlet/crds/workpolicies.yaml"),
     ),
     (
         "rbac.yaml",

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use koinon_api::{AppliedManifestWork, ClusterClaim};
+use koinon_api::{AppliedManifestWork, ClusterClaim, WorkPolicy};
 use kube::CustomResourceExt as _;
 
 use super::*;
@@ -30,6 +30,7 @@ fn everything_the_agent_needs_is_there_and_in_order() {
         kinds(&manifests),
         [
             "Namespace",
+            "CustomResourceDefinition",
             "CustomResourceDefinition",
             "CustomResourceDefinition",
             "ServiceAccount",
@@ -109,7 +110,11 @@ fn what_a_dry_run_prints_is_what_would_be_applied() {
 #[test]
 fn the_members_definitions_are_those_of_the_types() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/klusterlet/crds");
-    for definition in [AppliedManifestWork::crd(), ClusterClaim::crd()] {
+    for definition in [
+        AppliedManifestWork::crd(),
+        ClusterClaim::crd(),
+        WorkPolicy::crd(),
+    ] {
         let path = folder.join(format!("{}.yaml", definition.spec.names.plural));
         let mut value = serde_json::to_value(&definition).unwrap();
         value["metadata"]["labels"] = json!({ "app.kubernetes.io/part-of": "koinon" });
