@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use secrecy::SecretString;
 
 use crate::telemetry::LogFormat;
@@ -11,6 +11,10 @@ use crate::telemetry::LogFormat;
 #[derive(Debug, Parser)]
 #[command(name = "koinon-hub", version)]
 pub struct Args {
+    /// What to do instead of being a hub.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Where the Kubernetes API is served (HTTPS).
     #[arg(
         long,
@@ -86,6 +90,13 @@ pub struct Args {
     /// How log lines are written.
     #[arg(long, env = "KOINON_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
+}
+
+/// What the program does beside being a hub.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum Command {
+    /// Prints the CRDs by which a Kubernetes API server would serve the same kinds, as YAML.
+    Crds,
 }
 
 /// Parses `90s`, `15m`, `12h`, `30d`, `250ms`.

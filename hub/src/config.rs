@@ -50,6 +50,7 @@ impl TryFrom<Args> for Config {
             agent_certificate_ttl,
             shutdown_grace,
             log_format: _,
+            command: _,
         } = args;
         let addresses = [
             ("--api-listen", api_listen),

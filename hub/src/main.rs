@@ -1,9 +1,14 @@
 //! The hub's process: settings, TLS provider, logs, runtime, exit code.
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
 use clap::Parser as _;
-use koinon_hub::{args::Args, boot, config::Config, telemetry, tls};
+use koinon_hub::{
+    args::{Args, Command},
+    boot,
+    config::Config,
+    resources, telemetry, tls,
+};
 
 // Gives memory back after thousands of agents have left, and does not grow when they come back; its
 // options are in `.cargo/config.toml`.
@@ -26,6 +31,9 @@ fn main() -> ExitCode {
             };
         }
     };
+    if let Some(Command::Crds) = args.command {
+        return print_crds();
+    }
     let log_format = args.log_format;
     let config = match Config::try_from(args) {
         Ok(config) => config,
@@ -56,6 +64,20 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "hub failed");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_crds() -> ExitCode {
+    match resources::definitions() {
+        Ok(text) => {
+            // A reader that has seen enough is no failure.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("koinon-hub: {error}");
             ExitCode::FAILURE
         }
     }

@@ -72,6 +72,31 @@ pub fn all(settings: &Settings) -> Kinds {
     Kinds::new(strategies)
 }
 
+/// The CRDs of all kinds that are not Kubernetes' own, as YAML documents.
+///
+/// # Errors
+///
+/// When a definition does not serialise.
+pub fn definitions() -> Result<String, serde_saphyr::ser::Error> {
+    let nowhere = Settings {
+        ca_sha256: [0; 32],
+        work_limit: WORK_LIMIT,
+    };
+    let mut text = String::new();
+    for kind in all(&nowhere)
+        .iter()
+        .filter(|kind| is_custom(&kind.info.group))
+    {
+        text.push_str("---\n");
+        text.push_str(&serde_saphyr::to_string(&kind.info.definition())?);
+    }
+    Ok(text)
+}
+
+fn is_custom(group: &str) -> bool {
+    !group.is_empty() && group.contains('.') && !group.ends_with(".k8s.io")
+}
+
 /// A kind of ours as data.
 fn custom<K: CustomResourceExt>() -> ResourceInfo {
     ResourceInfo::from_crd(&K::crd())

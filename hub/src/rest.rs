@@ -10,6 +10,7 @@
 mod apply;
 mod body;
 mod call;
+mod compress;
 mod create;
 mod delete;
 mod discovery;
@@ -176,11 +177,17 @@ async fn admit(State(api): State<Api>, mut request: Request, next: Next) -> Resp
         );
         return error::response(&error::denied(&user, &asked, &reason));
     }
+    let zipped = asked.verb != "watch" && compress::is_accepted(request.headers());
     let extensions = request.extensions_mut();
     extensions.insert(user);
     extensions.insert(query);
     extensions.insert(asked);
-    next.run(request).await
+    let response = next.run(request).await;
+    if zipped {
+        compress::large(response).await
+    } else {
+        response
+    }
 }
 
 /// Serves every resource.
@@ -236,6 +243,11 @@ async fn dispatch(call: &Call, body: Body) -> Result<Response> {
         ("create" | "deletecollection", "") if call.kind.info.namespaced && !namespaced => {
             Err(ApiError::method_not_allowed())
         }
+        // There are no namespaces in a namespace, and nothing but a named object is updated.
+        ("list" | "watch" | "deletecollection" | "create", _) if namespaced && is_namespace => {
+            Err(ApiError::no_such_resource())
+        }
+        ("update" | "patch", "") if !named => Err(ApiError::method_not_allowed()),
         ("create", "") if !named => create::create(call, body).await,
         ("get", "") => get::get(call).await,
         ("list", "") => list::list(call).await,

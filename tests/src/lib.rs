@@ -47,6 +47,7 @@
 
 pub mod bench;
 pub mod client;
+pub mod conformance;
 pub mod demo;
 pub mod eventually;
 pub mod gate;

@@ -2,6 +2,7 @@
 
 mod builtin;
 mod custom;
+mod definition;
 
 #[cfg(test)]
 mod tests;

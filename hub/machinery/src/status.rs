@@ -68,6 +68,7 @@ impl ApiError {
             Reason::NotFound,
             "the server could not find the requested resource",
         )
+        .with_details(Details::default())
     }
 
     /// 409 for a create.
@@ -161,6 +162,7 @@ impl ApiError {
             Reason::MethodNotAllowed,
             "the server does not allow this method on the requested resource",
         )
+        .with_details(Details::default())
     }
 
     /// 406.

@@ -101,13 +101,11 @@ impl Printer {
         let mut row = Map::new();
         row.insert("cells".into(), Value::Array(cells));
         let carried = match include {
-            IncludeObject::None => None,
-            IncludeObject::Metadata => Some(partial(object)),
-            IncludeObject::Object => Some(Value::Object(object.as_map().clone())),
+            IncludeObject::None => Value::Null,
+            IncludeObject::Metadata => partial(object),
+            IncludeObject::Object => Value::Object(object.as_map().clone()),
         };
-        if let Some(carried) = carried {
-            row.insert("object".into(), carried);
-        }
+        row.insert("object".into(), carried);
         Value::Object(row)
     }
 

@@ -45,7 +45,9 @@ pub(super) async fn apply(call: &Call, body: Body, part: Part) -> Result<Respons
 
 /// Reads the body, which is YAML and so may be JSON.
 fn configuration(bytes: &[u8], fields: FieldValidation) -> Result<(Object, Vec<String>)> {
-    let decoded = body::decode("application/yaml", bytes)?;
+    let decoded = body::decode("application/yaml", bytes).map_err(|error| {
+        ApiError::bad_request(format!("error decoding YAML: {}", error.message))
+    })?;
     let warnings = match fields {
         FieldValidation::Ignore => Vec::new(),
         FieldValidation::Warn => decode::faults(&[], &decoded.duplicates),

@@ -8,7 +8,11 @@ use koinon_machinery::{ApiError, Result, decode};
 
 use super::protobuf;
 
-const ACCEPTED: [&str; 2] = ["application/json", "application/yaml"];
+const ACCEPTED: [&str; 3] = [
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+];
 
 /// Reads the whole body, up to `limit` bytes.
 pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes> {
@@ -86,6 +90,18 @@ mod tests {
             decode("application/yaml", b"a: [1, true]\n").unwrap().value,
             json
         );
+    }
+
+    #[test]
+    fn an_empty_text_is_not_null() {
+        for text in [r#"{"a":""}"#, "a: ''\n", "a: \"\"\n"] {
+            let value = decode("application/yaml", text.as_bytes()).unwrap().value;
+            assert_eq!(value["a"], "", "{text}");
+        }
+        for text in ["a:\n", "a: ~\n", r#"{"a":null}"#] {
+            let value = decode("application/yaml", text.as_bytes()).unwrap().value;
+            assert!(value["a"].is_null(), "{text}");
+        }
     }
 
     #[test]

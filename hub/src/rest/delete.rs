@@ -54,15 +54,13 @@ pub(super) async fn delete_collection(call: &Call, body: Body) -> Result<Respons
         Source::View(..) => Vec::new(),
     };
     let keys = objects.iter().map(|stored| stored.key.clone()).collect();
-    let deletions = registry
+    registry
         .delete_collection(&call.kind, keys, &options, &call.writer())
         .await?;
-    let items: Vec<Value> = deletions
-        .into_iter()
-        .map(|deletion| match deletion {
-            Deletion::Done(stored) => object_of(&call.kind, &stored).into_value(),
-            Deletion::Pending(state) => state.into_object(&call.kind).into_value(),
-        })
+    // As in Kubernetes the answer is what was listed, not what became of it.
+    let items: Vec<Value> = objects
+        .iter()
+        .map(|stored| object_of(&call.kind, stored).into_value())
         .collect();
     let revision = registry.store().revision().to_string();
     let list = json!({

@@ -41,6 +41,15 @@ pub(super) struct ListOptions {
 
 impl ListOptions {
     pub(super) fn list(query: &Query) -> Result<Self> {
+        if query.text("continue").is_some() && query.text("resourceVersionMatch").is_some() {
+            return Err(invalid(
+                "ListOptions",
+                Cause::forbidden(
+                    "resourceVersionMatch",
+                    "resourceVersionMatch is forbidden when continue is provided",
+                ),
+            ));
+        }
         let options = Self::read(query)?;
         if query.raw_present("sendInitialEvents") {
             return Err(invalid(
@@ -257,6 +266,11 @@ pub(super) fn delete_options(query: &Query, body: Option<&Value>) -> Result<Dele
 }
 
 fn propagation(policy: Option<&str>, orphan: Option<bool>) -> Result<Option<Propagation>> {
+    if let (Some(policy), Some(_)) = (policy, orphan) {
+        let detail = "orphanDependents and deletionPropagation cannot be both set";
+        let cause = Cause::invalid("propagationPolicy", policy, detail);
+        return Err(invalid("DeleteOptions", cause));
+    }
     Ok(Some(match (policy, orphan) {
         (None, None) => return Ok(None),
         (None, Some(true)) => Propagation::Orphan,

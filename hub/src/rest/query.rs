@@ -38,7 +38,7 @@ impl Query {
         };
         text.parse().map(Some).map_err(|_| {
             ApiError::bad_request(format!(
-                "unable to parse {name}: strconv.ParseInt: parsing {text:?}: invalid syntax"
+                "strconv.ParseInt: parsing {text:?}: invalid syntax"
             ))
         })
     }

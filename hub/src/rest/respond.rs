@@ -70,8 +70,12 @@ pub(super) fn form(headers: &HeaderMap, query: &Query) -> Result<Form> {
 
 fn include(query: &Query) -> Result<IncludeObject> {
     let text = query.text("includeObject").unwrap_or_default();
-    IncludeObject::parse(text)
-        .ok_or_else(|| ApiError::bad_request(format!("unrecognized includeObject value: {text:?}")))
+    IncludeObject::parse(text).ok_or_else(|| {
+        ApiError::bad_request(format!(
+            "Unable to convert to Table as requested: includeObject: Invalid value: {text:?}: \
+             must be 'Metadata', 'Object', 'None', or empty"
+        ))
+    })
 }
 
 /// A JSON response from a value.

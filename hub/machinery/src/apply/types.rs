@@ -79,6 +79,7 @@ static METADATA: LazyLock<Type> = LazyLock::new(|| {
     let texts = json!({ "type": "object", "additionalProperties": { "type": "string" } });
     let text = json!({ "type": "string" });
     let number = json!({ "type": "integer" });
+    let flag = json!({ "type": "boolean" });
     Type::value(
         &json!({ "type": "object", "properties": {
             "annotations": texts, "labels": texts,
@@ -87,7 +88,9 @@ static METADATA: LazyLock<Type> = LazyLock::new(|| {
             "generateName": text, "generation": number, "name": text, "namespace": text,
             "managedFields": { "type": "array", "items": { "type": "object" } },
             "ownerReferences": { "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["uid"],
-                "items": { "type": "object", "x-kubernetes-map-type": "atomic", "properties": { "uid": text } } },
+                "items": { "type": "object", "x-kubernetes-map-type": "atomic", "properties": {
+                    "apiVersion": text, "kind": text, "name": text, "uid": text,
+                    "controller": flag, "blockOwnerDeletion": flag } } },
             "resourceVersion": text, "selfLink": text, "uid": text,
         } }),
         false,
@@ -107,6 +110,12 @@ impl Type {
             compiled = Self(Shape::Map(root));
         }
         compiled
+    }
+
+    /// What an object is of whose kind nothing is known, its metadata included: objects field by field, lists as a whole.
+    #[must_use]
+    pub fn unknown() -> Self {
+        DEDUCED.clone()
     }
 
     /// Compiles the schema of a value; `open` is said by a level above that preserves unknown fields.

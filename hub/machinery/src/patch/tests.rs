@@ -268,7 +268,7 @@ fn custom_kinds_do_not_merge_strategically() {
     assert_eq!(
         error.message,
         "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, \
-         application/merge-patch+json"
+         application/merge-patch+json, application/apply-patch+yaml"
     );
     assert!(Patch::parse("application/json", b"{}", &configmaps()).is_err());
 }

@@ -105,13 +105,24 @@ fn level(
     }
 }
 
+/// What `ObjectMeta` leaves out: its fields are absent rather than empty.
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 fn prune_metadata(metadata: &mut Map<String, Value>, path: &Path<'_>, unknown: &mut Vec<String>) {
     metadata.retain(|name, value| {
         let known = object::is_metadata_field(name);
         if !known {
             unknown.push(path.field(name).to_string());
         }
-        known && !value.is_null()
+        known && !is_nothing(value)
     });
     let Some(Value::Array(owners)) = metadata.get_mut("ownerReferences") else {
         return;

@@ -147,7 +147,7 @@ fn a_table_has_definitions_rows_and_the_revision() {
     let bare = table(IncludeObject::None, false);
     assert_eq!(
         (&bare["columnDefinitions"], bare["rows"][0].get("object")),
-        (&json!([]), None)
+        (&json!([]), Some(&Value::Null))
     );
 }
 

@@ -452,3 +452,16 @@ fn managers_are_named_after_user_agents() {
     assert_eq!(machinery::check_manager("a\tb").len(), 1);
     assert_eq!(machinery::check_manager(&"x".repeat(129)).len(), 1);
 }
+
+#[test]
+fn owners_are_applied_one_by_one() {
+    let owner = |uid: &str| json!({ "apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": uid, "controller": false });
+    let config = |uid: &str| json!({ "metadata": { "ownerReferences": [owner(uid)] } });
+    let live = create(config("u1"), "ann");
+    let shared = apply(&live, config("u2"), "bob").unwrap();
+    assert_eq!(shared.owner_references().len(), 2);
+    assert_eq!(
+        fields_of(&shared, "bob"),
+        json!({ "f:metadata": { "f:ownerReferences": { "k:{\"uid\":\"u2\"}": {} } } })
+    );
+}
