@@ -274,7 +274,7 @@ async fn works_that_share_an_object_do_not_take_it_from_each_other() -> anyhow::
     Ok(())
 }
 
-/// Ports without a protocol, and items of lists that are left alone.
+/// Lists with keys, and items of them that are left alone. (Servers before 1.22 refuse ports without a protocol.)
 #[tokio::test]
 async fn lists_that_the_server_completes_are_settled_and_items_may_be_left_alone()
 -> anyhow::Result<()> {
@@ -283,9 +283,9 @@ async fn lists_that_the_server_completes_are_settled_and_items_may_be_left_alone
     let web = |image: &str| {
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"}, "spec": {
         "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": {"containers": [
-            {"name": "c", "image": image, "ports": [{"containerPort": 80}]}, {"name": "side", "image": "side:1"}]}}}})
+            {"name": "c", "image": image, "ports": [{"containerPort": 80, "protocol": "TCP"}]}, {"name": "side", "image": "side:1"}]}}}})
     };
-    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "default"}, "spec": {"selector": labels, "ports": [{"port": 80}]}});
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "default"}, "spec": {"selector": labels, "ports": [{"port": 80, "protocol": "TCP"}]}});
     let spec = |image: &str| {
         let ignore = json!([{"condition": "OnSpokePresent", "jqPathExpressions": [r#".spec.template.spec.containers[] | select(.name == "side")"#]}]);
         json!({"workload": {"manifests": [web(image), service]}, "manifestConfigs": [

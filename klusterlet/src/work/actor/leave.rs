@@ -99,7 +99,6 @@ impl Actor {
         let done = pending.is_empty();
         self.postpone(held, delayed);
         record::set_applied(&self.shared.cluster, record, prune::sorted(pending)).await?;
-        self.shared.guard.applied(&self.name, record.applied.len());
         if let Some(error) = trouble {
             return Err(error.into());
         }

@@ -74,6 +74,7 @@ impl Actor {
         let (mut keep, mut pending, mut trouble) = (pruning.keep, Vec::new(), None);
         let mut delayed = self.ask(held, pruning.drop.len());
         let waits = delayed.is_some();
+        let kept = keep.len() + if waits { pruning.drop.len() } else { 0 };
         let judge = self.shared.policies.known().await;
         let leaving = Leaving {
             spec,
@@ -108,7 +109,7 @@ impl Actor {
         record.created = false;
         if written.is_ok() {
             self.unrecorded.clear();
-            self.shared.guard.applied(&self.name, record.applied.len());
+            self.shared.guard.applied(&self.name, kept);
         }
         let key = ObjectKey {
             resource: Arc::new(Resource::clone(&APPLIED_WORKS)),

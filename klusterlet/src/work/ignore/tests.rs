@@ -159,6 +159,19 @@ fn a_field_that_is_left_alone_is_kept_as_it_is_if_it_is_ours() {
     );
 }
 
+/// Newer servers complete the keys of a list's items, and own the items under the whole key.
+#[test]
+fn an_item_without_a_defaulted_part_of_its_key_is_still_that_item() {
+    let fields = json!({"f:spec": {"f:ports": {
+        "k:{\"port\":80,\"protocol\":\"TCP\"}": {".": {}, "f:port": {}}}}});
+    let declares = |ports: Value| owns_only(&fields, &json!({"spec": {"ports": ports}}));
+    assert!(declares(json!([{"port": 80}])));
+    assert!(declares(json!([{"port": 80, "protocol": "TCP"}])));
+    assert!(!declares(json!([{"port": 80, "protocol": "UDP"}])));
+    assert!(!declares(json!([{"port": 81}])));
+    assert!(!declares(json!([])));
+}
+
 proptest! {
     #[test]
     fn no_text_makes_the_parser_panic(text in ".{0,60}") {
