@@ -22,7 +22,6 @@ mod fixtures;
 mod gc;
 mod keyed;
 mod lease;
-mod membership;
 mod namespace;
 mod placement;
 mod queue;

@@ -1,9 +1,9 @@
 //! Scheduling as a pure function: which clusters a placement chooses, and why.
 //!
 //! ```text
-//!  candidates ──► predicates ──► taints ──► scores × weights ──► first n ──► decision groups ──► shards of 100
-//!                     │            │              │                 │
-//!                     └────────────┴── Verdict ───┴─────────────────┘      one per candidate (P14)
+//!  candidates ─► predicates ─► taints ─► fit ─► scores × weights ─► first n, spread ─► groups ─► shards of 100
+//!                    │           │        │           │                │
+//!                    └───────────┴────────┴─ Verdict ─┴────────────────┘      one per candidate (P14)
 //! ```
 //!
 //! Same snapshot, same decisions: nothing here reads a clock, iterates a hash map or knows what a store is.
@@ -14,12 +14,17 @@ mod amount;
 mod compile;
 mod evaluate;
 mod explain;
+pub mod expression;
 mod filter;
 mod group;
 mod load;
+mod membership;
+mod pack;
 mod policy;
 mod score;
 mod selector;
+mod spread;
+mod world;
 
 use std::collections::BTreeMap;
 
@@ -27,13 +32,19 @@ use jiff::Timestamp;
 
 pub use self::{
     evaluate::{Evaluation, Facts, Ranked, Scored, Snapshot, Verdict, evaluate},
-    explain::{ClusterExplanation, Explanation, ScoreExplanation},
+    explain::{ClusterExplanation, Explanation, FilterExplanation, ScoreExplanation, step},
     filter::{Predicate, Refusal, Toleration},
-    group::{Group, GroupPolicy, GroupSize, MAX_DECISIONS_PER_OBJECT, Shard, groups, shards},
+    group::{
+        Group, GroupPolicy, GroupSize, MAX_DECISIONS_PER_OBJECT, Order, Shard, groups, shards,
+    },
     load::Load,
+    membership::Membership,
+    pack::{Amounts, Lacking, Packing, Strategy},
     policy::{Misconfigured, Policy},
     score::{AddOnScore, Prioritizer, Resource, Weighted},
     selector::{Invalid, Operator, Requirement, Selector},
+    spread::{Spread, Topology, Unsatisfiable},
+    world::{Answer, Name, NoClusters, World},
 };
 
 /// What the engine needs to know of a cluster, prepared once per change of the cluster.
@@ -47,6 +58,8 @@ pub struct Cluster {
     pub cpu: Option<f64>,
     /// Allocatable memory, under the same condition.
     pub memory: Option<f64>,
+    /// All that is allocatable, by resource name.
+    pub allocatable: Amounts,
 }
 
 /// A taint of a cluster.
@@ -63,7 +76,7 @@ pub struct Taint {
 pub enum Effect {
     /// The cluster is not selected, and leaves decisions that hold it.
     NoSelect,
-    /// Tolerated always; OCM gives it no weight in the scores either.
+    /// The cluster is selected only when those without such a taint do not suffice.
     PreferNoSelect,
     /// The cluster is not selected unless a decision already holds it.
     NoSelectIfNew,

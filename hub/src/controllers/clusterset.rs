@@ -15,13 +15,12 @@ use koinon_api::{
     labels::{annotation, condition, reason, well_known},
     meta::{Truth, condition as find_condition, new_condition, set_condition},
 };
-use koinon_machinery::{ApiError, Reason};
+use koinon_machinery::{ApiError, Reason, placement::Membership};
 use koinon_store::Event;
 
 use super::{
     Context, decode,
     keyed::{Again, Keyed, gone_is_fine},
-    membership::Membership,
     queue::Queue,
     resource,
 };

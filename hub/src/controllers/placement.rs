@@ -3,16 +3,18 @@
 //! A change marks only the placements that it can affect; the decisions of a run are taken one after the other, so
 //! that each sees the load of those before it, and are written side by side.
 
+mod conditions;
 mod decide;
 mod index;
 mod layout;
 
-use std::{sync::Arc, time::Duration};
+use std::{iter, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, future::BoxFuture, stream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use koinon_api::{
     Placement, PlacementDecision,
+    labels::annotation,
     meta::set_condition,
     placement::{ClusterDecision, PlacementDecisionStatus},
 };
@@ -177,7 +179,7 @@ impl Placements {
                     observe(resource::DECISIONS, name)
                 }
                 Action::Status(_) => observe(resource::PLACEMENTS, &plan.placement.1),
-                Action::Event { .. } => {}
+                Action::Stamp { .. } | Action::Event { .. } => {}
             }
         }
     }
@@ -199,6 +201,7 @@ async fn act(plan: &Plan, action: &Action, context: &Context) -> Result<(), ApiE
                 name: Some(name.clone()),
                 namespace: Some(namespace.to_owned()),
                 labels: Some(labels.clone()),
+                annotations: Some([stamp(plan)].into()),
                 owner_references: Some(vec![owner(plan)]),
                 ..ObjectMeta::default()
             };
@@ -212,6 +215,8 @@ async fn act(plan: &Plan, action: &Action, context: &Context) -> Result<(), ApiE
         Action::Adopt { name, labels } => {
             let adopt = |decision: &mut PlacementDecision| {
                 decision.metadata.labels = Some(labels.clone());
+                let annotations = decision.metadata.annotations.get_or_insert_default();
+                annotations.extend([stamp(plan)]);
                 let owners = decision.metadata.owner_references.get_or_insert_default();
                 owners.retain(|owner| owner.controller != Some(true));
                 owners.push(owner(plan));
@@ -221,12 +226,20 @@ async fn act(plan: &Plan, action: &Action, context: &Context) -> Result<(), ApiE
                 .modify::<PlacementDecision>(namespace, name, adopt)
                 .await?;
         }
-        Action::Decide { name, clusters } => {
+        Action::Decide {
+            name,
+            clusters,
+            scores,
+            reason,
+        } => {
+            let scores = scores.iter().copied().chain(iter::repeat(0));
             let decisions: Vec<ClusterDecision> = clusters
                 .iter()
-                .map(|cluster| ClusterDecision {
+                .zip(scores)
+                .map(|(cluster, score)| ClusterDecision {
                     cluster_name: cluster.clone(),
-                    ..ClusterDecision::default()
+                    reason: (*reason).to_owned(),
+                    score,
                 })
                 .collect();
             let status = Some(PlacementDecisionStatus { decisions });
@@ -238,6 +251,17 @@ async fn act(plan: &Plan, action: &Action, context: &Context) -> Result<(), ApiE
             client
                 .modify_status::<PlacementDecision>(namespace, name, decide)
                 .await?;
+        }
+        Action::Stamp { name } => {
+            let (key, revision) = stamp(plan);
+            let stamp = |decision: &mut PlacementDecision| {
+                let annotations = decision.metadata.annotations.get_or_insert_default();
+                annotations.insert(key.clone(), revision.clone()).as_ref() != Some(&revision)
+            };
+            let stamped = client
+                .modify::<PlacementDecision>(namespace, name, stamp)
+                .await;
+            gone_is_fine(stamped.map(drop))?;
         }
         Action::Remove { name, uid } => {
             let preconditions = Preconditions {
@@ -259,6 +283,9 @@ async fn act(plan: &Plan, action: &Action, context: &Context) -> Result<(), ApiE
                 let before = status.clone();
                 status.number_of_selected_clusters = new.number_of_selected_clusters;
                 status.decision_groups.clone_from(&new.decision_groups);
+                status
+                    .last_score_update_time
+                    .clone_from(&new.last_score_update_time);
                 for condition in &new.conditions {
                     set_condition(&mut status.conditions, condition.clone());
                 }
@@ -286,6 +313,11 @@ async fn act(plan: &Plan, action: &Action, context: &Context) -> Result<(), ApiE
         }
     }
     Ok(())
+}
+
+/// The annotation that says from which revision a decision was made.
+fn stamp(plan: &Plan) -> (String, String) {
+    (annotation::SNAPSHOT.to_owned(), plan.revision.to_string())
 }
 
 fn owner(plan: &Plan) -> OwnerReference {

@@ -30,6 +30,10 @@ pub mod annotation {
     /// On a Placement, `"true"`: leave its decisions alone.
     pub const SCHEDULING_DISABLE: &str =
         "cluster.open-cluster-management.io/experimental-scheduling-disable";
+    /// On a Placement: what the workload requests of each cluster, and whether fuller or emptier clusters are better.
+    pub const PACKING: &str = "koinon.dev/packing";
+    /// On a PlacementDecision: the revision of the snapshot that the decision was made from.
+    pub const SNAPSHOT: &str = "koinon.dev/snapshot";
     /// On the default or global set, `"false"`: do not roll its selector back.
     pub const AUTOUPDATE: &str = "cluster.open-cluster-management.io/autoupdate";
     /// On a ManagedCluster: when it was accepted without an admin.

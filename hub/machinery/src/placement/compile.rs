@@ -1,22 +1,29 @@
 //! From a `PlacementSpec` and a `ManagedCluster` to what the engine evaluates.
 
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::{
     api::resource::Quantity,
     apis::meta::v1::{LabelSelector, LabelSelectorRequirement},
     util::intstr::IntOrString,
 };
 use koinon_api::{
-    ManagedCluster,
+    ManagedCluster, Placement,
     cluster::{Taint as ApiTaint, TaintEffect},
+    labels::annotation,
     placement::{
         ClusterPredicate, DecisionGroup, PlacementSpec, PrioritizerConfig, PrioritizerPolicy,
-        ScoreCoordinateType, Toleration as ApiToleration,
+        ScoreCoordinateType, SortBy, SpreadConstraint, Toleration as ApiToleration,
+        TopologyKeyType, UnsatisfiableAction,
     },
 };
 
 use super::{
-    Cluster, Effect, GroupPolicy, GroupSize, Invalid, Misconfigured, Operator, Policy, Predicate,
-    Prioritizer, Requirement, Resource, Selector, Taint, Toleration, Weighted, amount::approximate,
+    Cluster, Effect, GroupPolicy, GroupSize, Invalid, Misconfigured, Operator, Order, Packing,
+    Policy, Predicate, Prioritizer, Requirement, Resource, Selector, Spread, Strategy, Taint,
+    Toleration, Topology, Unsatisfiable, Weighted, amount::approximate, expression,
+    policy::SCORE_RATE_LIMIT,
 };
 
 /// OCM's names of the parts that can refuse a spec.
@@ -25,6 +32,8 @@ mod plugin {
     pub(super) const TAINT_TOLERATION: &str = "TaintToleration";
     /// The prioritizer policy and the group strategy are refused in nobody's name.
     pub(super) const NONE: &str = "";
+    /// Ours.
+    pub(super) const PACKING: &str = "Packing";
 }
 
 impl Policy {
@@ -53,8 +62,128 @@ impl Policy {
                 )?,
                 named: groups(&spec.decision_strategy.group_strategy.decision_groups)?,
             },
+            spread: spec
+                .spread_policy
+                .spread_constraints
+                .iter()
+                .map(spread)
+                .collect(),
+            packing: None,
+            order: match spec.sort_by {
+                Some(SortBy::Score) => Order::Score,
+                Some(SortBy::ClusterName) | None => Order::Name,
+            },
+            score_rate_limit: rate_limit(spec.score_rate_limit.as_deref())?,
         })
     }
+
+    /// Compiles a placement: its spec, and the annotation `koinon.dev/packing`.
+    ///
+    /// # Errors
+    /// The first mistake.
+    pub fn of(placement: &Placement) -> Result<Self, Misconfigured> {
+        let mut policy = Self::compile(&placement.spec)?;
+        let annotation = placement
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|all| all.get(annotation::PACKING));
+        if let Some(text) = annotation {
+            let (packing, weight) =
+                packing(text).map_err(|message| Misconfigured::new(plugin::PACKING, message))?;
+            if packing.strategy != Strategy::Fit && weight != 0 {
+                let prioritizer = Prioritizer::Packing;
+                policy.prioritizers.push(Weighted {
+                    prioritizer,
+                    weight,
+                });
+                policy
+                    .prioritizers
+                    .sort_by_cached_key(|weighted| weighted.prioritizer.name());
+            }
+            policy.packing = Some(packing);
+        }
+        Ok(policy)
+    }
+}
+
+/// The annotation: `{"requests": {"cpu": "4"}, "strategy": "Pack", "weight": 2}`.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PackingAnnotation {
+    requests: BTreeMap<String, String>,
+    strategy: Option<String>,
+    weight: Option<i64>,
+}
+
+fn packing(text: &str) -> Result<(Packing, i64), String> {
+    let name = annotation::PACKING;
+    let read: PackingAnnotation = serde_json::from_str(text)
+        .map_err(|error| format!("annotation {name} cannot be read: {error}"))?;
+    if read.requests.is_empty() {
+        return Err(format!("annotation {name} requests nothing"));
+    }
+    let mut requests = BTreeMap::new();
+    for (resource, text) in read.requests {
+        match approximate(&text) {
+            Some(amount) if amount >= 0.0 => requests.insert(resource, amount),
+            _ => {
+                return Err(format!(
+                    "annotation {name}: {text:?} is no amount of {resource}"
+                ));
+            }
+        };
+    }
+    let strategy = match read.strategy.as_deref() {
+        None | Some("Fit") => Strategy::Fit,
+        Some("Pack") => Strategy::Pack,
+        Some("Spread") => Strategy::Spread,
+        Some(other) => return Err(format!("annotation {name}: unknown strategy {other:?}")),
+    };
+    let weight = read.weight.unwrap_or(1);
+    if !(-10..=10).contains(&weight) {
+        return Err(format!(
+            "annotation {name}: weight {weight} is not in -10..10"
+        ));
+    }
+    Ok((Packing { requests, strategy }, weight))
+}
+
+fn spread(constraint: &SpreadConstraint) -> Spread {
+    let key = constraint.topology_key.clone();
+    Spread {
+        topology: match constraint.topology_key_type {
+            TopologyKeyType::Label => Topology::Label(key),
+            TopologyKeyType::Claim => Topology::Claim(key),
+        },
+        max_skew: usize::try_from(constraint.max_skew.max(1)).unwrap_or(1),
+        unsatisfiable: match constraint.when_unsatisfiable {
+            UnsatisfiableAction::DoNotSchedule => Unsatisfiable::DoNotSchedule,
+            UnsatisfiableAction::ScheduleAnyway => Unsatisfiable::ScheduleAnyway,
+        },
+    }
+}
+
+/// `90s`, `1m` or `2h`.
+fn rate_limit(text: Option<&str>) -> Result<SignedDuration, Misconfigured> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Ok(SCORE_RATE_LIMIT);
+    };
+    let unit = match text.as_bytes().last() {
+        Some(b's') => 1,
+        Some(b'm') => 60,
+        Some(b'h') => 3600,
+        _ => 0,
+    };
+    let number = text
+        .get(..text.len() - 1)
+        .and_then(|number| number.parse::<i64>().ok());
+    let seconds = number
+        .filter(|_| unit > 0)
+        .and_then(|number| number.checked_mul(unit));
+    seconds.map(SignedDuration::from_secs).ok_or_else(|| {
+        Misconfigured::new(plugin::NONE, format!("incorrect scoreRateLimit: {text}"))
+    })
 }
 
 impl Selector {
@@ -92,6 +221,11 @@ impl Cluster {
             labels: cluster.metadata.labels.clone().unwrap_or_default(),
             cpu: amount("cpu"),
             memory: amount("memory"),
+            allocatable: status
+                .allocatable
+                .iter()
+                .filter_map(|(name, Quantity(text))| Some((name.clone(), approximate(text)?)))
+                .collect(),
             claims: status
                 .cluster_claims
                 .into_iter()
@@ -135,22 +269,23 @@ fn selectors(
     Ok(Predicate {
         labels: Selector::compile(labels)?,
         claims: Selector::new(claims),
+        expressions: Vec::new(),
     })
 }
 
 fn predicate(predicate: &ClusterPredicate) -> Result<Predicate, Misconfigured> {
     let selector = &predicate.required_cluster_selector;
-    if !selector.cel_selector.cel_expressions.is_empty() {
-        return Err(Misconfigured::new(
-            plugin::PREDICATE,
-            "celSelector is not supported yet",
-        ));
-    }
-    selectors(
+    let mut compiled = selectors(
         &selector.label_selector,
         &selector.claim_selector.match_expressions,
     )
-    .map_err(|invalid| Misconfigured::new(plugin::PREDICATE, invalid.to_string()))
+    .map_err(|invalid| Misconfigured::new(plugin::PREDICATE, invalid.to_string()))?;
+    for source in &selector.cel_selector.cel_expressions {
+        let program = expression::compile(source)
+            .map_err(|error| Misconfigured::new(plugin::PREDICATE, error.to_string()))?;
+        compiled.expressions.push(program);
+    }
+    Ok(compiled)
 }
 
 fn groups(groups: &[DecisionGroup]) -> Result<Vec<(String, Predicate)>, Misconfigured> {

@@ -5,10 +5,13 @@ use std::cmp::Reverse;
 use jiff::Timestamp;
 
 use super::{
-    AddOnScore, Cluster, Policy, Refusal, Weighted,
+    AddOnScore, Amounts, Cluster, Lacking, Policy, Refusal, Weighted,
+    expression::{CLUSTER_BUDGET, Outcome, PLACEMENT_BUDGET},
     filter::{Held, Tolerance, tolerance},
     score::score,
+    spread,
 };
+use crate::cel::{EvaluationError, Program};
 
 /// What an evaluation needs beyond the clusters themselves.
 pub trait Facts {
@@ -19,6 +22,10 @@ pub trait Facts {
     /// The highest load of any cluster, candidate or not.
     fn max_load(&self) -> u32;
     fn add_on_score(&self, cluster: &str, resource: &str, score: &str) -> Option<AddOnScore>;
+    /// Whether an expression holds on a cluster: [`super::expression::test`], or what is remembered of it.
+    fn condition(&self, cluster: &Cluster, expression: &Program) -> Outcome;
+    /// What other packing placements have reserved on a cluster; asked only for placements that pack.
+    fn reserved(&self, cluster: &str) -> Amounts;
 }
 
 impl<F: Facts> Facts for &F {
@@ -37,6 +44,14 @@ impl<F: Facts> Facts for &F {
     fn add_on_score(&self, cluster: &str, resource: &str, score: &str) -> Option<AddOnScore> {
         (**self).add_on_score(cluster, resource, score)
     }
+
+    fn condition(&self, cluster: &Cluster, expression: &Program) -> Outcome {
+        (**self).condition(cluster, expression)
+    }
+
+    fn reserved(&self, cluster: &str) -> Amounts {
+        (**self).reserved(cluster)
+    }
 }
 
 /// The input of an evaluation.
@@ -49,17 +64,25 @@ pub struct Snapshot<'a, F> {
 }
 
 /// What became of one candidate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// No predicate matches.
-    NoPredicateMatches,
+    /// No predicate matches; if expressions had no value here, the first reason.
+    NoPredicateMatches {
+        error: Option<EvaluationError>,
+    },
     /// The taint at this index of the cluster is not tolerated.
     TaintNotTolerated {
         taint: usize,
         why: Refusal,
     },
+    /// The cluster has not enough free for what the workload requests.
+    DoesNotFit(Lacking),
     /// Feasible, but better ones were enough; ranks count from 0.
     NotNeeded {
+        rank: usize,
+    },
+    /// Feasible and wanted, but a spread constraint does not allow one more like it.
+    Spread {
         rank: usize,
     },
     Selected {
@@ -73,6 +96,8 @@ pub struct Ranked {
     /// Index into [`Evaluation::candidates`].
     pub candidate: usize,
     pub score: i64,
+    /// `PreferNoSelect` taints that are not tolerated: those with fewer rank before all with more.
+    pub avoided: usize,
 }
 
 /// One prioritizer's scores for the feasible candidates, in candidate order.
@@ -92,23 +117,25 @@ pub struct Evaluation<'a> {
     pub candidates: Vec<&'a Cluster>,
     /// One per candidate.
     pub verdicts: Vec<Verdict>,
-    /// Best first: by score, then by name.
+    /// Best first: by taints to avoid, then by score, then by name.
     pub ranking: Vec<Ranked>,
     pub scored: Vec<Scored>,
-    /// How many of the ranking are selected.
+    /// Positions in the ranking of those that are selected, in the order of their choice: the first of all, unless
+    /// spread constraints say otherwise.
+    pub picks: Vec<usize>,
     pub selected: usize,
     /// How many more the placement asked for.
     pub unscheduled: usize,
-    /// When the answer changes although no input does: a toleration of a selected cluster ends.
+    /// When the answer may change although no input does: a toleration or a score of a feasible cluster expires.
     pub recheck_at: Option<Timestamp>,
 }
 
 impl<'a> Evaluation<'a> {
     /// The selected clusters, best first.
     pub fn selection(&self) -> impl Iterator<Item = &'a Cluster> + '_ {
-        self.ranking[..self.selected]
+        self.picks
             .iter()
-            .map(|ranked| self.candidates[ranked.candidate])
+            .map(|position| self.candidates[self.ranking[*position].candidate])
     }
 
     /// Add-on scores that had expired, as `(prioritizer, cluster)`.
@@ -122,6 +149,22 @@ impl<'a> Evaluation<'a> {
     }
 }
 
+/// Keeps the earliest of the moments at which something expires.
+#[derive(Default)]
+pub(super) struct Earliest(Option<Timestamp>);
+
+impl Earliest {
+    pub(super) fn add(&mut self, at: Timestamp) {
+        self.0 = Some(self.0.map_or(at, |earliest| earliest.min(at)));
+    }
+}
+
+/// A candidate that passed the filters.
+struct Feasible {
+    candidate: usize,
+    avoided: usize,
+}
+
 /// Evaluates `policy` on a snapshot.
 pub fn evaluate<'a, F: Facts>(policy: &Policy, snapshot: Snapshot<'a, F>) -> Evaluation<'a> {
     let Snapshot {
@@ -129,59 +172,140 @@ pub fn evaluate<'a, F: Facts>(policy: &Policy, snapshot: Snapshot<'a, F>) -> Eva
         facts,
         now,
     } = snapshot;
-    candidates.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-
+    if !candidates.is_sorted_by(|a, b| a.name <= b.name) {
+        candidates.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    }
+    let mut expiry = Earliest::default();
+    let mut filter = Filter {
+        policy,
+        facts: &facts,
+        now,
+        budget: PLACEMENT_BUDGET,
+    };
     let mut verdicts = Vec::with_capacity(candidates.len());
-    let mut feasible: Vec<usize> = Vec::new();
-    let mut tolerated_until: Vec<Option<Timestamp>> = vec![None; candidates.len()];
-    for (index, cluster) in candidates.iter().enumerate() {
-        let verdict = if policy.admits(cluster) {
-            let held = if !cluster.taints.is_empty() && facts.held(&cluster.name) {
-                Held::Yes
-            } else {
-                Held::No
-            };
-            match tolerance(cluster, &policy.tolerations, held, now) {
-                Tolerance::Refused { taint, why } => Verdict::TaintNotTolerated { taint, why },
-                tolerated => {
-                    if let Tolerance::Until(until) = tolerated {
-                        tolerated_until[index] = Some(until);
-                    }
-                    feasible.push(index);
-                    Verdict::NotNeeded { rank: 0 }
-                }
+    let mut feasible: Vec<Feasible> = Vec::new();
+    for (candidate, cluster) in candidates.iter().enumerate() {
+        match filter.pass(cluster, &mut expiry) {
+            Ok(avoided) => {
+                feasible.push(Feasible { candidate, avoided });
+                verdicts.push(Verdict::NotNeeded { rank: 0 });
             }
-        } else {
-            Verdict::NoPredicateMatches
-        };
-        verdicts.push(verdict);
+            Err(verdict) => verdicts.push(verdict),
+        }
     }
 
-    let (mut ranking, scored) = rank(policy, &candidates, &feasible, &facts, now);
+    let (mut ranking, scored) = rank(policy, &candidates, &feasible, &facts, now, &mut expiry);
     // Candidates are in name order and the sort is stable: ties go to the first name.
-    ranking.sort_by_key(|ranked| Reverse(ranked.score));
+    ranking.sort_by_key(|ranked| (ranked.avoided, Reverse(ranked.score)));
 
     let wanted = policy.clusters.unwrap_or(ranking.len());
-    let selected = wanted.min(ranking.len());
-    let mut recheck_at: Option<Timestamp> = None;
+    let picks: Vec<usize> = if policy.spread.is_empty() {
+        (0..wanted.min(ranking.len())).collect()
+    } else {
+        let ranked: Vec<&Cluster> = ranking
+            .iter()
+            .map(|ranked| candidates[ranked.candidate])
+            .collect();
+        spread::choose(&policy.spread, &ranked, wanted)
+    };
+    let left_out = picks.len() < wanted;
     for (rank, ranked) in ranking.iter().enumerate() {
-        verdicts[ranked.candidate] = if rank < selected {
-            if let Some(until) = tolerated_until[ranked.candidate] {
-                recheck_at = Some(recheck_at.map_or(until, |earliest| earliest.min(until)));
-            }
-            Verdict::Selected { rank }
+        verdicts[ranked.candidate] = if left_out {
+            Verdict::Spread { rank }
         } else {
             Verdict::NotNeeded { rank }
         };
     }
+    for &rank in &picks {
+        verdicts[ranking[rank].candidate] = Verdict::Selected { rank };
+    }
+    let selected = picks.len();
     Evaluation {
         candidates,
         verdicts,
         ranking,
         scored,
+        picks,
         selected,
-        unscheduled: wanted - selected,
-        recheck_at,
+        // Without a number nobody is missed: all that may be chosen are.
+        unscheduled: policy.clusters.map_or(0, |wanted| wanted - selected),
+        recheck_at: expiry.0,
+    }
+}
+
+/// The filters, and what is left of the budget for expressions.
+struct Filter<'p, F> {
+    policy: &'p Policy,
+    facts: &'p F,
+    now: Timestamp,
+    budget: u64,
+}
+
+impl<F: Facts> Filter<'_, F> {
+    /// How many taints speak against a cluster that passes; the verdict on one that does not.
+    fn pass(&mut self, cluster: &Cluster, expiry: &mut Earliest) -> Result<usize, Verdict> {
+        self.admits(cluster)?;
+        let held = if !cluster.taints.is_empty() && self.facts.held(&cluster.name) {
+            Held::Yes
+        } else {
+            Held::No
+        };
+        let avoided = match tolerance(cluster, &self.policy.tolerations, held, self.now) {
+            Tolerance::Refused { taint, why } => {
+                return Err(Verdict::TaintNotTolerated { taint, why });
+            }
+            Tolerance::Granted { until, avoided } => {
+                until.into_iter().for_each(|until| expiry.add(until));
+                avoided
+            }
+        };
+        if let Some(packing) = &self.policy.packing
+            && let Some(lacking) = packing.lacking(cluster, &self.facts.reserved(&cluster.name))
+        {
+            return Err(Verdict::DoesNotFit(lacking));
+        }
+        Ok(avoided)
+    }
+
+    fn admits(&mut self, cluster: &Cluster) -> Result<(), Verdict> {
+        let predicates = &self.policy.predicates;
+        if predicates.is_empty() {
+            return Ok(());
+        }
+        let mut error = None;
+        let mut left = CLUSTER_BUDGET;
+        for predicate in predicates {
+            if !predicate.selects(cluster) {
+                continue;
+            }
+            match self.hold(cluster, &predicate.expressions, &mut left) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(why) => error = error.or(Some(why)),
+            }
+        }
+        Err(Verdict::NoPredicateMatches { error })
+    }
+
+    /// Whether all expressions hold, one after the other until one does not.
+    fn hold(
+        &mut self,
+        cluster: &Cluster,
+        expressions: &[Program],
+        left: &mut u64,
+    ) -> Result<bool, EvaluationError> {
+        for expression in expressions {
+            if self.budget == 0 || *left == 0 {
+                return Err(EvaluationError::CostLimit);
+            }
+            let outcome = self.facts.condition(cluster, expression);
+            self.budget = self.budget.saturating_sub(outcome.cost);
+            *left = left.saturating_sub(outcome.cost);
+            if !outcome.result? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -189,31 +313,40 @@ pub fn evaluate<'a, F: Facts>(policy: &Policy, snapshot: Snapshot<'a, F>) -> Eva
 fn rank<F: Facts>(
     policy: &Policy,
     candidates: &[&Cluster],
-    feasible: &[usize],
+    feasible: &[Feasible],
     facts: &F,
     now: Timestamp,
+    expiry: &mut Earliest,
 ) -> (Vec<Ranked>, Vec<Scored>) {
-    let clusters: Vec<&Cluster> = feasible.iter().map(|index| candidates[*index]).collect();
+    let clusters: Vec<&Cluster> = feasible
+        .iter()
+        .map(|feasible| candidates[feasible.candidate])
+        .collect();
     let mut ranking: Vec<Ranked> = feasible
         .iter()
-        .map(|&candidate| Ranked {
-            candidate,
+        .map(|feasible| Ranked {
+            candidate: feasible.candidate,
             score: 0,
+            avoided: feasible.avoided,
         })
         .collect();
     let mut scored = Vec::with_capacity(policy.prioritizers.len());
     for weighted in &policy.prioritizers {
-        let scores = score(&weighted.prioritizer, &clusters, facts, now);
+        let scores = score(policy, &weighted.prioritizer, &clusters, facts, now, expiry);
         for (ranked, value) in ranking.iter_mut().zip(&scores.values) {
             ranked.score += weighted.weight * value.unwrap_or(0);
         }
         scored.push(Scored {
             weighted: weighted.clone(),
-            scores: feasible.iter().copied().zip(scores.values).collect(),
+            scores: feasible
+                .iter()
+                .map(|feasible| feasible.candidate)
+                .zip(scores.values)
+                .collect(),
             expired: scores
                 .expired
                 .into_iter()
-                .map(|index| feasible[index])
+                .map(|index| feasible[index].candidate)
                 .collect(),
         });
     }

@@ -1,122 +1,291 @@
 //! An evaluation in words and numbers (P14).
 
+use jiff::Timestamp;
+use serde::Serialize;
+
 use super::{
-    Cluster, Evaluation, Policy, Refusal, Verdict,
+    Cluster, Evaluation, Facts, Policy, Prioritizer, Refusal, Resource, Verdict,
+    evaluate::Ranked,
     filter::{Predicate, Unmet},
 };
 
+/// OCM's names of the steps, and ours for those that OCM does not have.
+pub mod step {
+    pub const PREDICATE: &str = "Predicate";
+    pub const TAINT_TOLERATION: &str = "TaintToleration";
+    pub const PACKING: &str = "Packing";
+    pub const SPREAD: &str = "Spread";
+}
+
 /// Why each candidate was or was not chosen.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Explanation {
     /// By cluster name.
     pub clusters: Vec<ClusterExplanation>,
+    /// When the answer may change although nothing that it looks at does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recheck_at: Option<Timestamp>,
 }
 
 /// The verdict on one candidate and the scores it was ranked by.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ClusterExplanation {
     pub cluster: String,
     pub selected: bool,
     pub reason: String,
+    /// The filters in their order, up to the first that refused.
+    pub filters: Vec<FilterExplanation>,
     /// Position among the feasible candidates, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rank: Option<usize>,
+    /// Untolerated `PreferNoSelect` taints; such clusters rank behind all with fewer.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub avoided: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<i64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub scores: Vec<ScoreExplanation>,
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde calls"
+)]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+/// What one filter said.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FilterExplanation {
+    pub name: &'static str,
+    pub passed: bool,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
 /// One prioritizer's part in a total.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ScoreExplanation {
     pub prioritizer: String,
-    /// `None` where the prioritizer has no data for the cluster.
-    pub raw: Option<i64>,
+    /// What was measured: decisions of others, 1 for held, an amount, an add-on's value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw: Option<f64>,
+    /// −100..100; `None` where the prioritizer has no data for the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub normalized: Option<i64>,
     pub weight: i64,
     pub weighted: i64,
+    /// The add-on score is past its `validUntil` and counts 0.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub expired: bool,
 }
 
 impl Evaluation<'_> {
-    /// Renders what [`super::evaluate`] recorded; `policy` is the one it was called with.
+    /// Renders what [`super::evaluate`] recorded; `policy` and `facts` are those it was called with.
     #[must_use]
-    pub fn explain(&self, policy: &Policy) -> Explanation {
+    pub fn explain(&self, policy: &Policy, facts: &impl Facts) -> Explanation {
         let clusters = self.candidates.iter().zip(&self.verdicts).enumerate();
         Explanation {
             clusters: clusters
-                .map(|(index, (c, v))| self.explain_one(policy, index, c, *v))
+                .map(|(index, (cluster, verdict))| {
+                    self.explain_one(policy, facts, index, cluster, verdict)
+                })
                 .collect(),
+            recheck_at: self.recheck_at,
         }
     }
 
     fn explain_one(
         &self,
         policy: &Policy,
+        facts: &impl Facts,
         index: usize,
         cluster: &Cluster,
-        verdict: Verdict,
+        verdict: &Verdict,
     ) -> ClusterExplanation {
-        let mut explanation = ClusterExplanation {
-            cluster: cluster.name.clone(),
-            selected: false,
-            reason: String::new(),
-            rank: None,
-            total: None,
-            scores: Vec::new(),
-        };
-        match verdict {
-            Verdict::NoPredicateMatches => {
-                explanation.reason = mismatch(&policy.predicates, cluster)
+        let of = self.ranking.len();
+        let (stopped_by, rank, reason) = match verdict {
+            Verdict::NoPredicateMatches { error } => {
+                let mut reason = mismatch(&policy.predicates, cluster);
+                if let Some(error) = error {
+                    reason.push_str(&format!("; an expression has no value here: {error}"));
+                }
+                (Some(step::PREDICATE), None, reason)
             }
             Verdict::TaintNotTolerated { taint, why } => {
-                explanation.reason = refusal(cluster, taint, why)
+                let reason = refusal(cluster, *taint, *why);
+                (Some(step::TAINT_TOLERATION), None, reason)
+            }
+            Verdict::DoesNotFit(lacking) => {
+                let free = lacking.free.map_or("nothing reported".to_owned(), amount);
+                let requested = amount(lacking.requested);
+                let reason = format!("{requested} {} requested, {free} free", lacking.resource);
+                (Some(step::PACKING), None, reason)
+            }
+            Verdict::Spread { rank } => {
+                let reason = "one more from its domain would exceed maxSkew".to_owned();
+                (Some(step::SPREAD), Some(*rank), reason)
             }
             Verdict::Selected { rank } => {
-                explanation.selected = true;
-                explanation.reason = format!("ranked {} of {}", rank + 1, self.ranking.len());
-                explanation.rank = Some(rank);
+                (None, Some(*rank), format!("ranked {} of {of}", rank + 1))
             }
             Verdict::NotNeeded { rank } => {
-                explanation.reason = format!(
-                    "ranked {} of {}, {} wanted",
-                    rank + 1,
-                    self.ranking.len(),
-                    self.selected
-                );
-                explanation.rank = Some(rank);
+                let reason = format!("ranked {} of {of}, {} wanted", rank + 1, self.selected);
+                (None, Some(*rank), reason)
             }
+        };
+        let ranked: Option<&Ranked> = rank.map(|rank| &self.ranking[rank]);
+        ClusterExplanation {
+            cluster: cluster.name.clone(),
+            selected: matches!(verdict, Verdict::Selected { .. }),
+            filters: filters(policy, stopped_by, &reason),
+            reason,
+            rank: rank.map(|rank| rank + 1),
+            avoided: ranked.map_or(0, |ranked| ranked.avoided),
+            total: ranked.map(|ranked| ranked.score),
+            scores: if rank.is_some() {
+                self.scores_of(index, cluster, policy, facts)
+            } else {
+                Vec::new()
+            },
         }
-        if let Some(rank) = explanation.rank.as_mut() {
-            explanation.total = Some(self.ranking[*rank].score);
-            *rank += 1;
-            explanation.scores = self.scores_of(index);
-        }
-        explanation
     }
 
-    fn scores_of(&self, candidate: usize) -> Vec<ScoreExplanation> {
+    fn scores_of(
+        &self,
+        candidate: usize,
+        cluster: &Cluster,
+        policy: &Policy,
+        facts: &impl Facts,
+    ) -> Vec<ScoreExplanation> {
         let of = |scored: &super::evaluate::Scored| {
             let at = scored
                 .scores
                 .binary_search_by_key(&candidate, |(index, _)| *index)
                 .ok()?;
-            let raw = scored.scores[at].1;
+            let normalized = scored.scores[at].1;
             Some(ScoreExplanation {
                 prioritizer: scored.weighted.prioritizer.name(),
-                raw,
+                raw: measured(&scored.weighted.prioritizer, cluster, policy, facts),
+                normalized,
                 weight: scored.weighted.weight,
-                weighted: scored.weighted.weight * raw.unwrap_or(0),
+                weighted: scored.weighted.weight * normalized.unwrap_or(0),
+                expired: scored.expired.contains(&candidate),
             })
         };
         self.scored.iter().filter_map(of).collect()
     }
+
+    /// OCM's debug answer: what passed each filter, each prioritizer's scores, the totals.
+    #[must_use]
+    pub fn debug(&self) -> serde_json::Value {
+        let passed = |filter: fn(&Verdict) -> bool| -> Vec<&str> {
+            let all = self.candidates.iter().zip(&self.verdicts);
+            all.filter(|(_, verdict)| filter(verdict))
+                .map(|(cluster, _)| cluster.name.as_str())
+                .collect()
+        };
+        let predicate = passed(|verdict| !matches!(verdict, Verdict::NoPredicateMatches { .. }));
+        let taints = passed(|verdict| {
+            !matches!(
+                verdict,
+                Verdict::NoPredicateMatches { .. } | Verdict::TaintNotTolerated { .. }
+            )
+        });
+        let prioritized = self.scored.iter().map(|scored| {
+            let scores: serde_json::Map<String, serde_json::Value> = scored
+                .scores
+                .iter()
+                .filter_map(|(index, score)| {
+                    Some((self.candidates[*index].name.clone(), (*score)?.into()))
+                })
+                .collect();
+            serde_json::json!({
+                "name": scored.weighted.prioritizer.name(), "weight": scored.weighted.weight, "scores": scores,
+            })
+        });
+        let totals = self.ranking.iter().map(|ranked| {
+            serde_json::json!({ "clusterName": self.candidates[ranked.candidate].name, "score": ranked.score })
+        });
+        serde_json::json!({
+            "filteredPipelineResults": [
+                { "name": "Predicate", "filteredClusters": predicate },
+                { "name": "Predicate,TaintToleration", "filteredClusters": taints },
+            ],
+            "prioritizeResults": prioritized.collect::<Vec<_>>(),
+            "aggregatedScores": totals.collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// The steps that the policy has, up to the one that stopped the cluster.
+fn filters(policy: &Policy, stopped_by: Option<&str>, reason: &str) -> Vec<FilterExplanation> {
+    let steps = [
+        (step::PREDICATE, true),
+        (step::TAINT_TOLERATION, true),
+        (step::PACKING, policy.packing.is_some()),
+        (step::SPREAD, !policy.spread.is_empty()),
+    ];
+    let mut filters = Vec::new();
+    for (name, _) in steps.into_iter().filter(|(_, has)| *has) {
+        let stopped = stopped_by == Some(name);
+        filters.push(FilterExplanation {
+            name,
+            passed: !stopped,
+            reason: if stopped {
+                reason.to_owned()
+            } else {
+                String::new()
+            },
+        });
+        if stopped {
+            break;
+        }
+    }
+    filters
+}
+
+fn measured(
+    prioritizer: &Prioritizer,
+    cluster: &Cluster,
+    policy: &Policy,
+    facts: &impl Facts,
+) -> Option<f64> {
+    match prioritizer {
+        Prioritizer::Balance => Some(f64::from(facts.load(&cluster.name))),
+        Prioritizer::Steady => Some(f64::from(u8::from(facts.held(&cluster.name)))),
+        Prioritizer::Allocatable(Resource::Cpu) => cluster.cpu,
+        Prioritizer::Allocatable(Resource::Memory) => cluster.memory,
+        #[expect(clippy::cast_precision_loss, reason = "−100..100")]
+        Prioritizer::AddOn { resource, score } => facts
+            .add_on_score(&cluster.name, resource, score)
+            .map(|score| score.value as f64),
+        Prioritizer::Packing => policy
+            .packing
+            .as_ref()?
+            .share(cluster, &facts.reserved(&cluster.name)),
+    }
 }
 
 fn mismatch(predicates: &[Predicate], cluster: &Cluster) -> String {
-    let unmet = predicates
+    let each: Vec<String> = predicates
         .iter()
-        .filter_map(|predicate| predicate.unmet(cluster));
-    let each: Vec<String> = unmet
-        .map(|unmet| match unmet {
-            Unmet::Label(requirement) => format!("label {requirement}"),
-            Unmet::Claim(requirement) => format!("claim {requirement}"),
+        .map(|predicate| match predicate.unmet(cluster) {
+            Some(Unmet::Label(requirement)) => format!("label {requirement}"),
+            Some(Unmet::Claim(requirement)) => format!("claim {requirement}"),
+            None => {
+                let sources: Vec<&str> = predicate
+                    .expressions
+                    .iter()
+                    .map(|expression| expression.source())
+                    .collect();
+                format!("celExpressions {}", sources.join(" && "))
+            }
         })
         .collect();
     format!("no predicate matches: {}", each.join("; "))
@@ -131,4 +300,18 @@ fn refusal(cluster: &Cluster, taint: usize, why: Refusal) -> String {
             format!("taint {named} is no longer tolerated: tolerationSeconds have passed")
         }
     }
+}
+
+/// Amounts in the binary unit that keeps them short.
+fn amount(amount: f64) -> String {
+    for (unit, size) in [
+        ("Ti", 1024f64.powi(4)),
+        ("Gi", 1024f64.powi(3)),
+        ("Mi", 1024f64.powi(2)),
+    ] {
+        if amount.abs() >= size {
+            return format!("{:.1}{unit}", amount / size);
+        }
+    }
+    format!("{amount}")
 }

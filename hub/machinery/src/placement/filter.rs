@@ -3,12 +3,15 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Cluster, Effect, Requirement, Selector, Taint};
+use crate::cel::Program;
 
-/// One alternative of a placement: labels and claims must both match.
+/// One alternative of a placement: labels, claims and expressions must all match.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Predicate {
     pub labels: Selector,
     pub claims: Selector,
+    /// Looked at only for clusters whose labels and claims match.
+    pub expressions: Vec<Program>,
 }
 
 /// Which half of a predicate failed, and on what.
@@ -19,8 +22,9 @@ pub(super) enum Unmet<'a> {
 }
 
 impl Predicate {
+    /// Whether labels and claims match; expressions are not looked at.
     #[must_use]
-    pub fn matches(&self, cluster: &Cluster) -> bool {
+    pub fn selects(&self, cluster: &Cluster) -> bool {
         self.labels.matches(&cluster.labels) && self.claims.matches(&cluster.claims)
     }
 
@@ -77,9 +81,16 @@ pub enum Refusal {
 /// Outcome of the taint filter for one cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tolerance {
-    Always,
-    Until(Timestamp),
-    Refused { taint: usize, why: Refusal },
+    Granted {
+        /// When a toleration that counts ends.
+        until: Option<Timestamp>,
+        /// `PreferNoSelect` taints that are not tolerated.
+        avoided: usize,
+    },
+    Refused {
+        taint: usize,
+        why: Refusal,
+    },
 }
 
 /// Whether the decisions of the placement already name the cluster.
@@ -95,22 +106,19 @@ pub(super) fn tolerance(
     held: Held,
     now: Timestamp,
 ) -> Tolerance {
-    let mut earliest: Option<Timestamp> = None;
+    let mut until: Option<Timestamp> = None;
+    let mut avoided = 0;
     for (index, taint) in cluster.taints.iter().enumerate() {
-        match taint.effect {
-            Effect::PreferNoSelect => continue,
-            Effect::NoSelectIfNew if held == Held::Yes => continue,
-            Effect::NoSelect | Effect::NoSelectIfNew => {}
+        if taint.effect == Effect::NoSelectIfNew && held == Held::Yes {
+            continue;
         }
         match taint_tolerance(taint, tolerations, now) {
-            Ok(None) => {}
-            Ok(Some(until)) => {
-                earliest = Some(earliest.map_or(until, |earliest| earliest.min(until)))
-            }
+            Ok(end) => until = end.map_or(until, |end| Some(until.map_or(end, |at| at.min(end)))),
+            Err(_) if taint.effect == Effect::PreferNoSelect => avoided += 1,
             Err(why) => return Tolerance::Refused { taint: index, why },
         }
     }
-    earliest.map_or(Tolerance::Always, Tolerance::Until)
+    Tolerance::Granted { until, avoided }
 }
 
 /// How long `taint` is tolerated: `None` for good. Of several tolerations the longest counts.

@@ -13,6 +13,15 @@ pub struct GroupPolicy {
     pub named: Vec<(String, Predicate)>,
 }
 
+/// Order of clusters in groups, which also says who comes into which.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    #[default]
+    Name,
+    /// As they were chosen: best first.
+    Score,
+}
+
 /// Upper bound on the clusters of a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum GroupSize {
@@ -48,7 +57,7 @@ impl GroupSize {
 pub struct Group {
     /// Empty for the clusters that no named group took.
     pub name: String,
-    /// By name.
+    /// By name, or best first.
     pub clusters: Vec<String>,
 }
 
@@ -66,16 +75,19 @@ pub struct Shard {
 #[must_use]
 pub fn groups<'a>(
     policy: &GroupPolicy,
+    order: Order,
     selected: impl IntoIterator<Item = &'a Cluster>,
 ) -> Vec<Group> {
     let mut rest: Vec<&Cluster> = selected.into_iter().collect();
-    rest.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    if order == Order::Name {
+        rest.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    }
     let limit = policy.size.limit(rest.len());
     let mut groups = Vec::new();
     for (name, selector) in &policy.named {
         let (matched, others): (Vec<&Cluster>, Vec<&Cluster>) = rest
             .into_iter()
-            .partition(|cluster| selector.matches(cluster));
+            .partition(|cluster| selector.selects(cluster));
         rest = others;
         groups.extend(chunks(name, &matched, limit));
     }

@@ -1,9 +1,11 @@
 //! A placement's spec, compiled and checked once per generation.
 
-use super::{Cluster, GroupPolicy, Predicate, Toleration, Weighted};
+use jiff::SignedDuration;
+
+use super::{GroupPolicy, Order, Packing, Predicate, Prioritizer, Spread, Toleration, Weighted};
 
 /// What a placement asks for, in a form that can be evaluated.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
     /// Alternatives; none at all admits every cluster.
     pub predicates: Vec<Predicate>,
@@ -12,8 +14,18 @@ pub struct Policy {
     pub clusters: Option<usize>,
     /// Weights of 0 are left out; the order is that of the names, so that reports are stable.
     pub prioritizers: Vec<Weighted>,
+    /// Earlier ones are more important.
+    pub spread: Vec<Spread>,
+    pub packing: Option<Packing>,
     pub groups: GroupPolicy,
+    /// Order of the clusters in the decisions.
+    pub order: Order,
+    /// How long scores alone do not change the decisions again.
+    pub score_rate_limit: SignedDuration,
 }
+
+/// OCM's default of `scoreRateLimit`.
+pub(super) const SCORE_RATE_LIMIT: SignedDuration = SignedDuration::from_secs(60);
 
 /// A spec that cannot be evaluated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,12 +46,42 @@ impl Misconfigured {
     }
 }
 
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            predicates: Vec::new(),
+            tolerations: Vec::new(),
+            clusters: None,
+            prioritizers: Vec::new(),
+            spread: Vec::new(),
+            packing: None,
+            groups: GroupPolicy::default(),
+            order: Order::default(),
+            score_rate_limit: SCORE_RATE_LIMIT,
+        }
+    }
+}
+
 impl Policy {
-    pub(super) fn admits(&self, cluster: &Cluster) -> bool {
-        self.predicates.is_empty()
-            || self
-                .predicates
-                .iter()
-                .any(|predicate| predicate.matches(cluster))
+    /// Whether a change of any field of a cluster may matter.
+    #[must_use]
+    pub fn looks_at_objects(&self) -> bool {
+        self.predicates
+            .iter()
+            .any(|one| !one.expressions.is_empty())
+    }
+
+    /// Whether what clusters can allocate matters.
+    #[must_use]
+    pub fn looks_at_resources(&self) -> bool {
+        let resources = |one: &Weighted| matches!(one.prioritizer, Prioritizer::Allocatable(_));
+        self.packing.is_some() || self.prioritizers.iter().any(resources)
+    }
+
+    /// Whether the `AddOnPlacementScore`s of this name matter. Expressions may look at all.
+    #[must_use]
+    pub fn looks_at_scores(&self, name: &str) -> bool {
+        let scores = |one: &Weighted| matches!(&one.prioritizer, Prioritizer::AddOn { resource, .. } if resource == name);
+        self.looks_at_objects() || self.prioritizers.iter().any(scores)
     }
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Cluster, Facts};
+use super::{Cluster, Facts, Policy, evaluate::Earliest};
 
 const MAX_SCORE: i64 = 100;
 
@@ -24,6 +24,8 @@ pub enum Prioritizer {
     Allocatable(Resource),
     /// A number that an add-on computed for the cluster.
     AddOn { resource: String, score: String },
+    /// Fuller or emptier is better, by the policy's packing.
+    Packing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +51,7 @@ impl Prioritizer {
             Self::Allocatable(Resource::Cpu) => "ResourceAllocatableCPU".to_owned(),
             Self::Allocatable(Resource::Memory) => "ResourceAllocatableMemory".to_owned(),
             Self::AddOn { resource, score } => format!("AddOn/{resource}/{score}"),
+            Self::Packing => "Packing".to_owned(),
         }
     }
 }
@@ -60,10 +63,12 @@ pub(super) struct Scores {
 }
 
 pub(super) fn score(
+    policy: &Policy,
     prioritizer: &Prioritizer,
     clusters: &[&Cluster],
     facts: &impl Facts,
     now: Timestamp,
+    expiry: &mut Earliest,
 ) -> Scores {
     let mut expired = Vec::new();
     let values = match prioritizer {
@@ -90,11 +95,22 @@ pub(super) fn score(
             .enumerate()
             .map(|(index, cluster)| {
                 let found = facts.add_on_score(&cluster.name, resource, score)?;
-                if found.valid_until.is_some_and(|until| until < now) {
-                    expired.push(index);
-                    return Some(0);
+                match found.valid_until {
+                    Some(until) if until <= now => {
+                        expired.push(index);
+                        return Some(0);
+                    }
+                    Some(until) => expiry.add(until),
+                    None => {}
                 }
                 Some(found.value)
+            })
+            .collect(),
+        Prioritizer::Packing => clusters
+            .iter()
+            .map(|cluster| {
+                let packing = policy.packing.as_ref()?;
+                packing.score(cluster, &facts.reserved(&cluster.name))
             })
             .collect(),
     };

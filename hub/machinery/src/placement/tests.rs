@@ -1,6 +1,10 @@
 mod compile;
+mod expressions;
 mod fixtures;
 mod groups;
+mod packing;
 mod properties;
 mod scores;
 mod selection;
+mod spread;
+mod world;

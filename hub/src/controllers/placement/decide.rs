@@ -3,16 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use koinon_api::{
     labels::{condition, reason::placement as reason},
     meta::{Truth, condition as find_condition, new_condition, set_condition},
     placement::{DecisionGroupStatus, PlacementStatus},
 };
-use koinon_machinery::placement::{
-    AddOnScore, Cluster, Evaluation, Facts, GroupPolicy, Load, Misconfigured, Policy, Snapshot,
-    evaluate, groups,
+use koinon_machinery::{
+    cel::Program,
+    placement::{
+        AddOnScore, Amounts, Cluster, Evaluation, Facts, Group, GroupPolicy, Load, Misconfigured,
+        NoClusters, Order, Policy, Snapshot, evaluate, expression, groups,
+    },
 };
+
+use koinon_store::Revision;
 
 use super::{
     index::{Decision, Entry, Index, Name},
@@ -30,6 +35,8 @@ pub(super) struct Plan {
     pub(super) actions: Vec<Action>,
     /// When to decide again although nothing has changed.
     pub(super) recheck_at: Option<Timestamp>,
+    /// Of the snapshot that the plan was made from.
+    pub(super) revision: Revision,
 }
 
 /// One write.
@@ -47,6 +54,13 @@ pub(super) enum Action {
     Decide {
         name: String,
         clusters: Vec<String>,
+        /// One for each cluster, or none.
+        scores: Vec<i64>,
+        reason: &'static str,
+    },
+    /// Says on an object that existed from which revision it was decided; new ones are created with it.
+    Stamp {
+        name: String,
     },
     Remove {
         name: String,
@@ -66,6 +80,19 @@ struct Outcome {
     selected: usize,
     satisfied: Option<Condition>,
     misconfigured: Condition,
+    /// When scores changed the decisions, if they do now.
+    scored_at: Option<Timestamp>,
+}
+
+/// What decision objects show besides names.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    /// For the event `ScoreUpdate`; empty when who is chosen does not change.
+    pub(super) event: String,
+    /// By cluster, for decisions that are sorted by score.
+    pub(super) scores: BTreeMap<String, i64>,
+    /// Why clusters are chosen.
+    pub(super) reason: &'static str,
 }
 
 impl Index {
@@ -86,22 +113,11 @@ impl Index {
         };
         let candidates = self.candidates(&eligible);
         let no_clusters = if bound.is_empty() {
-            Some((
-                reason::NO_BINDINGS,
-                "No valid ManagedClusterSetBindings found in placement namespace".to_owned(),
-            ))
+            Some(NoClusters::NoBindings)
         } else if eligible.is_empty() {
-            let sets = entry.cluster_sets.join(",");
-            Some((
-                reason::NO_INTERSECTION,
-                format!("None of ManagedClusterSets [{sets}] is bound to placement namespace"),
-            ))
+            Some(NoClusters::NoIntersection(entry.cluster_sets.clone()))
         } else if candidates.is_empty() {
-            let sets = eligible.join(",");
-            Some((
-                reason::ALL_SETS_EMPTY,
-                format!("All ManagedClusterSets [{sets}] have no member ManagedCluster"),
-            ))
+            Some(NoClusters::AllEmpty(eligible))
         } else {
             None
         };
@@ -110,15 +126,16 @@ impl Index {
             uid: entry.uid.clone(),
             actions: Vec::new(),
             recheck_at: None,
+            revision: self.revision,
         };
         let outcome = match (no_clusters, entry.policy.as_ref()) {
-            (Some((reason, message)), policy) => {
-                let groups = groups(&GroupPolicy::default(), []);
+            (Some(none), policy) => {
+                let groups = groups(&GroupPolicy::default(), Order::Name, []);
                 let satisfied = new_condition(
                     condition::PLACEMENT_SATISFIED,
                     Truth::False,
-                    reason,
-                    message,
+                    none.reason(),
+                    none.to_string(),
                     now,
                 );
 
@@ -126,12 +143,13 @@ impl Index {
                     selected: 0,
                     satisfied: Some(satisfied),
                     misconfigured: misconfigured(policy.as_ref().err(), now),
-                    groups: self.lay_out(&mut plan, &groups, ""),
+                    groups: self.lay_out(&mut plan, &groups, &Shown::default()),
+                    scored_at: None,
                 }
             }
             (None, Ok(policy)) => {
                 let clusters: Vec<&Cluster> = candidates.iter().map(AsRef::as_ref).collect();
-                self.schedule(&mut plan, policy, clusters, now)
+                self.schedule(&mut plan, &entry, policy, clusters, now)
             }
             (None, Err(error)) => {
                 let clusters: BTreeSet<&str> = candidates
@@ -152,6 +170,7 @@ impl Index {
     fn schedule(
         &mut self,
         plan: &mut Plan,
+        entry: &Entry,
         policy: &Policy,
         candidates: Vec<&Cluster>,
         now: Timestamp,
@@ -165,9 +184,14 @@ impl Index {
         // Balance looks at the decisions of others only.
         let mut load = std::mem::take(&mut self.load);
         load.remove(own.iter().map(String::as_str));
+        let reserved = match policy.packing {
+            Some(_) => self.reserved_by_others(&plan.placement),
+            None => BTreeMap::new(),
+        };
         let facts = View {
             held: &held,
             load: &load,
+            reserved: &reserved,
             index: self,
         };
         let evaluation = evaluate(
@@ -178,19 +202,34 @@ impl Index {
                 now,
             },
         );
-        let groups = groups(&policy.groups, evaluation.selection());
+        let groups = groups(&policy.groups, policy.order, evaluation.selection());
         load.add(own.iter().map(String::as_str));
         self.load = load;
 
         plan.recheck_at = evaluation.recheck_at;
-        let scores = if held.len() == evaluation.selected
-            && evaluation.selection().all(|one| held.contains(&one.name))
-        {
-            String::new()
-        } else {
-            scores(&evaluation)
+        let unchanged = held.len() == evaluation.selected
+            && evaluation.selection().all(|one| held.contains(&one.name));
+        let shown = Shown {
+            event: if unchanged {
+                String::new()
+            } else {
+                scores(&evaluation)
+            },
+            scores: match policy.order {
+                Order::Score => totals(&evaluation),
+                Order::Name => BTreeMap::new(),
+            },
+            reason: match policy.clusters {
+                None => "every cluster that qualifies is selected",
+                Some(_) => "among the best ranked",
+            },
         };
-        let layout = self.lay_out(plan, &groups, &scores);
+        let (layout, scored_at) = if policy.order == Order::Score && unchanged {
+            self.lay_out_scores(plan, entry, policy, &groups, &shown, now)
+        } else {
+            let scored_at = (policy.order == Order::Score).then_some(now);
+            (self.lay_out(plan, &groups, &shown), scored_at)
+        };
         if let Some((weighted, cluster)) = evaluation.expired().next() {
             let message = format!(
                 "score {} of cluster {} expired",
@@ -227,7 +266,52 @@ impl Index {
                 now,
             )),
             misconfigured: misconfigured(None, now),
+            scored_at,
         }
+    }
+
+    /// The same clusters, with scores that may have changed: they are written no more often than the rate limit.
+    fn lay_out_scores(
+        &self,
+        plan: &mut Plan,
+        entry: &Entry,
+        policy: &Policy,
+        groups: &[Group],
+        shown: &Shown,
+        now: Timestamp,
+    ) -> (Vec<DecisionGroupStatus>, Option<Timestamp>) {
+        let before = plan.actions.len();
+        let layout = self.lay_out(plan, groups, shown);
+        if plan.actions.len() == before {
+            return (layout, None);
+        }
+        let last = entry.status.last_score_update_time.as_ref();
+        let next = last.and_then(|last| last.0.checked_add(policy.score_rate_limit).ok());
+        match next {
+            Some(next) if now < next => {
+                plan.actions.truncate(before);
+                plan.recheck_at = Some(plan.recheck_at.map_or(next, |at| at.min(next)));
+                (entry.status.decision_groups.clone(), None)
+            }
+            _ => (layout, Some(now)),
+        }
+    }
+
+    /// What the decisions of other packing placements take of each cluster.
+    fn reserved_by_others(&self, placement: &Name) -> BTreeMap<String, Amounts> {
+        let mut reserved: BTreeMap<String, Amounts> = BTreeMap::new();
+        for other in self.packing.iter().filter(|other| *other != placement) {
+            let Some(packing) = self.placements.get(other).and_then(Entry::packing) else {
+                continue;
+            };
+            for cluster in self.own(other).flat_map(Decision::clusters) {
+                let of_cluster = reserved.entry(cluster.to_owned()).or_default();
+                for (resource, amount) in &packing.requests {
+                    *of_cluster.entry(resource.clone()).or_default() += amount;
+                }
+            }
+        }
+        reserved
     }
 
     /// A spec that cannot be evaluated keeps its decisions, as far as those clusters may still be chosen.
@@ -263,6 +347,8 @@ impl Index {
                 plan.actions.push(Action::Decide {
                     name: name.clone(),
                     clusters: kept,
+                    scores: Vec::new(),
+                    reason: "kept while the placement is misconfigured",
                 });
             }
         }
@@ -283,6 +369,7 @@ impl Index {
             selected,
             satisfied,
             misconfigured: misconfigured(Some(error), now),
+            scored_at: None,
         }
     }
 
@@ -305,6 +392,9 @@ impl Outcome {
         let before = status.clone();
         status.number_of_selected_clusters = count(self.selected);
         status.decision_groups = self.groups;
+        if let Some(at) = self.scored_at {
+            status.last_score_update_time = Some(Time(at));
+        }
         for condition in self.satisfied.into_iter().chain([self.misconfigured]) {
             set_condition(&mut status.conditions, condition);
         }
@@ -316,6 +406,7 @@ impl Outcome {
 struct View<'a> {
     held: &'a BTreeSet<String>,
     load: &'a Load,
+    reserved: &'a BTreeMap<String, Amounts>,
     index: &'a Index,
 }
 
@@ -335,6 +426,28 @@ impl Facts for View<'_> {
     fn add_on_score(&self, cluster: &str, resource: &str, score: &str) -> Option<AddOnScore> {
         self.index.add_on_score(cluster, resource, score)
     }
+
+    fn condition(&self, cluster: &Cluster, expression: &Program) -> expression::Outcome {
+        let scores = |name: &str| self.index.scores_of(&cluster.name, name);
+        self.index
+            .conditions
+            .test(&cluster.name, expression, &scores)
+    }
+
+    fn reserved(&self, cluster: &str) -> Amounts {
+        self.reserved.get(cluster).cloned().unwrap_or_default()
+    }
+}
+
+fn totals(evaluation: &Evaluation<'_>) -> BTreeMap<String, i64> {
+    let picked = evaluation
+        .picks
+        .iter()
+        .map(|pick| &evaluation.ranking[*pick]);
+    let name = |candidate: usize| evaluation.candidates[candidate].name.clone();
+    picked
+        .map(|ranked| (name(ranked.candidate), ranked.score))
+        .collect()
 }
 
 fn misconfigured(error: Option<&Misconfigured>, now: Timestamp) -> Condition {

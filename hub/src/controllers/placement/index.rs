@@ -9,12 +9,17 @@ use jiff::Timestamp;
 use koinon_api::{
     AddOnPlacementScore, ManagedCluster, ManagedClusterSet, Placement, PlacementDecision,
     labels::{annotation, label},
-    placement::PlacementStatus,
+    placement::{PlacementDecisionStatus, PlacementStatus},
 };
-use koinon_machinery::placement::{AddOnScore, Cluster, Load, Misconfigured, Policy, Prioritizer};
-use koinon_store::{Event, Stored};
+use koinon_machinery::placement::{
+    AddOnScore, Cluster, Load, Membership, Misconfigured, Packing, Policy,
+};
+use koinon_store::{Event, Revision, Stored};
 
-use super::super::{decode, membership::Membership, queue::Queue, resource};
+use super::{
+    super::{decode, queue::Queue, resource},
+    conditions::Conditions,
+};
 
 /// Namespace and name.
 pub(super) type Name = (String, String);
@@ -36,6 +41,14 @@ pub(super) struct Entry {
     pub(super) untouched: bool,
     pub(super) status: PlacementStatus,
     generation: i64,
+    /// The annotation, which is part of the policy and not of the generation.
+    packing: Option<String>,
+}
+
+impl Entry {
+    pub(super) fn packing(&self) -> Option<&Packing> {
+        self.policy.as_ref().as_ref().ok()?.packing.as_ref()
+    }
 }
 
 /// A `PlacementDecision`.
@@ -46,6 +59,8 @@ pub(super) struct Decision {
     pub(super) labels: BTreeMap<String, String>,
     /// `None` until its status is written for the first time.
     pub(super) clusters: Option<Vec<String>>,
+    /// The score of each cluster, where decisions are sorted by score.
+    pub(super) scores: Vec<i64>,
 }
 
 impl Decision {
@@ -64,7 +79,23 @@ struct Scores {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Concerns {
     All,
-    ThoseThatScoreResources,
+    /// Those that look at what clusters can allocate, or at whole objects.
+    Resources,
+    /// Those that look at whole objects.
+    Objects,
+}
+
+impl Concerns {
+    fn includes(self, entry: &Entry) -> bool {
+        let Ok(policy) = entry.policy.as_ref() else {
+            return self == Self::All;
+        };
+        match self {
+            Self::All => true,
+            Self::Resources => policy.looks_at_resources() || policy.looks_at_objects(),
+            Self::Objects => policy.looks_at_objects(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -82,14 +113,21 @@ pub(super) struct Index {
     scores: HashMap<String, HashMap<String, Scores>>,
     /// Candidates by eligible sets, until a cluster or a set changes.
     candidates: HashMap<Vec<String>, Arc<Vec<Arc<Cluster>>>>,
+    pub(super) conditions: Conditions,
+    /// Placements that look at whole objects: while there are none, most changes of clusters concern nobody.
+    looking_at_objects: BTreeSet<Name>,
+    pub(super) packing: BTreeSet<Name>,
+    /// The newest revision that was observed.
+    pub(super) revision: Revision,
 }
 
 impl Index {
     pub(super) fn observe(&mut self, event: &Event) {
         let stored = event.latest();
         let after = event.after.as_deref();
+        self.revision = self.revision.max(event.revision);
         match &*stored.key.resource {
-            resource::CLUSTERS => self.observe_cluster(&stored.key.name, after),
+            resource::CLUSTERS => self.observe_cluster(&stored.key.name, event.after.as_ref()),
             resource::SETS => self.observe_set(&stored.key.name, after),
             resource::BINDINGS => {
                 self.observe_binding(&stored.key.namespace, &stored.key.name, after.is_some())
@@ -101,27 +139,46 @@ impl Index {
         }
     }
 
+    /// The scores of a score object of a cluster.
+    pub(super) fn scores_of(&self, cluster: &str, object: &str) -> Option<Vec<(String, i64)>> {
+        let scores = self.scores.get(cluster)?.get(object)?;
+        let mut all: Vec<_> = scores
+            .values
+            .iter()
+            .map(|(name, value)| (name.clone(), *value))
+            .collect();
+        all.sort_unstable();
+        Some(all)
+    }
+
     pub(super) fn mark_all(&mut self) {
+        self.conditions.forget_all();
         let all: Vec<Name> = self.placements.keys().cloned().collect();
         all.into_iter().for_each(|name| self.queue.add(name));
     }
 
-    fn observe_cluster(&mut self, name: &str, after: Option<&Stored>) {
+    fn observe_cluster(&mut self, name: &str, after: Option<&Arc<Stored>>) {
         let new = after
-            .and_then(decode::typed::<ManagedCluster>)
+            .and_then(|after| decode::typed::<ManagedCluster>(after))
             .filter(|cluster| cluster.metadata.deletion_timestamp.is_none())
             .map(|cluster| Arc::new(Cluster::prepare(&cluster)));
         let old = self.clusters.get(name).cloned();
-        if old == new {
+        self.conditions
+            .observe_cluster(name, new.as_ref().and(after));
+        let concerns = match (&old, &new) {
+            (None, None) => return,
+            (Some(old), Some(new)) if old == new => Concerns::Objects,
+            (Some(old), Some(new)) if only_resources_differ(old, new) => Concerns::Resources,
+            _ => Concerns::All,
+        };
+        if concerns == Concerns::Objects {
+            if !self.looking_at_objects.is_empty() {
+                let all: Vec<Name> = self.looking_at_objects.iter().cloned().collect();
+                all.into_iter().for_each(|name| self.queue.add(name));
+            }
             return;
         }
         self.candidates.clear();
-        let concerns = match (&old, &new) {
-            (Some(old), Some(new)) if only_resources_differ(old, new) => {
-                Concerns::ThoseThatScoreResources
-            }
-            _ => Concerns::All,
-        };
         match &new {
             Some(new) => self.clusters.insert(name.to_owned(), Arc::clone(new)),
             None => self.clusters.remove(name),
@@ -190,6 +247,8 @@ impl Index {
     fn observe_placement(&mut self, name: Name, after: Option<&Stored>) {
         let Some(placement) = after.and_then(decode::typed::<Placement>) else {
             self.placements.remove(&name);
+            self.looking_at_objects.remove(&name);
+            self.packing.remove(&name);
             return;
         };
         let meta = &placement.metadata;
@@ -201,11 +260,16 @@ impl Index {
             meta.deletion_timestamp.is_some() || disabled.is_some_and(|value| value == "true");
         let generation = meta.generation.unwrap_or_default();
         let uid = decode::uid(meta).to_owned();
-        let status = placement.status.unwrap_or_default();
+        let status = placement.status.clone().unwrap_or_default();
+        let packing = meta
+            .annotations
+            .as_ref()
+            .and_then(|all| all.get(annotation::PACKING))
+            .cloned();
         let same_spec = self
             .placements
             .get(&name)
-            .filter(|old| old.generation == generation && old.uid == uid);
+            .filter(|old| old.generation == generation && old.uid == uid && old.packing == packing);
         if let Some(old) = same_spec
             && old.untouched == untouched
             && old.status == status
@@ -214,9 +278,25 @@ impl Index {
         }
         let policy = match same_spec {
             Some(old) => Arc::clone(&old.policy),
-            None => Arc::new(Policy::compile(&placement.spec)),
+            None => Arc::new(Policy::of(&placement)),
         };
         let cluster_sets = placement.spec.cluster_sets;
+        let compiled = policy.as_ref().as_ref().ok();
+        let keep = |set: &mut BTreeSet<Name>, is: bool| {
+            if is {
+                set.insert(name.clone());
+            } else {
+                set.remove(&name);
+            }
+        };
+        keep(
+            &mut self.looking_at_objects,
+            compiled.is_some_and(Policy::looks_at_objects),
+        );
+        keep(
+            &mut self.packing,
+            compiled.is_some_and(|policy| policy.packing.is_some()),
+        );
         self.placements.insert(
             name.clone(),
             Entry {
@@ -226,6 +306,7 @@ impl Index {
                 untouched,
                 status,
                 generation,
+                packing,
             },
         );
         self.queue.add(name);
@@ -244,6 +325,7 @@ impl Index {
                     .find(|owner| owner.controller == Some(true))
                     .map(|owner| owner.uid.clone()),
                 labels: decision.metadata.labels.clone().unwrap_or_default(),
+                scores: scores(decision.status.as_ref()),
                 clusters: decision.status.map(|status| {
                     status
                         .decisions
@@ -270,6 +352,18 @@ impl Index {
     pub(super) fn set_decision(&mut self, name: Name, new: Option<Decision>) -> Option<Name> {
         let mut before = None;
         if let Some(old) = self.decisions.remove(&name) {
+            let kept = |cluster: &str| {
+                let new = new.iter().flat_map(Decision::clusters);
+                new.into_iter().any(|one| one == cluster)
+            };
+            if !self.packing.is_empty()
+                && placement_of(&name, &old).is_some_and(|of| self.packing.contains(&of))
+                && !old.clusters().all(kept)
+            {
+                // Room was made.
+                let packing: Vec<Name> = self.packing.iter().cloned().collect();
+                packing.into_iter().for_each(|one| self.queue.add(one));
+            }
             self.load.remove(old.clusters());
             before = placement_of(&name, &old);
             if let Some(placement) = &before
@@ -319,12 +413,10 @@ impl Index {
                 of_cluster.remove(object);
             }
         }
+        self.conditions.forget(cluster);
         let scored = |entry: &Entry| {
-            entry.policy.as_ref().as_ref().is_ok_and(|policy| {
-                policy.prioritizers.iter().any(
-                    |one| matches!(&one.prioritizer, Prioritizer::AddOn { resource, .. } if resource == object),
-                )
-            })
+            let policy = entry.policy.as_ref().as_ref();
+            policy.is_ok_and(|policy| policy.looks_at_scores(object))
         };
         let concerned = self
             .placements
@@ -368,7 +460,7 @@ impl Index {
             .take_while(|((of, _), _)| of == namespace);
         let wants = |entry: &Entry| {
             (entry.cluster_sets.is_empty() || entry.cluster_sets.iter().any(|wanted| wanted == set))
-                && (concerns == Concerns::All || scores_resources(entry))
+                && concerns.includes(entry)
         };
         let concerned: Vec<Name> = in_namespace
             .filter(|(_, entry)| wants(entry))
@@ -428,11 +520,15 @@ fn only_resources_differ(old: &Cluster, new: &Cluster) -> bool {
     old.labels == new.labels && old.claims == new.claims && old.taints == new.taints
 }
 
-fn scores_resources(entry: &Entry) -> bool {
-    entry.policy.as_ref().as_ref().is_ok_and(|policy| {
-        policy
-            .prioritizers
-            .iter()
-            .any(|one| matches!(one.prioritizer, Prioritizer::Allocatable(_)))
-    })
+fn scores(status: Option<&PlacementDecisionStatus>) -> Vec<i64> {
+    let scores: Vec<i64> = status
+        .into_iter()
+        .flat_map(|status| &status.decisions)
+        .map(|one| one.score)
+        .collect();
+    // Without scores at all, which is the ordinary case, nothing is kept.
+    if scores.iter().all(|score| *score == 0) {
+        return Vec::new();
+    }
+    scores
 }

@@ -6,7 +6,7 @@ use koinon_api::{labels::label, placement::DecisionGroupStatus};
 use koinon_machinery::placement::{Group, Shard, shards};
 
 use super::{
-    decide::{Action, Plan},
+    decide::{Action, Plan, Shown},
     index::{Decision, Index, Name},
 };
 
@@ -16,7 +16,7 @@ impl Index {
         &self,
         plan: &mut Plan,
         groups: &[Group],
-        scores: &str,
+        shown: &Shown,
     ) -> Vec<DecisionGroupStatus> {
         let mut status: Vec<DecisionGroupStatus> = groups
             .iter()
@@ -39,7 +39,7 @@ impl Index {
             let name = format!("{}-decision-{}", plan.placement.1, shard.number);
             status[shard.group].decisions.push(name.clone());
             wanted.insert(name.clone());
-            narrow.extend(self.lay_out_one(plan, name, shard, &chosen, scores));
+            narrow.extend(self.lay_out_one(plan, name, shard, &chosen, shown));
         }
         plan.actions.extend(narrow);
         let redundant: Vec<Action> = self
@@ -76,7 +76,7 @@ impl Index {
         name: String,
         shard: Shard,
         chosen: &BTreeSet<&str>,
-        scores: &str,
+        shown: &Shown,
     ) -> Option<Action> {
         let labels: BTreeMap<String, String> = [
             (label::PLACEMENT.to_owned(), plan.placement.1.clone()),
@@ -111,7 +111,21 @@ impl Index {
             }
             Some(_) => {}
         }
-        if existing.is_some_and(|decision| decision.clusters.as_ref() == Some(&shard.clusters)) {
+        let scores = |clusters: &[String]| -> Vec<i64> {
+            if shown.scores.is_empty() {
+                return Vec::new();
+            }
+            let score = |cluster| shown.scores.get(cluster).copied().unwrap_or(0);
+            let scores: Vec<i64> = clusters.iter().map(score).collect();
+            if scores.iter().all(|score| *score == 0) {
+                return Vec::new();
+            }
+            scores
+        };
+        if existing.is_some_and(|decision| {
+            decision.clusters.as_ref() == Some(&shard.clusters)
+                && decision.scores == scores(&shard.clusters)
+        }) {
             return None;
         }
         let moved = existing.into_iter().flat_map(Decision::clusters);
@@ -123,20 +137,29 @@ impl Index {
             .cloned()
             .chain(moved.map(str::to_owned))
             .collect();
+        let reason = shown.reason;
         let narrow = (kept.len() > shard.clusters.len()).then(|| Action::Decide {
             name: name.clone(),
+            scores: scores(&shard.clusters),
             clusters: shard.clusters,
+            reason,
         });
+        let stamp = existing
+            .is_some()
+            .then(|| Action::Stamp { name: name.clone() });
         let event = event(plan, "DecisionUpdate", &name, "updated");
         plan.actions.extend([
             Action::Decide {
                 name,
+                scores: scores(&kept),
                 clusters: kept,
+                reason,
             },
             event,
         ]);
-        if !scores.is_empty() {
-            let message = scores.to_owned();
+        plan.actions.extend(stamp);
+        if !shown.event.is_empty() {
+            let message = shown.event.clone();
             plan.actions.push(Action::Event {
                 warning: false,
                 reason: "ScoreUpdate",
@@ -158,6 +181,7 @@ impl Index {
                         owner,
                         labels: labels.clone(),
                         clusters: None,
+                        scores: Vec::new(),
                     };
                     self.set_decision(key(name), Some(new));
                 }
@@ -165,18 +189,22 @@ impl Index {
                     decision.labels.clone_from(labels);
                     decision.owner = Some(plan.uid.clone());
                 }),
-                Action::Decide { name, clusters } => {
-                    self.change(key(name), |decision| {
-                        decision.clusters = Some(clusters.clone())
-                    });
-                }
+                Action::Decide {
+                    name,
+                    clusters,
+                    scores,
+                    ..
+                } => self.change(key(name), |decision| {
+                    decision.clusters = Some(clusters.clone());
+                    decision.scores.clone_from(scores);
+                }),
                 Action::Remove { name, .. } => drop(self.set_decision(key(name), None)),
                 Action::Status(status) => {
                     if let Some(entry) = self.placements.get_mut(&plan.placement) {
                         entry.status.clone_from(status);
                     }
                 }
-                Action::Event { .. } => {}
+                Action::Stamp { .. } | Action::Event { .. } => {}
             }
         }
     }

@@ -60,8 +60,14 @@ fn mistakes_are_reported_in_ocms_words() {
             "Predicate:for 'in', 'notin' operators, values set can't be empty",
         ),
         (
-            selector(json!({ "celSelector": { "celExpressions": ["true"] } })),
-            "Predicate:celSelector is not supported yet",
+            selector(
+                json!({ "celSelector": { "celExpressions": ["managedCluster.metadata.name == nam"] } }),
+            ),
+            "Predicate:ERROR: <input>:1:33: undeclared reference to 'nam' (in container '')\n | managedCluster.metadata.name == nam\n | ................................^",
+        ),
+        (
+            json!({ "scoreRateLimit": "often" }),
+            ":incorrect scoreRateLimit: often",
         ),
         (
             json!({ "decisionStrategy": { "groupStrategy": { "clustersPerDecisionGroup": "ten" } } }),

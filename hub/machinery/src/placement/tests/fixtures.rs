@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::super::{
-    AddOnScore, Cluster, Effect, Evaluation, Facts, Load, Operator, Policy, Predicate, Prioritizer,
-    Requirement, Selector, Snapshot, Taint, Toleration, Weighted, evaluate,
+    AddOnScore, Amounts, Cluster, Effect, Evaluation, Facts, Load, Operator, Policy, Predicate,
+    Prioritizer, Requirement, Selector, Snapshot, Taint, Toleration, Weighted, evaluate,
+    expression::{self, Outcome},
 };
+use crate::cel::Program;
 
 pub(super) fn cluster(name: &str) -> Cluster {
     Cluster {
@@ -37,6 +39,16 @@ impl Cluster {
         self
     }
 
+    pub(super) fn claiming(mut self, name: &str, value: &str) -> Self {
+        self.claims.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    pub(super) fn allocating(mut self, resource: &str, amount: f64) -> Self {
+        self.allocatable.insert(resource.to_owned(), amount);
+        self
+    }
+
     pub(super) fn with_cpu(mut self, cpu: f64) -> Self {
         self.cpu = Some(cpu);
         self
@@ -49,6 +61,7 @@ pub(super) struct World {
     pub(super) own: BTreeSet<String>,
     pub(super) load: Load,
     pub(super) scores: BTreeMap<(String, String, String), AddOnScore>,
+    pub(super) reserved: BTreeMap<String, Amounts>,
 }
 
 impl World {
@@ -95,6 +108,30 @@ impl Facts for World {
             .get(&(cluster.to_owned(), resource.to_owned(), score.to_owned()))
             .copied()
     }
+
+    fn condition(&self, cluster: &Cluster, expression: &Program) -> Outcome {
+        let object = serde_json::json!({
+            "metadata": { "name": cluster.name, "labels": cluster.labels },
+            "status": {
+                "clusterClaims": cluster.claims.iter().map(|(name, value)| serde_json::json!({ "name": name, "value": value })).collect::<Vec<_>>(),
+            },
+        });
+        let scores = |resource: &str| {
+            let of = self
+                .scores
+                .iter()
+                .filter(|((of, name, _), _)| *of == cluster.name && name == resource);
+            let all: Vec<_> = of
+                .map(|((_, _, score), found)| (score.clone(), found.value))
+                .collect();
+            (!all.is_empty()).then_some(all)
+        };
+        expression::test(expression, &expression::subject(object), &scores)
+    }
+
+    fn reserved(&self, cluster: &str) -> Amounts {
+        self.reserved.get(cluster).cloned().unwrap_or_default()
+    }
 }
 
 pub(super) fn weighted(prioritizer: Prioritizer, weight: i64) -> Weighted {
@@ -132,7 +169,18 @@ pub(super) fn labelled(key: &str, values: &[&str]) -> Predicate {
     };
     Predicate {
         labels: Selector::new(vec![requirement]),
-        claims: Selector::default(),
+        ..Predicate::default()
+    }
+}
+
+/// A predicate of expressions only.
+pub(super) fn expressed(sources: &[&str]) -> Predicate {
+    Predicate {
+        expressions: sources
+            .iter()
+            .map(|source| expression::compile(source).unwrap())
+            .collect(),
+        ..Predicate::default()
     }
 }
 

@@ -1,7 +1,7 @@
 //! OCM's worked examples for decision groups and shards.
 
 use super::{
-    super::{Cluster, GroupPolicy, GroupSize, groups, shards},
+    super::{Cluster, GroupPolicy, GroupSize, Order, groups, shards},
     fixtures::{cluster, labelled},
 };
 
@@ -14,7 +14,7 @@ fn clouds(names: &[(&str, &str)]) -> Vec<Cluster> {
 
 /// `(group, group name, number, clusters)` of each shard.
 fn layout(policy: &GroupPolicy, selected: &[Cluster]) -> Vec<(usize, String, usize, String)> {
-    shards(&groups(policy, selected))
+    shards(&groups(policy, Order::Name, selected))
         .into_iter()
         .map(|shard| {
             (
@@ -100,7 +100,7 @@ fn a_named_group_that_matches_nobody_does_not_exist() {
 #[test]
 fn an_object_holds_at_most_100_decisions() {
     let selected: Vec<Cluster> = (0..101).map(|n| cluster(&format!("c{n:03}"))).collect();
-    let shards = shards(&groups(&GroupPolicy::default(), &selected));
+    let shards = shards(&groups(&GroupPolicy::default(), Order::Name, &selected));
     let sizes: Vec<_> = shards
         .iter()
         .map(|shard| (shard.group, shard.number, shard.clusters.len()))

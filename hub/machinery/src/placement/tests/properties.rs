@@ -3,7 +3,7 @@
 use proptest::{collection::vec, prelude::*, sample::subsequence};
 
 use super::{
-    super::{Cluster, Effect, Policy, Predicate, Taint, Verdict, groups, shards},
+    super::{Cluster, Effect, Order, Policy, Predicate, Taint, Verdict, groups, shards},
     fixtures::{World, at, chosen, labelled, run, tolerating, wanting},
 };
 
@@ -88,7 +88,7 @@ proptest! {
         let world = world(&held, &others);
         let evaluation = run(&policy, &clusters, &world, 1);
         for cluster in evaluation.selection() {
-            prop_assert!(policy.predicates.is_empty() || policy.predicates.iter().any(|p: &Predicate| p.matches(cluster)));
+            prop_assert!(policy.predicates.is_empty() || policy.predicates.iter().any(|p: &Predicate| p.selects(cluster)));
             for taint in &cluster.taints {
                 let held = taint.effect == Effect::NoSelectIfNew && world.own.contains(&cluster.name);
                 prop_assert!(held || (taint.value == "0" && !policy.tolerations.is_empty()));
@@ -122,7 +122,7 @@ proptest! {
             size: super::super::GroupSize::Clusters(limit),
             named: vec![("g".into(), labelled("cloud", &["1"]))],
         };
-        let groups = groups(&grouping, evaluation.selection());
+        let groups = groups(&grouping, Order::Name, evaluation.selection());
         let mut grouped: Vec<String> = shards(&groups).into_iter().flat_map(|shard| shard.clusters).collect();
         let mut selected = chosen(&evaluation);
         grouped.sort();

@@ -157,6 +157,58 @@ fn prefer_no_select_refuses_nobody() {
 }
 
 #[test]
+fn prefer_no_select_goes_behind_all_others_whatever_the_scores() {
+    let clusters = [
+        cluster("c1").tainted("slow", "", Effect::PreferNoSelect),
+        cluster("c2")
+            .tainted("slow", "", Effect::PreferNoSelect)
+            .tainted("old", "", Effect::PreferNoSelect),
+        cluster("c3"),
+        cluster("c4"),
+    ];
+    let world = World::holding(&["c1"]).others(&["c3", "c4"]);
+    assert_eq!(
+        chosen(&run(&wanting(2), &clusters, &world, 0)),
+        ["c3", "c4"]
+    );
+    assert_eq!(
+        chosen(&run(&wanting(4), &clusters, &world, 0)),
+        ["c3", "c4", "c1", "c2"]
+    );
+    let tolerant = Policy {
+        tolerations: vec![tolerating("slow", "")],
+        ..wanting(1)
+    };
+    assert_eq!(chosen(&run(&tolerant, &clusters, &world, 0)), ["c1"]);
+}
+
+#[test]
+fn an_add_on_score_ends_at_its_moment() {
+    let clusters = ["c1", "c2"].map(cluster);
+    let world = World::default()
+        .score("c1", 10, None)
+        .score("c2", 50, Some(at(100)));
+    let mut policy = wanting(1);
+    policy.prioritizers = vec![weighted(
+        Prioritizer::AddOn {
+            resource: "demo".into(),
+            score: "demo".into(),
+        },
+        1,
+    )];
+    let before = run(&policy, &clusters, &world, 99);
+    assert_eq!(
+        (chosen(&before), before.recheck_at),
+        (vec!["c2".to_owned()], Some(at(100)))
+    );
+    let after = run(&policy, &clusters, &world, 100);
+    assert_eq!(
+        (chosen(&after), after.recheck_at),
+        (vec!["c1".to_owned()], None)
+    );
+}
+
+#[test]
 fn a_timed_toleration_ends_and_says_when() {
     let clusters = [cluster("c1").tainted("gone", "", Effect::NoSelect)];
     let toleration = Toleration {
@@ -223,7 +275,7 @@ fn every_candidate_is_explained() {
         ..wanting(1)
     };
     let world = World::holding(&["d"]);
-    let explanation = run(&policy, &clusters, &world, 0).explain(&policy);
+    let explanation = run(&policy, &clusters, &world, 0).explain(&policy, &world);
     let reasons: Vec<_> = explanation
         .clusters
         .iter()

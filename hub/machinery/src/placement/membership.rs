@@ -6,11 +6,12 @@ use koinon_api::{
     cluster::{ManagedClusterSet, SelectorType},
     labels::label,
 };
-use koinon_machinery::placement::Selector;
+
+use super::Selector;
 
 /// How a set selects its members.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Membership {
+pub enum Membership {
     /// Clusters whose cluster-set label names this set.
     Exclusive(String),
     /// Clusters whose labels match.
@@ -20,7 +21,8 @@ pub(super) enum Membership {
 }
 
 impl Membership {
-    pub(super) fn of(set: &ManagedClusterSet) -> Self {
+    #[must_use]
+    pub fn of(set: &ManagedClusterSet) -> Self {
         let selector = &set.spec.cluster_selector;
         match (selector.selector_type, &selector.label_selector) {
             (SelectorType::ExclusiveClusterSetLabel, _) => {
@@ -33,7 +35,8 @@ impl Membership {
         }
     }
 
-    pub(super) fn includes(&self, labels: &BTreeMap<String, String>) -> bool {
+    #[must_use]
+    pub fn includes(&self, labels: &BTreeMap<String, String>) -> bool {
         match self {
             Self::Exclusive(name) => labels.get(label::CLUSTER_SET) == Some(name),
             Self::Labels(selector) => selector.matches(labels),

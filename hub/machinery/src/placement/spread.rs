@@ -1,0 +1,140 @@
+//! Spread constraints: the choice among ranked clusters when they must, or should, be spread over domains.
+//!
+//! Clusters are chosen one after the other, best first. With a constraint that must hold, a cluster may be chosen only
+//! while its domain would have at most `maxSkew` more than the domain with the fewest; domains are those of feasible
+//! clusters. With one that should hold, clusters that keep to it go before those that do not, constraints earlier in
+//! the list before later ones.
+
+use std::collections::BTreeMap;
+
+use super::Cluster;
+
+/// One `spreadConstraint`, compiled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spread {
+    pub topology: Topology,
+    pub max_skew: usize,
+    pub unsatisfiable: Unsatisfiable,
+}
+
+/// Where the domain of a cluster is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Topology {
+    Label(String),
+    Claim(String),
+}
+
+/// What happens when the skew cannot be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsatisfiable {
+    /// Fewer clusters than wanted are chosen.
+    DoNotSchedule,
+    ScheduleAnyway,
+}
+
+impl Spread {
+    /// The domain of a cluster; `None` when it does not say.
+    #[must_use]
+    pub fn domain<'a>(&self, cluster: &'a Cluster) -> Option<&'a str> {
+        match &self.topology {
+            Topology::Label(key) => cluster.labels.get(key),
+            Topology::Claim(name) => cluster.claims.get(name),
+        }
+        .map(String::as_str)
+    }
+
+    pub(super) fn must(&self) -> bool {
+        self.unsatisfiable == Unsatisfiable::DoNotSchedule
+    }
+}
+
+/// What one constraint keeps count of.
+struct Domains {
+    /// Domain of each ranked cluster.
+    of: Vec<Option<usize>>,
+    chosen: Vec<usize>,
+    max_skew: usize,
+    must: bool,
+}
+
+impl Domains {
+    fn new(spread: &Spread, ranked: &[&Cluster]) -> Self {
+        let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut of = Vec::with_capacity(ranked.len());
+        for cluster in ranked {
+            let next = numbers.len();
+            of.push(
+                spread
+                    .domain(cluster)
+                    .map(|domain| *numbers.entry(domain).or_insert(next)),
+            );
+        }
+        Self {
+            of,
+            chosen: vec![0; numbers.len()],
+            max_skew: spread.max_skew,
+            must: spread.must(),
+        }
+    }
+
+    /// By how much choosing from `domain` now would exceed the skew; a cluster without a domain exceeds any.
+    fn excess(&self, domain: Option<usize>, least: usize) -> usize {
+        match domain {
+            Some(domain) => (self.chosen[domain] + 1).saturating_sub(least + self.max_skew),
+            None => usize::MAX,
+        }
+    }
+
+    fn least(&self) -> usize {
+        self.chosen.iter().copied().min().unwrap_or(0)
+    }
+}
+
+/// Chooses up to `wanted` of the clusters, which are given best first; returns their positions in the order of choice.
+pub(super) fn choose(spreads: &[Spread], ranked: &[&Cluster], wanted: usize) -> Vec<usize> {
+    let mut domains: Vec<Domains> = spreads
+        .iter()
+        .map(|spread| Domains::new(spread, ranked))
+        .collect();
+    // Clusters of the same domains are interchangeable but for their rank: only the first of each kind is looked at.
+    let mut kinds: BTreeMap<Vec<Option<usize>>, Vec<usize>> = BTreeMap::new();
+    for position in (0..ranked.len()).rev() {
+        let kind = domains.iter().map(|domains| domains.of[position]).collect();
+        kinds.entry(kind).or_default().push(position);
+    }
+    let mut kinds: Vec<(Vec<Option<usize>>, Vec<usize>)> = kinds.into_iter().collect();
+    let mut chosen = Vec::with_capacity(wanted.min(ranked.len()));
+    while chosen.len() < wanted {
+        let least: Vec<usize> = domains.iter().map(Domains::least).collect();
+        let best = kinds
+            .iter()
+            .enumerate()
+            .filter_map(|(index, (kind, positions))| {
+                let position = *positions.last()?;
+                let excess: Vec<usize> = domains
+                    .iter()
+                    .zip(kind)
+                    .zip(&least)
+                    .map(|((domains, domain), least)| domains.excess(*domain, *least))
+                    .collect();
+                let forbidden = domains
+                    .iter()
+                    .zip(&excess)
+                    .any(|(domains, excess)| domains.must && *excess > 0);
+                (!forbidden).then_some((excess, position, index))
+            })
+            .min();
+        let Some((_, position, index)) = best else {
+            break;
+        };
+        let (kind, positions) = &mut kinds[index];
+        positions.pop();
+        for (domains, domain) in domains.iter_mut().zip(kind.iter()) {
+            if let Some(domain) = domain {
+                domains.chosen[*domain] += 1;
+            }
+        }
+        chosen.push(position);
+    }
+    chosen
+}

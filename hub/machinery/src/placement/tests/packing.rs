@@ -1,0 +1,92 @@
+//! Packing: a workload goes only where it fits, and to the fuller or emptier clusters.
+
+use proptest::{collection::vec, prelude::*};
+
+use super::{
+    super::{Amounts, Cluster, Packing, Policy, Prioritizer, Strategy as Packs, Verdict},
+    fixtures::{World, chosen, cluster, run, wanting, weighted},
+};
+
+fn packing(wanted: usize, cpu: f64, strategy: Packs) -> Policy {
+    let mut policy = Policy {
+        packing: Some(Packing {
+            requests: Amounts::from([("cpu".to_owned(), cpu)]),
+            strategy,
+        }),
+        ..wanting(wanted)
+    };
+    policy.prioritizers = vec![weighted(Prioritizer::Packing, 1)];
+    policy
+}
+
+fn reserving(mut world: World, cluster: &str, cpu: f64) -> World {
+    world
+        .reserved
+        .insert(cluster.to_owned(), Amounts::from([("cpu".to_owned(), cpu)]));
+    world
+}
+
+#[test]
+fn a_cluster_that_cannot_hold_the_workload_is_not_chosen() {
+    let clusters = [
+        cluster("full").allocating("cpu", 8.0),
+        cluster("roomy").allocating("cpu", 8.0),
+        cluster("silent"),
+        cluster("small").allocating("cpu", 2.0),
+    ];
+    let world = reserving(World::default(), "full", 6.0);
+    let policy = packing(4, 4.0, Packs::Fit);
+    let evaluation = run(&policy, &clusters, &world, 0);
+    assert_eq!(chosen(&evaluation), ["roomy"]);
+    assert_eq!(evaluation.unscheduled, 3);
+    assert!(matches!(evaluation.verdicts[0], Verdict::DoesNotFit(_)));
+    let reasons: Vec<String> = evaluation
+        .explain(&policy, &world)
+        .clusters
+        .into_iter()
+        .map(|one| one.reason)
+        .collect();
+    assert_eq!(reasons[0], "4 cpu requested, 2 free");
+    assert_eq!(reasons[2], "4 cpu requested, nothing reported free");
+}
+
+#[test]
+fn the_fuller_or_the_emptier_goes_first() {
+    let clusters = [
+        cluster("a").allocating("cpu", 10.0),
+        cluster("b").allocating("cpu", 10.0),
+    ];
+    let world = reserving(World::default(), "b", 5.0);
+    assert_eq!(
+        chosen(&run(&packing(1, 1.0, Packs::Pack), &clusters, &world, 0)),
+        ["b"]
+    );
+    assert_eq!(
+        chosen(&run(&packing(1, 1.0, Packs::Spread), &clusters, &world, 0)),
+        ["a"]
+    );
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_chosen_that_cannot_hold_the_workload(
+        fleet in vec((prop::option::of(0.0..16.0f64), 0.0..16.0f64), 0..20), cpu in 0.0..8.0f64, wanted in 0..20usize,
+        pack in any::<bool>(),
+    ) {
+        let mut world = World::default();
+        let mut clusters: Vec<Cluster> = Vec::new();
+        for (n, (all, taken)) in fleet.iter().enumerate() {
+            let one = cluster(&format!("c{n:02}"));
+            world = reserving(world, &one.name, *taken);
+            clusters.push(match all { Some(all) => one.allocating("cpu", *all), None => one });
+        }
+        let strategy = if pack { Packs::Pack } else { Packs::Spread };
+        let evaluation = run(&packing(wanted, cpu, strategy), &clusters, &world, 0);
+        let fits = |n: usize| fleet[n].0.is_some_and(|all| all - fleet[n].1 >= cpu);
+        for one in chosen(&evaluation) {
+            prop_assert!(fits(one[1..].parse().unwrap()));
+        }
+        let feasible = (0..fleet.len()).filter(|n| fits(*n)).count();
+        prop_assert_eq!(evaluation.selected, wanted.min(feasible));
+    }
+}

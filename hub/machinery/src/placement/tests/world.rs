@@ -1,0 +1,173 @@
+//! A world of objects: sets and bindings, hypotheses, what is left alone.
+
+use serde_json::{Value, json};
+
+use super::{
+    super::{Answer, Name, World},
+    fixtures::at,
+};
+
+fn read<K: serde::de::DeserializeOwned>(object: Value) -> K {
+    serde_json::from_value(object).unwrap()
+}
+
+fn world() -> World {
+    let mut world = World::default();
+    for (name, region) in [("c1", "eu"), ("c2", "eu"), ("c3", "us")] {
+        world.put_cluster(&read(json!({
+            "metadata": { "name": name, "labels": { "cluster.open-cluster-management.io/clusterset": "prod", "region": region } },
+            "spec": { "hubAcceptsClient": true },
+        })));
+    }
+    world.put_set(&read(json!({ "metadata": { "name": "prod" }, "spec": {} })));
+    world.put_binding(&read(json!({ "metadata": { "namespace": "apps", "name": "prod" }, "spec": { "clusterSet": "prod" } })));
+    world
+}
+
+fn placement(world: &mut World, name: &str, spec: Value, annotations: Value) -> Name {
+    world.put_placement(&read(json!({
+        "metadata": { "namespace": "apps", "name": name, "annotations": annotations }, "spec": spec,
+    })));
+    ("apps".to_owned(), name.to_owned())
+}
+
+fn held(world: &World, name: &Name) -> Vec<String> {
+    world.held(name).map(str::to_owned).collect()
+}
+
+#[test]
+fn what_is_gone_moves_what_ran_there_and_nothing_else() {
+    let mut world = world();
+    let one = placement(
+        &mut world,
+        "one",
+        json!({ "numberOfClusters": 1 }),
+        json!({}),
+    );
+    let all = placement(&mut world, "all", json!({}), json!({}));
+    world.settle(at(0), 3);
+    assert_eq!(held(&world, &all), ["c1", "c2", "c3"]);
+    let before = held(&world, &one);
+    let mut without = world.clone();
+    without.remove_cluster(&before[0]);
+    without.settle(at(0), 3);
+    assert_ne!(held(&without, &one), before);
+    assert_eq!(held(&without, &all).len(), 2);
+    assert_eq!(
+        held(&world, &one),
+        before,
+        "a hypothesis has no side effects"
+    );
+}
+
+#[test]
+fn without_candidates_the_reason_is_ocms() {
+    let mut world = world();
+    let elsewhere = ("other".to_owned(), "p".to_owned());
+    world.put_placement(&read(
+        json!({ "metadata": { "namespace": "other", "name": "p" }, "spec": {} }),
+    ));
+    let unbound = placement(
+        &mut world,
+        "unbound",
+        json!({ "clusterSets": ["dev"] }),
+        json!({}),
+    );
+    let reason = |name: &Name| match world.answer(name, at(0)) {
+        Some(Answer::NoClusters(none)) => (none.reason(), none.to_string()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(reason(&elsewhere).0, "NoManagedClusterSetBindings");
+    assert_eq!(
+        reason(&unbound),
+        (
+            "NoIntersection",
+            "None of ManagedClusterSets [dev] is bound to placement namespace".to_owned()
+        )
+    );
+}
+
+#[test]
+fn a_mistake_or_an_annotation_keeps_what_is_there() {
+    let mut world = world();
+    let wrong = json!({ "predicates": [{ "requiredClusterSelector": { "celSelector": { "celExpressions": ["nope"] } } }] });
+    let mistaken = placement(&mut world, "mistaken", wrong, json!({}));
+    let disabled = "cluster.open-cluster-management.io/experimental-scheduling-disable";
+    let alone = placement(&mut world, "alone", json!({}), json!({ disabled: "true" }));
+    for name in ["mistaken", "alone"] {
+        world.put_decision(&read(json!({
+            "metadata": { "namespace": "apps", "name": format!("{name}-decision-1"), "labels": { "cluster.open-cluster-management.io/placement": name } },
+            "status": { "decisions": [{ "clusterName": "c2", "reason": "" }] },
+        })));
+    }
+    world.settle(at(0), 3);
+    assert_eq!(held(&world, &mistaken), ["c2"]);
+    assert_eq!(held(&world, &alone), ["c2"]);
+    assert!(matches!(
+        world.answer(&mistaken, at(0)),
+        Some(Answer::Misconfigured(_))
+    ));
+}
+
+#[test]
+fn packing_placements_do_not_overbook() {
+    let mut world = world();
+    for name in ["c1", "c2", "c3"] {
+        world.put_cluster(&read(json!({
+            "metadata": { "name": name, "labels": { "cluster.open-cluster-management.io/clusterset": "prod" } },
+            "spec": { "hubAcceptsClient": true }, "status": { "conditions": [], "capacity": { "cpu": "4" }, "allocatable": { "cpu": "4" } },
+        })));
+    }
+    let annotation =
+        json!({ "koinon.dev/packing": r#"{"requests": {"cpu": "1500m"}, "strategy": "Pack"}"# });
+    let names: Vec<Name> = (0..7)
+        .map(|n| {
+            placement(
+                &mut world,
+                &format!("p{n}"),
+                json!({ "numberOfClusters": 1 }),
+                annotation.clone(),
+            )
+        })
+        .collect();
+    world.settle(at(0), 3);
+    let mut used = std::collections::BTreeMap::new();
+    for cluster in names.iter().flat_map(|name| held(&world, name)) {
+        *used.entry(cluster).or_insert(0) += 1;
+    }
+    assert_eq!(
+        used.values().copied().collect::<Vec<_>>(),
+        [2, 2, 2],
+        "two of 1.5 fit into 4, the seventh has no room"
+    );
+    let explanation = world.explain(&names[6], at(0)).unwrap();
+    assert_eq!(explanation.clusters[0].reason, "1.5 cpu requested, 1 free");
+}
+
+#[test]
+fn a_wrong_annotation_is_a_mistake() {
+    let mut world = world();
+    for text in [
+        "",
+        "{}",
+        "{\"requests\": {\"cpu\": \"lots\"}}",
+        "{\"requests\": {\"cpu\": \"1\"}, \"weight\": 11}",
+        "{\"requests\": {\"cpu\": \"1\"}, \"strategy\": \"Heap\"}",
+    ] {
+        let name = placement(
+            &mut world,
+            "p",
+            json!({}),
+            json!({ "koinon.dev/packing": text }),
+        );
+        match world.answer(&name, at(0)) {
+            Some(Answer::Misconfigured(error)) => assert!(
+                error
+                    .to_string()
+                    .starts_with("Packing:annotation koinon.dev/packing"),
+                "{error}"
+            ),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+}

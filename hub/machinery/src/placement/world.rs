@@ -1,0 +1,395 @@
+//! Everything that placements depend on, as objects: for explanations, hypotheses and simulations.
+//!
+//! The hub keeps an index of its own, change by change; what is asked of either is answered by the same evaluation.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, OnceLock},
+};
+
+use jiff::Timestamp;
+use koinon_api::{
+    AddOnPlacementScore, ManagedCluster, ManagedClusterSet, ManagedClusterSetBinding, Placement,
+    PlacementDecision,
+    labels::{annotation, label, reason::placement as reason},
+};
+
+use super::{
+    AddOnScore, Amounts, Cluster, Evaluation, Explanation, Facts, Load, Membership, Misconfigured,
+    Policy, Snapshot, evaluate,
+    expression::{self, Outcome},
+};
+use crate::cel::{Program, Value};
+
+/// Namespace and name.
+pub type Name = (String, String);
+
+/// Why there is no candidate; as OCM words it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoClusters {
+    #[error("No valid ManagedClusterSetBindings found in placement namespace")]
+    NoBindings,
+    #[error("None of ManagedClusterSets [{}] is bound to placement namespace", .0.join(","))]
+    NoIntersection(Vec<String>),
+    #[error("All ManagedClusterSets [{}] have no member ManagedCluster", .0.join(","))]
+    AllEmpty(Vec<String>),
+}
+
+impl NoClusters {
+    /// The reason in the condition `PlacementSatisfied`.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NoBindings => reason::NO_BINDINGS,
+            Self::NoIntersection(_) => reason::NO_INTERSECTION,
+            Self::AllEmpty(_) => reason::ALL_SETS_EMPTY,
+        }
+    }
+}
+
+/// What a placement is answered.
+#[derive(Debug)]
+pub enum Answer<'a> {
+    Evaluated(Box<Evaluation<'a>>),
+    Misconfigured(Misconfigured),
+    NoClusters(NoClusters),
+    /// Its decisions are left alone: it is being deleted, or an annotation says so.
+    Untouched,
+}
+
+/// Clusters, sets, bindings, scores, placements and their decisions at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    clusters: BTreeMap<String, Arc<Member>>,
+    sets: BTreeMap<String, Membership>,
+    bindings: BTreeSet<(String, String)>,
+    scores: BTreeMap<(String, String), Arc<Scores>>,
+    placements: BTreeMap<Name, Arc<Entry>>,
+    held: BTreeMap<Name, BTreeSet<String>>,
+    load: Load,
+}
+
+#[derive(Debug)]
+struct Member {
+    cluster: Cluster,
+    object: serde_json::Value,
+    subject: OnceLock<Value>,
+}
+
+#[derive(Debug)]
+struct Scores {
+    values: BTreeMap<String, i64>,
+    valid_until: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    cluster_sets: Vec<String>,
+    policy: Result<Policy, Misconfigured>,
+    untouched: bool,
+}
+
+impl World {
+    /// Adds a cluster, or replaces it. One that is being deleted counts as gone.
+    pub fn put_cluster(&mut self, cluster: &ManagedCluster) {
+        let prepared = Cluster::prepare(cluster);
+        if cluster.metadata.deletion_timestamp.is_some() {
+            self.clusters.remove(&prepared.name);
+            return;
+        }
+        let object = serde_json::to_value(cluster).unwrap_or_default();
+        let member = Member {
+            object,
+            subject: OnceLock::new(),
+            cluster: prepared,
+        };
+        self.clusters
+            .insert(member.cluster.name.clone(), Arc::new(member));
+    }
+
+    pub fn remove_cluster(&mut self, name: &str) {
+        self.clusters.remove(name);
+    }
+
+    pub fn put_set(&mut self, set: &ManagedClusterSet) {
+        let name = set.metadata.name.clone().unwrap_or_default();
+        self.sets.insert(name, Membership::of(set));
+    }
+
+    #[must_use]
+    pub fn has_set(&self, name: &str) -> bool {
+        self.sets.contains_key(name)
+    }
+
+    pub fn put_binding(&mut self, binding: &ManagedClusterSetBinding) {
+        let metadata = &binding.metadata;
+        let namespace = metadata.namespace.clone().unwrap_or_default();
+        self.bindings
+            .insert((namespace, metadata.name.clone().unwrap_or_default()));
+    }
+
+    pub fn put_scores(&mut self, scores: &AddOnPlacementScore) {
+        let metadata = &scores.metadata;
+        let key = (
+            metadata.namespace.clone().unwrap_or_default(),
+            metadata.name.clone().unwrap_or_default(),
+        );
+        let status = scores.status.clone().unwrap_or_default();
+        let values = status
+            .scores
+            .into_iter()
+            .map(|item| (item.name, i64::from(item.value)));
+        let scores = Scores {
+            values: values.collect(),
+            valid_until: status.valid_until.map(|time| time.0),
+        };
+        self.scores.insert(key, Arc::new(scores));
+    }
+
+    pub fn put_placement(&mut self, placement: &Placement) {
+        let metadata = &placement.metadata;
+        let disabled = metadata
+            .annotations
+            .as_ref()
+            .and_then(|all| all.get(annotation::SCHEDULING_DISABLE))
+            .is_some_and(|value| value == "true");
+        let entry = Entry {
+            cluster_sets: placement.spec.cluster_sets.clone(),
+            policy: Policy::of(placement),
+            untouched: disabled || metadata.deletion_timestamp.is_some(),
+        };
+        let name = (
+            metadata.namespace.clone().unwrap_or_default(),
+            metadata.name.clone().unwrap_or_default(),
+        );
+        self.placements.insert(name, Arc::new(entry));
+    }
+
+    /// Adds what a decision object says its placement holds.
+    pub fn put_decision(&mut self, decision: &PlacementDecision) {
+        let metadata = &decision.metadata;
+        let labels = metadata.labels.as_ref();
+        let Some(placement) = labels.and_then(|labels| labels.get(label::PLACEMENT)) else {
+            return;
+        };
+        let name = (
+            metadata.namespace.clone().unwrap_or_default(),
+            placement.clone(),
+        );
+        let decisions = decision.status.iter().flat_map(|status| &status.decisions);
+        let held = self.held.entry(name).or_default();
+        for one in decisions {
+            if held.insert(one.cluster_name.clone()) {
+                self.load.add([one.cluster_name.as_str()]);
+            }
+        }
+    }
+
+    pub fn clusters(&self) -> impl Iterator<Item = &Cluster> {
+        self.clusters.values().map(|member| &member.cluster)
+    }
+
+    pub fn placements(&self) -> impl Iterator<Item = &Name> {
+        self.placements.keys()
+    }
+
+    /// The compiled policy of a placement, or its mistake; `None` when there is no such placement.
+    #[must_use]
+    pub fn policy(&self, name: &Name) -> Option<&Result<Policy, Misconfigured>> {
+        self.placements.get(name).map(|entry| &entry.policy)
+    }
+
+    /// The clusters that a placement's decisions name.
+    pub fn held(&self, name: &Name) -> impl Iterator<Item = &str> {
+        self.held
+            .get(name)
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+    }
+
+    /// Evaluates one placement; `None` when it does not exist.
+    #[must_use]
+    pub fn answer(&self, name: &Name, now: Timestamp) -> Option<Answer<'_>> {
+        let entry = self.placements.get(name)?;
+        if entry.untouched {
+            return Some(Answer::Untouched);
+        }
+        let policy = match &entry.policy {
+            Ok(policy) => policy,
+            Err(error) => return Some(Answer::Misconfigured(error.clone())),
+        };
+        let candidates = match self.candidates(name, entry) {
+            Ok(candidates) => candidates,
+            Err(none) => return Some(Answer::NoClusters(none)),
+        };
+        let snapshot = Snapshot {
+            candidates,
+            facts: self.view(name),
+            now,
+        };
+        Some(Answer::Evaluated(Box::new(evaluate(policy, snapshot))))
+    }
+
+    /// Evaluates one placement and explains every candidate; `None` when there is nothing to explain.
+    #[must_use]
+    pub fn explain(&self, name: &Name, now: Timestamp) -> Option<Explanation> {
+        let policy = self.placements.get(name)?.policy.as_ref().ok()?;
+        match self.answer(name, now)? {
+            Answer::Evaluated(evaluation) => Some(evaluation.explain(policy, &self.view(name))),
+            _ => None,
+        }
+    }
+
+    /// Decides all placements, one after the other in the order of their names, each seeing the decisions of those
+    /// before; again until nothing moves, at most `rounds` times.
+    pub fn settle(&mut self, now: Timestamp, rounds: usize) {
+        for _ in 0..rounds {
+            let mut moved = false;
+            let names: Vec<Name> = self.placements.keys().cloned().collect();
+            for name in names {
+                let chosen: BTreeSet<String> = match self.answer(&name, now) {
+                    Some(Answer::Evaluated(evaluation)) => evaluation
+                        .selection()
+                        .map(|cluster| cluster.name.clone())
+                        .collect(),
+                    Some(Answer::NoClusters(_)) => BTreeSet::new(),
+                    // A mistake keeps what is there, as far as it is there.
+                    _ => self
+                        .held(&name)
+                        .filter(|held| self.clusters.contains_key(*held))
+                        .map(str::to_owned)
+                        .collect(),
+                };
+                moved |= self.hold(name, chosen);
+            }
+            if !moved {
+                break;
+            }
+        }
+    }
+
+    fn hold(&mut self, name: Name, chosen: BTreeSet<String>) -> bool {
+        let before = self.held.get(&name);
+        if before.is_none_or(BTreeSet::is_empty) && chosen.is_empty() || before == Some(&chosen) {
+            return false;
+        }
+        self.load
+            .remove(before.into_iter().flatten().map(String::as_str));
+        self.load.add(chosen.iter().map(String::as_str));
+        self.held.insert(name, chosen);
+        true
+    }
+
+    fn candidates(&self, name: &Name, entry: &Entry) -> Result<Vec<&Cluster>, NoClusters> {
+        let from = (name.0.clone(), String::new());
+        let bound: Vec<&String> = self
+            .bindings
+            .range(from..)
+            .take_while(|(namespace, _)| *namespace == name.0)
+            .map(|(_, set)| set)
+            .filter(|set| self.sets.contains_key(*set))
+            .collect();
+        if bound.is_empty() {
+            return Err(NoClusters::NoBindings);
+        }
+        let wanted =
+            |set: &&String| entry.cluster_sets.is_empty() || entry.cluster_sets.contains(set);
+        let eligible: Vec<&String> = bound.into_iter().filter(wanted).collect();
+        if eligible.is_empty() {
+            return Err(NoClusters::NoIntersection(entry.cluster_sets.clone()));
+        }
+        let memberships: Vec<&Membership> = eligible.iter().map(|set| &self.sets[*set]).collect();
+        let member =
+            |cluster: &&Cluster| memberships.iter().any(|set| set.includes(&cluster.labels));
+        let candidates: Vec<&Cluster> = self.clusters().filter(member).collect();
+        if candidates.is_empty() {
+            let names = eligible.into_iter().cloned().collect();
+            return Err(NoClusters::AllEmpty(names));
+        }
+        Ok(candidates)
+    }
+
+    fn view<'a>(&'a self, name: &'a Name) -> View<'a> {
+        let mut load = self.load.clone();
+        load.remove(self.held(name));
+        View {
+            world: self,
+            name,
+            load,
+        }
+    }
+}
+
+/// The facts of one placement's evaluation.
+struct View<'a> {
+    world: &'a World,
+    name: &'a Name,
+    load: Load,
+}
+
+impl Facts for View<'_> {
+    fn held(&self, cluster: &str) -> bool {
+        let held = self.world.held.get(self.name);
+        held.is_some_and(|held| held.contains(cluster))
+    }
+
+    fn load(&self, cluster: &str) -> u32 {
+        self.load.count(cluster)
+    }
+
+    fn max_load(&self) -> u32 {
+        self.load.max()
+    }
+
+    fn add_on_score(&self, cluster: &str, resource: &str, score: &str) -> Option<AddOnScore> {
+        let scores = self
+            .world
+            .scores
+            .get(&(cluster.to_owned(), resource.to_owned()))?;
+        Some(AddOnScore {
+            value: *scores.values.get(score)?,
+            valid_until: scores.valid_until,
+        })
+    }
+
+    fn condition(&self, cluster: &Cluster, expression: &Program) -> Outcome {
+        let Some(member) = self.world.clusters.get(&cluster.name) else {
+            return Outcome::default();
+        };
+        let subject = member
+            .subject
+            .get_or_init(|| expression::subject(member.object.clone()));
+        let scores = |name: &str| {
+            let key = (cluster.name.clone(), name.to_owned());
+            let scores = self.world.scores.get(&key)?;
+            Some(scores.values.clone().into_iter().collect())
+        };
+        expression::test(expression, subject, &scores)
+    }
+
+    fn reserved(&self, cluster: &str) -> Amounts {
+        let mut reserved = Amounts::new();
+        for (name, entry) in &self.world.placements {
+            let Ok(Policy {
+                packing: Some(packing),
+                ..
+            }) = &entry.policy
+            else {
+                continue;
+            };
+            let holds = self
+                .world
+                .held
+                .get(name)
+                .is_some_and(|held| held.contains(cluster));
+            if name == self.name || !holds {
+                continue;
+            }
+            for (resource, amount) in &packing.requests {
+                *reserved.entry(resource.clone()).or_default() += amount;
+            }
+        }
+        reserved
+    }
+}
