@@ -6,8 +6,16 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        accept::NamesArgs, cluster::ClusterCommand, get::GetCommand, join::JoinArgs,
-        token::TokenCommand, version::VersionArgs,
+        accept::NamesArgs,
+        cluster::ClusterCommand,
+        get::GetCommand,
+        join::JoinArgs,
+        placing::{
+            explain::ExplainCommand, simulate::SimulateArgs, survive::SurviveArgs,
+            what_if::WhatIfArgs,
+        },
+        token::TokenCommand,
+        version::VersionArgs,
     },
     duration,
 };
@@ -57,6 +65,15 @@ pub(crate) enum Command {
     /// Decide about a cluster
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// Say why: which clusters a placement chooses, and why not the others
+    #[command(subcommand)]
+    Explain(ExplainCommand),
+    /// Say what a change would move, before it happens
+    WhatIf(Box<WhatIfArgs>),
+    /// Say which placements survive the loss of a region, a cloud, a zone
+    Survive(SurviveArgs),
+    /// Decide placements on a folder of YAML, without a hub
+    Simulate(SimulateArgs),
     /// Print the versions of this program and of the hub
     Version(VersionArgs),
 }

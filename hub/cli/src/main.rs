@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         }
     };
     match runtime.block_on(Box::pin(commands::run(args))) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprint!("{}", error.report());
             ExitCode::from(error.exit_code())

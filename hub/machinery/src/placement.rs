@@ -17,6 +17,7 @@ mod explain;
 pub mod expression;
 mod filter;
 mod group;
+mod hypothesis;
 mod load;
 mod membership;
 mod pack;
@@ -37,7 +38,8 @@ pub use self::{
     group::{
         Group, GroupPolicy, GroupSize, MAX_DECISIONS_PER_OBJECT, Order, Shard, groups, shards,
     },
-    load::Load,
+    hypothesis::{Difference, Loss, Standing, State},
+    load::{Load, Slot},
     membership::Membership,
     pack::{Amounts, Lacking, Packing, Strategy},
     policy::{Misconfigured, Policy},
@@ -60,6 +62,8 @@ pub struct Cluster {
     pub memory: Option<f64>,
     /// All that is allocatable, by resource name.
     pub allocatable: Amounts,
+    /// Where the owner's [`Load`] counts its decisions, to find it without its name.
+    pub slot: Option<Slot>,
 }
 
 /// A taint of a cluster.

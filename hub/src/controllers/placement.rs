@@ -7,6 +7,7 @@ mod conditions;
 mod decide;
 mod index;
 mod layout;
+mod pool;
 
 use std::{iter, sync::Arc, time::Duration};
 

@@ -219,6 +219,7 @@ impl Cluster {
         Self {
             name: cluster.metadata.name.clone().unwrap_or_default(),
             labels: cluster.metadata.labels.clone().unwrap_or_default(),
+            slot: None,
             cpu: amount("cpu"),
             memory: amount("memory"),
             allocatable: status

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use jiff::Timestamp;
 
 use super::{
-    AddOnScore, Amounts, Cluster, Lacking, Policy, Refusal, Weighted,
+    AddOnScore, Amounts, Cluster, Lacking, Policy, Predicate, Refusal, Weighted,
     expression::{CLUSTER_BUDGET, Outcome, PLACEMENT_BUDGET},
     filter::{Held, Tolerance, tolerance},
     score::score,
@@ -16,24 +16,37 @@ use crate::cel::{EvaluationError, Program};
 /// What an evaluation needs beyond the clusters themselves.
 pub trait Facts {
     /// Whether the decisions of this placement name `cluster` now.
-    fn held(&self, cluster: &str) -> bool;
+    fn held(&self, cluster: &Cluster) -> bool;
     /// Decisions of *other* placements that name `cluster`.
-    fn load(&self, cluster: &str) -> u32;
+    fn load(&self, cluster: &Cluster) -> u32;
     /// The highest load of any cluster, candidate or not.
     fn max_load(&self) -> u32;
-    fn add_on_score(&self, cluster: &str, resource: &str, score: &str) -> Option<AddOnScore>;
+    fn add_on_score(&self, cluster: &Cluster, resource: &str, score: &str) -> Option<AddOnScore>;
     /// Whether an expression holds on a cluster: [`super::expression::test`], or what is remembered of it.
     fn condition(&self, cluster: &Cluster, expression: &Program) -> Outcome;
     /// What other packing placements have reserved on a cluster; asked only for placements that pack.
-    fn reserved(&self, cluster: &str) -> Amounts;
+    fn reserved(&self, cluster: &Cluster) -> Amounts;
+
+    /// Whether the labels and claims of the candidate at `position` match the predicate at `place`; for whoever
+    /// remembers that.
+    fn selects(
+        &self,
+        position: usize,
+        cluster: &Cluster,
+        place: usize,
+        predicate: &Predicate,
+    ) -> bool {
+        let _ = (position, place);
+        predicate.selects(cluster)
+    }
 }
 
 impl<F: Facts> Facts for &F {
-    fn held(&self, cluster: &str) -> bool {
+    fn held(&self, cluster: &Cluster) -> bool {
         (**self).held(cluster)
     }
 
-    fn load(&self, cluster: &str) -> u32 {
+    fn load(&self, cluster: &Cluster) -> u32 {
         (**self).load(cluster)
     }
 
@@ -41,7 +54,7 @@ impl<F: Facts> Facts for &F {
         (**self).max_load()
     }
 
-    fn add_on_score(&self, cluster: &str, resource: &str, score: &str) -> Option<AddOnScore> {
+    fn add_on_score(&self, cluster: &Cluster, resource: &str, score: &str) -> Option<AddOnScore> {
         (**self).add_on_score(cluster, resource, score)
     }
 
@@ -49,8 +62,18 @@ impl<F: Facts> Facts for &F {
         (**self).condition(cluster, expression)
     }
 
-    fn reserved(&self, cluster: &str) -> Amounts {
+    fn reserved(&self, cluster: &Cluster) -> Amounts {
         (**self).reserved(cluster)
+    }
+
+    fn selects(
+        &self,
+        position: usize,
+        cluster: &Cluster,
+        place: usize,
+        predicate: &Predicate,
+    ) -> bool {
+        (**self).selects(position, cluster, place, predicate)
     }
 }
 
@@ -68,7 +91,7 @@ pub struct Snapshot<'a, F> {
 pub enum Verdict {
     /// No predicate matches; if expressions had no value here, the first reason.
     NoPredicateMatches {
-        error: Option<EvaluationError>,
+        error: Option<Box<EvaluationError>>,
     },
     /// The taint at this index of the cluster is not tolerated.
     TaintNotTolerated {
@@ -76,7 +99,7 @@ pub enum Verdict {
         why: Refusal,
     },
     /// The cluster has not enough free for what the workload requests.
-    DoesNotFit(Lacking),
+    DoesNotFit(Box<Lacking>),
     /// Feasible, but better ones were enough; ranks count from 0.
     NotNeeded {
         rank: usize,
@@ -185,7 +208,7 @@ pub fn evaluate<'a, F: Facts>(policy: &Policy, snapshot: Snapshot<'a, F>) -> Eva
     let mut verdicts = Vec::with_capacity(candidates.len());
     let mut feasible: Vec<Feasible> = Vec::new();
     for (candidate, cluster) in candidates.iter().enumerate() {
-        match filter.pass(cluster, &mut expiry) {
+        match filter.pass(candidate, cluster, &mut expiry) {
             Ok(avoided) => {
                 feasible.push(Feasible { candidate, avoided });
                 verdicts.push(Verdict::NotNeeded { rank: 0 });
@@ -243,9 +266,14 @@ struct Filter<'p, F> {
 
 impl<F: Facts> Filter<'_, F> {
     /// How many taints speak against a cluster that passes; the verdict on one that does not.
-    fn pass(&mut self, cluster: &Cluster, expiry: &mut Earliest) -> Result<usize, Verdict> {
-        self.admits(cluster)?;
-        let held = if !cluster.taints.is_empty() && self.facts.held(&cluster.name) {
+    fn pass(
+        &mut self,
+        position: usize,
+        cluster: &Cluster,
+        expiry: &mut Earliest,
+    ) -> Result<usize, Verdict> {
+        self.admits(position, cluster)?;
+        let held = if !cluster.taints.is_empty() && self.facts.held(cluster) {
             Held::Yes
         } else {
             Held::No
@@ -260,23 +288,26 @@ impl<F: Facts> Filter<'_, F> {
             }
         };
         if let Some(packing) = &self.policy.packing
-            && let Some(lacking) = packing.lacking(cluster, &self.facts.reserved(&cluster.name))
+            && let Some(lacking) = packing.lacking(cluster, &self.facts.reserved(cluster))
         {
-            return Err(Verdict::DoesNotFit(lacking));
+            return Err(Verdict::DoesNotFit(Box::new(lacking)));
         }
         Ok(avoided)
     }
 
-    fn admits(&mut self, cluster: &Cluster) -> Result<(), Verdict> {
+    fn admits(&mut self, position: usize, cluster: &Cluster) -> Result<(), Verdict> {
         let predicates = &self.policy.predicates;
         if predicates.is_empty() {
             return Ok(());
         }
         let mut error = None;
         let mut left = CLUSTER_BUDGET;
-        for predicate in predicates {
-            if !predicate.selects(cluster) {
+        for (place, predicate) in predicates.iter().enumerate() {
+            if !self.facts.selects(position, cluster, place, predicate) {
                 continue;
+            }
+            if predicate.expressions.is_empty() {
+                return Ok(());
             }
             match self.hold(cluster, &predicate.expressions, &mut left) {
                 Ok(true) => return Ok(()),
@@ -284,7 +315,9 @@ impl<F: Facts> Filter<'_, F> {
                 Err(why) => error = error.or(Some(why)),
             }
         }
-        Err(Verdict::NoPredicateMatches { error })
+        Err(Verdict::NoPredicateMatches {
+            error: error.map(Box::new),
+        })
     }
 
     /// Whether all expressions hold, one after the other until one does not.

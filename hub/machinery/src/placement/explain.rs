@@ -257,18 +257,18 @@ fn measured(
     facts: &impl Facts,
 ) -> Option<f64> {
     match prioritizer {
-        Prioritizer::Balance => Some(f64::from(facts.load(&cluster.name))),
-        Prioritizer::Steady => Some(f64::from(u8::from(facts.held(&cluster.name)))),
+        Prioritizer::Balance => Some(f64::from(facts.load(cluster))),
+        Prioritizer::Steady => Some(f64::from(u8::from(facts.held(cluster)))),
         Prioritizer::Allocatable(Resource::Cpu) => cluster.cpu,
         Prioritizer::Allocatable(Resource::Memory) => cluster.memory,
         #[expect(clippy::cast_precision_loss, reason = "−100..100")]
         Prioritizer::AddOn { resource, score } => facts
-            .add_on_score(&cluster.name, resource, score)
+            .add_on_score(cluster, resource, score)
             .map(|score| score.value as f64),
         Prioritizer::Packing => policy
             .packing
             .as_ref()?
-            .share(cluster, &facts.reserved(&cluster.name)),
+            .share(cluster, &facts.reserved(cluster)),
     }
 }
 

@@ -1,8 +1,11 @@
 //! A placement's spec, compiled and checked once per generation.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
-use super::{GroupPolicy, Order, Packing, Predicate, Prioritizer, Spread, Toleration, Weighted};
+use super::{
+    Cluster, GroupPolicy, Order, Packing, Predicate, Prioritizer, Spread, Toleration, Weighted,
+    filter::{Held, Tolerance, tolerance},
+};
 
 /// What a placement asks for, in a form that can be evaluated.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +66,23 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// Whether a cluster that the placement does not hold may be chosen at all: by its labels and claims, and by its
+    /// taints if every toleration still counted. Expressions are not looked at.
+    #[must_use]
+    pub fn may_choose(&self, cluster: &Cluster) -> bool {
+        let selected =
+            self.predicates.is_empty() || self.predicates.iter().any(|one| one.selects(cluster));
+        let tolerated = || tolerance(cluster, &self.tolerations, Held::No, Timestamp::MIN);
+        selected && matches!(tolerated(), Tolerance::Granted { .. })
+    }
+
+    /// Whether a cluster that is not chosen can matter to which others are: where clusters are measured against each
+    /// other, or counted by domain.
+    #[must_use]
+    pub fn compares_candidates(&self) -> bool {
+        self.looks_at_resources() || !self.spread.is_empty()
+    }
+
     /// Whether a change of any field of a cluster may matter.
     #[must_use]
     pub fn looks_at_objects(&self) -> bool {

@@ -76,25 +76,19 @@ pub(super) fn score(
             let max = f64::from(facts.max_load());
             clusters
                 .iter()
-                .map(|cluster| Some(balance(facts.load(&cluster.name), max)))
+                .map(|cluster| Some(balance(facts.load(cluster), max)))
                 .collect()
         }
         Prioritizer::Steady => clusters
             .iter()
-            .map(|cluster| {
-                Some(if facts.held(&cluster.name) {
-                    MAX_SCORE
-                } else {
-                    0
-                })
-            })
+            .map(|cluster| Some(if facts.held(cluster) { MAX_SCORE } else { 0 }))
             .collect(),
         Prioritizer::Allocatable(resource) => allocatable(*resource, clusters),
         Prioritizer::AddOn { resource, score } => clusters
             .iter()
             .enumerate()
             .map(|(index, cluster)| {
-                let found = facts.add_on_score(&cluster.name, resource, score)?;
+                let found = facts.add_on_score(cluster, resource, score)?;
                 match found.valid_until {
                     Some(until) if until <= now => {
                         expired.push(index);
@@ -110,7 +104,7 @@ pub(super) fn score(
             .iter()
             .map(|cluster| {
                 let packing = policy.packing.as_ref()?;
-                packing.score(cluster, &facts.reserved(&cluster.name))
+                packing.score(cluster, &facts.reserved(cluster))
             })
             .collect(),
     };

@@ -36,11 +36,7 @@ impl Spread {
     /// The domain of a cluster; `None` when it does not say.
     #[must_use]
     pub fn domain<'a>(&self, cluster: &'a Cluster) -> Option<&'a str> {
-        match &self.topology {
-            Topology::Label(key) => cluster.labels.get(key),
-            Topology::Claim(name) => cluster.claims.get(name),
-        }
-        .map(String::as_str)
+        self.topology.of(cluster)
     }
 
     pub(super) fn must(&self) -> bool {

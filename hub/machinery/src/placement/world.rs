@@ -16,7 +16,7 @@ use koinon_api::{
 
 use super::{
     AddOnScore, Amounts, Cluster, Evaluation, Explanation, Facts, Load, Membership, Misconfigured,
-    Policy, Snapshot, evaluate,
+    Policy, Snapshot, Taint, evaluate,
     expression::{self, Outcome},
 };
 use crate::cel::{Program, Value};
@@ -105,6 +105,22 @@ impl World {
         };
         self.clusters
             .insert(member.cluster.name.clone(), Arc::new(member));
+    }
+
+    /// Puts a taint on a cluster; `false` when there is no such cluster.
+    pub fn taint(&mut self, name: &str, taint: Taint) -> bool {
+        let Some(member) = self.clusters.get(name) else {
+            return false;
+        };
+        let mut cluster = member.cluster.clone();
+        cluster.taints.push(taint);
+        let member = Member {
+            cluster,
+            object: member.object.clone(),
+            subject: OnceLock::new(),
+        };
+        self.clusters.insert(name.to_owned(), Arc::new(member));
+        true
     }
 
     pub fn remove_cluster(&mut self, name: &str) {
@@ -329,24 +345,24 @@ struct View<'a> {
 }
 
 impl Facts for View<'_> {
-    fn held(&self, cluster: &str) -> bool {
+    fn held(&self, cluster: &Cluster) -> bool {
         let held = self.world.held.get(self.name);
-        held.is_some_and(|held| held.contains(cluster))
+        held.is_some_and(|held| held.contains(&cluster.name))
     }
 
-    fn load(&self, cluster: &str) -> u32 {
-        self.load.count(cluster)
+    fn load(&self, cluster: &Cluster) -> u32 {
+        self.load.count(&cluster.name)
     }
 
     fn max_load(&self) -> u32 {
         self.load.max()
     }
 
-    fn add_on_score(&self, cluster: &str, resource: &str, score: &str) -> Option<AddOnScore> {
+    fn add_on_score(&self, cluster: &Cluster, resource: &str, score: &str) -> Option<AddOnScore> {
         let scores = self
             .world
             .scores
-            .get(&(cluster.to_owned(), resource.to_owned()))?;
+            .get(&(cluster.name.clone(), resource.to_owned()))?;
         Some(AddOnScore {
             value: *scores.values.get(score)?,
             valid_until: scores.valid_until,
@@ -368,7 +384,7 @@ impl Facts for View<'_> {
         expression::test(expression, subject, &scores)
     }
 
-    fn reserved(&self, cluster: &str) -> Amounts {
+    fn reserved(&self, cluster: &Cluster) -> Amounts {
         let mut reserved = Amounts::new();
         for (name, entry) in &self.world.placements {
             let Ok(Policy {
@@ -382,7 +398,7 @@ impl Facts for View<'_> {
                 .world
                 .held
                 .get(name)
-                .is_some_and(|held| held.contains(cluster));
+                .is_some_and(|held| held.contains(&cluster.name));
             if name == self.name || !holds {
                 continue;
             }

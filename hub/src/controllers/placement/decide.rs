@@ -1,6 +1,9 @@
 //! From the index to what is to be written for one placement.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -13,7 +16,7 @@ use koinon_machinery::{
     cel::Program,
     placement::{
         AddOnScore, Amounts, Cluster, Evaluation, Facts, Group, GroupPolicy, Load, Misconfigured,
-        NoClusters, Order, Policy, Snapshot, evaluate, expression, groups,
+        NoClusters, Order, Policy, Predicate, Snapshot, evaluate, expression, groups,
     },
 };
 
@@ -22,6 +25,7 @@ use koinon_store::Revision;
 use super::{
     index::{Decision, Entry, Index, Name},
     layout::count,
+    pool::{Column, Pool},
 };
 
 /// OCM's bound on the scores in an event.
@@ -147,13 +151,10 @@ impl Index {
                     scored_at: None,
                 }
             }
-            (None, Ok(policy)) => {
-                let clusters: Vec<&Cluster> = candidates.iter().map(AsRef::as_ref).collect();
-                self.schedule(&mut plan, &entry, policy, clusters, now)
-            }
+            (None, Ok(policy)) => self.schedule(&mut plan, &entry, policy, &candidates, now),
             (None, Err(error)) => {
                 let clusters: BTreeSet<&str> = candidates
-                    .iter()
+                    .clusters()
                     .map(|cluster| cluster.name.as_str())
                     .collect();
                 self.keep(&mut plan, &entry, error, &clusters, now)
@@ -172,7 +173,7 @@ impl Index {
         plan: &mut Plan,
         entry: &Entry,
         policy: &Policy,
-        candidates: Vec<&Cluster>,
+        pool: &Pool,
         now: Timestamp,
     ) -> Outcome {
         let held: BTreeSet<String> = self.held(&plan.placement);
@@ -192,12 +193,13 @@ impl Index {
             held: &held,
             load: &load,
             reserved: &reserved,
+            columns: pool.columns(&policy.predicates),
             index: self,
         };
         let evaluation = evaluate(
             policy,
             Snapshot {
-                candidates,
+                candidates: pool.clusters().collect(),
                 facts,
                 now,
             },
@@ -407,24 +409,26 @@ struct View<'a> {
     held: &'a BTreeSet<String>,
     load: &'a Load,
     reserved: &'a BTreeMap<String, Amounts>,
+    /// What the candidates' labels and claims say to each predicate.
+    columns: Vec<Arc<Column>>,
     index: &'a Index,
 }
 
 impl Facts for View<'_> {
-    fn held(&self, cluster: &str) -> bool {
-        self.held.contains(cluster)
+    fn held(&self, cluster: &Cluster) -> bool {
+        !self.held.is_empty() && self.held.contains(&cluster.name)
     }
 
-    fn load(&self, cluster: &str) -> u32 {
-        self.load.count(cluster)
+    fn load(&self, cluster: &Cluster) -> u32 {
+        self.load.count_of(cluster)
     }
 
     fn max_load(&self) -> u32 {
         self.load.max()
     }
 
-    fn add_on_score(&self, cluster: &str, resource: &str, score: &str) -> Option<AddOnScore> {
-        self.index.add_on_score(cluster, resource, score)
+    fn add_on_score(&self, cluster: &Cluster, resource: &str, score: &str) -> Option<AddOnScore> {
+        self.index.add_on_score(&cluster.name, resource, score)
     }
 
     fn condition(&self, cluster: &Cluster, expression: &Program) -> expression::Outcome {
@@ -434,8 +438,15 @@ impl Facts for View<'_> {
             .test(&cluster.name, expression, &scores)
     }
 
-    fn reserved(&self, cluster: &str) -> Amounts {
-        self.reserved.get(cluster).cloned().unwrap_or_default()
+    fn reserved(&self, cluster: &Cluster) -> Amounts {
+        self.reserved
+            .get(&cluster.name)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    fn selects(&self, position: usize, _: &Cluster, place: usize, _: &Predicate) -> bool {
+        self.columns[place].has(position)
     }
 }
 

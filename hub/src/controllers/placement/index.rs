@@ -19,6 +19,7 @@ use koinon_store::{Event, Revision, Stored};
 use super::{
     super::{decode, queue::Queue, resource},
     conditions::Conditions,
+    pool::Pool,
 };
 
 /// Namespace and name.
@@ -112,7 +113,7 @@ pub(super) struct Index {
     /// By cluster, then by name of the score object.
     scores: HashMap<String, HashMap<String, Scores>>,
     /// Candidates by eligible sets, until a cluster or a set changes.
-    candidates: HashMap<Vec<String>, Arc<Vec<Arc<Cluster>>>>,
+    candidates: HashMap<Vec<String>, Arc<Pool>>,
     pub(super) conditions: Conditions,
     /// Placements that look at whole objects: while there are none, most changes of clusters concern nobody.
     looking_at_objects: BTreeSet<Name>,
@@ -161,7 +162,11 @@ impl Index {
         let new = after
             .and_then(|after| decode::typed::<ManagedCluster>(after))
             .filter(|cluster| cluster.metadata.deletion_timestamp.is_none())
-            .map(|cluster| Arc::new(Cluster::prepare(&cluster)));
+            .map(|cluster| {
+                let slot = Some(self.load.slot(name));
+                let prepared = Cluster::prepare(&cluster);
+                Arc::new(Cluster { slot, ..prepared })
+            });
         let old = self.clusters.get(name).cloned();
         self.conditions
             .observe_cluster(name, new.as_ref().and(after));
@@ -178,12 +183,12 @@ impl Index {
             }
             return;
         }
-        self.candidates.clear();
         match &new {
             Some(new) => self.clusters.insert(name.to_owned(), Arc::clone(new)),
             None => self.clusters.remove(name),
         };
-        let mut touched = Vec::new();
+        // Sets that it stays in, and sets that it enters or leaves.
+        let (mut stays, mut moves) = (Vec::new(), Vec::new());
         for (set_name, set) in &mut self.sets {
             let member = new
                 .as_ref()
@@ -193,12 +198,28 @@ impl Index {
             } else {
                 set.members.remove(name)
             };
-            if member || was {
-                touched.push(set_name.clone());
+            match (was, member) {
+                (true, true) => stays.push(set_name.clone()),
+                (false, false) => {}
+                _ => moves.push(set_name.clone()),
             }
         }
-        for set in touched {
-            self.mark_set(&set, concerns);
+        if let Some(new) = &new {
+            self.candidates.retain(|sets, pool| {
+                let moved = sets.iter().any(|set| moves.contains(set));
+                let holds = sets.iter().any(|set| stays.contains(set));
+                // Nobody else has the pool while changes are observed, so nothing is copied.
+                !moved && (!holds || Arc::make_mut(pool).replace(new))
+            });
+        } else {
+            self.candidates
+                .retain(|sets, _| !sets.iter().any(|set| moves.contains(set)));
+        }
+        for set in moves {
+            self.mark_set(&set, concerns, None);
+        }
+        for set in stays {
+            self.mark_set(&set, concerns, new.as_deref());
         }
     }
 
@@ -229,7 +250,7 @@ impl Index {
                 self.sets.remove(name);
             }
         }
-        self.mark_set(name, Concerns::All);
+        self.mark_set(name, Concerns::All, None);
     }
 
     fn observe_binding(&mut self, namespace: &str, set: &str, exists: bool) {
@@ -240,7 +261,7 @@ impl Index {
             self.bindings.remove(&binding)
         };
         if changed {
-            self.mark_namespace(namespace, set, Concerns::All);
+            self.mark_namespace(namespace, set, Concerns::All, None);
         }
     }
 
@@ -440,7 +461,8 @@ impl Index {
         })
     }
 
-    fn mark_set(&mut self, set: &str, concerns: Concerns) {
+    /// Marks the placements that a change in a set concerns; `changed` is the cluster if it is one that stays a member.
+    fn mark_set(&mut self, set: &str, concerns: Concerns, changed: Option<&Cluster>) {
         let namespaces: Vec<String> = self
             .bindings
             .iter()
@@ -448,11 +470,17 @@ impl Index {
             .map(|(namespace, _)| namespace.clone())
             .collect();
         for namespace in namespaces {
-            self.mark_namespace(&namespace, set, concerns);
+            self.mark_namespace(&namespace, set, concerns, changed);
         }
     }
 
-    fn mark_namespace(&mut self, namespace: &str, set: &str, concerns: Concerns) {
+    fn mark_namespace(
+        &mut self,
+        namespace: &str,
+        set: &str,
+        concerns: Concerns,
+        changed: Option<&Cluster>,
+    ) {
         let from = (namespace.to_owned(), String::new());
         let in_namespace = self
             .placements
@@ -463,10 +491,30 @@ impl Index {
                 && concerns.includes(entry)
         };
         let concerned: Vec<Name> = in_namespace
-            .filter(|(_, entry)| wants(entry))
+            .filter(|(name, entry)| {
+                wants(entry) && changed.is_none_or(|cluster| self.matters(name, entry, cluster))
+            })
             .map(|(name, _)| name.clone())
             .collect();
         concerned.into_iter().for_each(|name| self.queue.add(name));
+    }
+
+    /// Whether a candidate in its new state can change what a placement decides.
+    fn matters(&self, name: &Name, entry: &Entry, cluster: &Cluster) -> bool {
+        let Ok(policy) = entry.policy.as_ref() else {
+            return true;
+        };
+        policy.compares_candidates()
+            || policy.looks_at_objects()
+            || policy.may_choose(cluster)
+            || self.holds(name, &cluster.name)
+    }
+
+    fn holds(&self, name: &Name, cluster: &str) -> bool {
+        let objects = self.of_placement.get(name).into_iter().flatten();
+        let mut decisions =
+            objects.filter_map(|object| self.decisions.get(&(name.0.clone(), object.clone())));
+        decisions.any(|decision| decision.clusters().any(|one| one == cluster))
     }
 
     /// The sets that are bound to a namespace and exist, in order.
@@ -483,7 +531,7 @@ impl Index {
     }
 
     /// The clusters of these sets, each once, by name.
-    pub(super) fn candidates(&mut self, sets: &[String]) -> Arc<Vec<Arc<Cluster>>> {
+    pub(super) fn candidates(&mut self, sets: &[String]) -> Arc<Pool> {
         if let Some(known) = self.candidates.get(sets) {
             return Arc::clone(known);
         }
@@ -496,7 +544,7 @@ impl Index {
             .into_iter()
             .filter_map(|name| self.clusters.get(name))
             .map(Arc::clone);
-        let clusters: Arc<Vec<_>> = Arc::new(clusters.collect());
+        let clusters = Arc::new(Pool::new(clusters.collect()));
         self.candidates.insert(sets.to_vec(), Arc::clone(&clusters));
         clusters
     }

@@ -98,7 +98,7 @@ fn an_expression_that_runs_away_matches_nothing_and_others_still_do() {
     let world = World::default();
     let evaluation = run(&policy, &clusters, &world, 0);
     assert!(chosen(&evaluation).is_empty());
-    let limit = Some(EvaluationError::CostLimit);
+    let limit = Some(Box::new(EvaluationError::CostLimit));
     assert!(evaluation.verdicts.iter().all(|one| *one
         == Verdict::NoPredicateMatches {
             error: limit.clone()

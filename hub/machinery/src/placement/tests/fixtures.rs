@@ -91,21 +91,21 @@ impl World {
 }
 
 impl Facts for World {
-    fn held(&self, cluster: &str) -> bool {
-        self.own.contains(cluster)
+    fn held(&self, cluster: &Cluster) -> bool {
+        self.own.contains(&cluster.name)
     }
 
-    fn load(&self, cluster: &str) -> u32 {
-        self.load.count(cluster)
+    fn load(&self, cluster: &Cluster) -> u32 {
+        self.load.count(&cluster.name)
     }
 
     fn max_load(&self) -> u32 {
         self.load.max()
     }
 
-    fn add_on_score(&self, cluster: &str, resource: &str, score: &str) -> Option<AddOnScore> {
+    fn add_on_score(&self, cluster: &Cluster, resource: &str, score: &str) -> Option<AddOnScore> {
         self.scores
-            .get(&(cluster.to_owned(), resource.to_owned(), score.to_owned()))
+            .get(&(cluster.name.clone(), resource.to_owned(), score.to_owned()))
             .copied()
     }
 
@@ -129,8 +129,11 @@ impl Facts for World {
         expression::test(expression, &expression::subject(object), &scores)
     }
 
-    fn reserved(&self, cluster: &str) -> Amounts {
-        self.reserved.get(cluster).cloned().unwrap_or_default()
+    fn reserved(&self, cluster: &Cluster) -> Amounts {
+        self.reserved
+            .get(&cluster.name)
+            .cloned()
+            .unwrap_or_default()
     }
 }
 

@@ -114,6 +114,32 @@ proptest! {
         prop_assert_eq!(first, second);
     }
 
+    /// What lets the index pass over a placement when a cluster changes.
+    #[test]
+    fn a_cluster_that_is_not_held_and_may_not_be_chosen_changes_nothing(
+        clusters in clusters(), policy in policy(), cloud in 0..5u8, taint in prop::option::of(0..3u8), at_ in 0..40usize,
+        others in vec(0..40usize, 0..20),
+    ) {
+        let before = world(&[], &others);
+        let held = chosen(&run(&policy, &clusters, &before, 1));
+        let world = World { own: held.iter().cloned().collect(), ..before };
+        let mut changed = clusters.clone();
+        let Some(one) = changed.get_mut(at_) else { return Ok(()) };
+        if held.contains(&one.name) {
+            return Ok(());
+        }
+        one.labels.insert("cloud".to_owned(), cloud.to_string());
+        one.taints.clear();
+        if let Some(taint) = taint {
+            *one = one.clone().tainted("k", &taint.to_string(), if taint == 2 { Effect::NoSelectIfNew } else { Effect::NoSelect });
+        }
+        prop_assume!(!policy.may_choose(one));
+        let before = run(&policy, &clusters, &world, 1);
+        let after = run(&policy, &changed, &world, 1);
+        prop_assert_eq!(chosen(&before), chosen(&after));
+        prop_assert_eq!(before.unscheduled, after.unscheduled);
+    }
+
     #[test]
     fn groups_partition_the_selection(clusters in clusters(), policy in policy(), limit in 0..12i64) {
         let world = World::default();

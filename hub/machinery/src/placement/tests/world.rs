@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    super::{Answer, Name, World},
+    super::{Answer, Effect, Name, State, Taint, Topology, World},
     fixtures::at,
 };
 
@@ -168,6 +168,66 @@ fn a_wrong_annotation_is_a_mistake() {
                 "{error}"
             ),
             other => panic!("{text}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_loss_of_a_region_is_survived_or_not() {
+    let mut world = world();
+    let two = placement(
+        &mut world,
+        "two",
+        json!({ "numberOfClusters": 2 }),
+        json!({}),
+    );
+    let spread = json!({ "numberOfClusters": 1, "predicates": [{ "requiredClusterSelector": { "labelSelector": { "matchLabels": { "region": "us" } } } }] });
+    placement(&mut world, "us-only", spread, json!({}));
+    placement(&mut world, "any", json!({}), json!({}));
+    let world = world.settled(at(0));
+    let losses = world.losses(&Topology::Label("region".to_owned()), at(0));
+    let broken: Vec<(&str, Vec<&str>)> = losses
+        .iter()
+        .map(|loss| {
+            let broken = loss.placements.iter().filter(|one| one.breaks());
+            (
+                loss.value.as_str(),
+                broken.map(|one| one.placement.as_str()).collect(),
+            )
+        })
+        .collect();
+    assert_eq!(broken, [("eu", vec!["two"]), ("us", vec!["us-only"])]);
+    assert_eq!(losses[0].clusters, ["c1", "c2"]);
+    assert_eq!(held(&world, &two).len(), 2, "nothing has happened");
+}
+
+#[test]
+fn a_cordoned_cluster_keeps_what_it_has_and_a_drained_one_does_not() {
+    let mut world = world();
+    let one = placement(
+        &mut world,
+        "one",
+        json!({ "numberOfClusters": 1 }),
+        json!({}),
+    );
+    let world = world.settled(at(0));
+    let cluster = held(&world, &one).remove(0);
+    for (effect, stays) in [(Effect::NoSelectIfNew, true), (Effect::NoSelect, false)] {
+        let mut after = world.clone();
+        let taint = Taint {
+            key: "k".into(),
+            value: String::new(),
+            effect,
+            added: None,
+        };
+        assert!(after.taint(&cluster, taint));
+        let after = after.settled(at(0));
+        let differences = world.differences(&after, at(0));
+        assert_eq!(differences.is_empty(), stays, "{effect:?}");
+        if let [difference] = differences.as_slice() {
+            assert!(difference.interrupts() && !difference.breaks());
+            assert_eq!(difference.after.state, State::Satisfied);
+            assert_eq!(difference.leaves().collect::<Vec<_>>(), [&cluster]);
         }
     }
 }

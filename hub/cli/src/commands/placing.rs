@@ -1,0 +1,62 @@
+//! The engine of the hub on the hub's objects, or on files: explain, what-if, survive, simulate.
+//!
+//! Nothing is written anywhere, and nothing is seen that the caller may not read.
+
+pub(crate) mod explain;
+pub(crate) mod simulate;
+pub(crate) mod survive;
+pub(crate) mod what_if;
+
+mod scene;
+
+use koinon_machinery::placement::{Difference, Standing, State};
+
+use crate::output::Table;
+
+/// Exit code for an answer that a pipeline should stop at: a placement would not be satisfied.
+pub(crate) const UNSATISFIED: u8 = 3;
+
+/// One row for each difference.
+fn differences(table: &mut Table, value: &str, all: &[Difference]) {
+    for one in all {
+        table.row([
+            value.to_owned(),
+            format!("{}/{}", one.namespace, one.placement),
+            verdict(one).to_owned(),
+            names(one.leaves()),
+            names(one.joins()),
+            one.after.message.clone(),
+        ]);
+    }
+}
+
+fn verdict(one: &Difference) -> &'static str {
+    match (one.breaks(), one.after.state) {
+        (true, _) => "breaks",
+        (_, State::Misconfigured) => "misconfigured",
+        (_, State::Unsatisfied) => "unsatisfied",
+        _ if one.interrupts() => "moves all",
+        _ if one.leaves().next().is_some() => "moves",
+        _ => "gains",
+    }
+}
+
+fn state(standing: &Standing) -> &'static str {
+    match standing.state {
+        State::Satisfied => "satisfied",
+        State::Unsatisfied => "unsatisfied",
+        State::Misconfigured => "misconfigured",
+        State::Untouched => "left alone",
+    }
+}
+
+/// Names for a cell: all of a few, the first of many.
+fn names<'a>(all: impl Iterator<Item = &'a String>) -> String {
+    const SHOWN: usize = 5;
+    let all: Vec<&str> = all.map(String::as_str).collect();
+    let shown = all[..all.len().min(SHOWN)].join(",");
+    match all.len().checked_sub(SHOWN) {
+        Some(more) if more > 0 => format!("{shown} and {more} more"),
+        _ => shown,
+    }
+}

@@ -1,0 +1,215 @@
+//! `koinon explain placement`: why each cluster was or was not chosen.
+
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
+use koinon_machinery::placement::{Answer, ClusterExplanation, Name, World};
+use serde_json::json;
+
+use super::scene;
+use crate::{
+    args::HubArgs,
+    error::{Error, Result},
+    output::{self, Table},
+};
+
+/// What to explain.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExplainCommand {
+    /// Why a placement chooses each cluster, or does not
+    Placement(PlacementArgs),
+}
+
+/// How it is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Aligned columns.
+    Table,
+    /// Everything, as JSON.
+    Json,
+    /// JSON in the shape of OCM's debug endpoint.
+    Debug,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PlacementArgs {
+    /// Namespace and name of the placement.
+    #[arg(value_name = "NAMESPACE/NAME", value_parser = name)]
+    placement: Name,
+    /// Only this cluster, in detail.
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+    /// Look at a folder of YAML and not at a hub.
+    #[arg(long, value_name = "FOLDER")]
+    dir: Option<PathBuf>,
+    /// How to print it.
+    #[arg(long, short, value_enum, default_value = "table")]
+    output: Format,
+}
+
+fn name(text: &str) -> Result<Name, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
+            Ok((namespace.to_owned(), name.to_owned()))
+        }
+        _ => Err("write it as NAMESPACE/NAME".to_owned()),
+    }
+}
+
+pub(crate) async fn run(hub: &HubArgs, command: ExplainCommand) -> Result<()> {
+    let ExplainCommand::Placement(args) = command;
+    let now = scene::now();
+    let mut world = scene::world(hub, args.dir.as_deref()).await?;
+    if args.dir.is_some() {
+        // Nobody has decided there yet: what `simulate` shows is what is explained.
+        world = world.settled(now);
+    }
+    let shown = format!("{}/{}", args.placement.0, args.placement.1);
+    let answer = world.answer(&args.placement, now).ok_or_else(|| {
+        Error::failed(format!("there is no placement {shown}"))
+            .next("see which there are: koinon get placements")
+    })?;
+    let evaluation = match answer {
+        Answer::Evaluated(evaluation) => evaluation,
+        Answer::Misconfigured(error) => {
+            return nothing(&args, &shown, "Misconfigured", &error.to_string());
+        }
+        Answer::NoClusters(none) => {
+            return nothing(&args, &shown, none.reason(), &none.to_string());
+        }
+        Answer::Untouched => {
+            let why = "it is being deleted, or its annotation disables scheduling";
+            return nothing(&args, &shown, "Untouched", why);
+        }
+    };
+    if args.output == Format::Debug {
+        let mut debug = evaluation.debug();
+        debug["placement"] = json!({ "namespace": args.placement.0, "name": args.placement.1 });
+        return output::json(&debug);
+    }
+    let Some(mut explanation) = world.explain(&args.placement, now) else {
+        return Err(Error::failed(format!("{shown} cannot be explained")));
+    };
+    if let Some(cluster) = &args.cluster {
+        explanation.clusters.retain(|one| one.cluster == *cluster);
+        if explanation.clusters.is_empty() {
+            return Err(not_a_candidate(&world, cluster, &shown));
+        }
+    }
+    match (args.output, explanation.clusters.as_slice()) {
+        (Format::Table, [one]) if args.cluster.is_some() => detail(one),
+        (Format::Table, all) => table(all).print("No candidates."),
+        _ => output::json(&json!({
+            "placement": shown,
+            "selected": evaluation.selected,
+            "unscheduled": evaluation.unscheduled,
+            "clusters": explanation.clusters,
+            "recheckAt": explanation.recheck_at,
+        })),
+    }
+}
+
+/// A placement that has no candidates to speak of.
+fn nothing(args: &PlacementArgs, shown: &str, reason: &str, message: &str) -> Result<()> {
+    match args.output {
+        Format::Table => output::line(&format!("{shown}: {reason}: {message}")),
+        Format::Json => output::json(&json!({
+            "placement": shown, "selected": 0, "clusters": [], "reason": reason, "message": message,
+        })),
+        Format::Debug => output::json(&json!({ "error": message })),
+    }
+}
+
+fn not_a_candidate(world: &World, cluster: &str, placement: &str) -> Error {
+    if world.clusters().any(|one| one.name == cluster) {
+        Error::failed(format!(
+            "{cluster} is no candidate of {placement}: it is in no ManagedClusterSet that is bound to the placement's namespace"
+        ))
+    } else {
+        Error::failed(format!("there is no cluster {cluster}"))
+            .next("see which there are: koinon get clusters")
+    }
+}
+
+fn table(clusters: &[ClusterExplanation]) -> Table {
+    let mut table = Table::new(&[
+        "CLUSTER",
+        "SELECTED",
+        "RANK",
+        "SCORE",
+        "STOPPED BY",
+        "REASON",
+    ]);
+    let number = |number: Option<String>| number.unwrap_or_else(|| "-".to_owned());
+    let mut rows: Vec<&ClusterExplanation> = clusters.iter().collect();
+    rows.sort_by_key(|one| (one.rank.is_none(), one.rank, one.cluster.clone()));
+    for one in rows {
+        let stopped = one.filters.iter().find(|filter| !filter.passed);
+        table.row([
+            one.cluster.clone(),
+            if one.selected { "yes" } else { "no" }.to_owned(),
+            number(one.rank.map(|rank| rank.to_string())),
+            number(one.total.map(|total| total.to_string())),
+            stopped.map_or("-", |filter| filter.name).to_owned(),
+            one.reason.clone(),
+        ]);
+    }
+    table
+}
+
+fn detail(one: &ClusterExplanation) -> Result<()> {
+    let selected = if one.selected {
+        "selected"
+    } else {
+        "not selected"
+    };
+    let mut text = format!("{}: {selected}: {}\n\n", one.cluster, one.reason);
+    let mut filters = Table::new(&["FILTER", "PASSED", "REASON"]);
+    for filter in &one.filters {
+        let passed = if filter.passed { "yes" } else { "no" };
+        filters.row([
+            filter.name.to_owned(),
+            passed.to_owned(),
+            dash(&filter.reason),
+        ]);
+    }
+    text.push_str(&filters.render());
+    if one.avoided > 0 {
+        text.push_str(&format!(
+            "\n{} PreferNoSelect taints are not tolerated: it ranks behind all clusters with fewer.\n",
+            one.avoided
+        ));
+    }
+    if !one.scores.is_empty() {
+        let mut scores = Table::new(&["PRIORITIZER", "RAW", "NORMALIZED", "WEIGHT", "WEIGHTED"]);
+        for score in &one.scores {
+            let expired = if score.expired { " (expired)" } else { "" };
+            scores.row([
+                score.prioritizer.clone(),
+                score
+                    .raw
+                    .map_or_else(|| "-".to_owned(), |raw| format!("{raw}{expired}")),
+                score
+                    .normalized
+                    .map_or_else(|| "-".to_owned(), |score| score.to_string()),
+                score.weight.to_string(),
+                score.weighted.to_string(),
+            ]);
+        }
+        let total = one.total.map(|total| total.to_string()).unwrap_or_default();
+        scores.row([
+            "total".to_owned(),
+            "-".to_owned(),
+            "-".to_owned(),
+            "-".to_owned(),
+            total,
+        ]);
+        text.push('\n');
+        text.push_str(&scores.render());
+    }
+    output::write(&text)
+}
+
+fn dash(text: &str) -> String {
+    if text.is_empty() { "-" } else { text }.to_owned()
+}

@@ -1,0 +1,183 @@
+//! What would be if: the same engine on a changed world, and the difference.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Answer, Cluster, Name, Topology, World};
+
+/// How often placements are decided one after the other until nothing moves: `Balance` settles in two or three.
+const ROUNDS: usize = 4;
+
+/// How a placement stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Standing {
+    pub state: State,
+    /// Why it is not satisfied; empty when it is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    pub clusters: BTreeSet<String>,
+}
+
+/// Whether a placement has what it asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum State {
+    Satisfied,
+    /// It has fewer clusters than it asks for, or none.
+    Unsatisfied,
+    /// It keeps what it has.
+    Misconfigured,
+    /// It is being deleted or disabled, and keeps what it has.
+    Untouched,
+}
+
+/// A placement before and after.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Difference {
+    pub namespace: String,
+    pub placement: String,
+    pub before: Standing,
+    pub after: Standing,
+}
+
+impl Difference {
+    pub fn leaves(&self) -> impl Iterator<Item = &String> {
+        self.before.clusters.difference(&self.after.clusters)
+    }
+
+    pub fn joins(&self) -> impl Iterator<Item = &String> {
+        self.after.clusters.difference(&self.before.clusters)
+    }
+
+    /// Whether the change takes something from a placement that was satisfied.
+    #[must_use]
+    pub fn breaks(&self) -> bool {
+        self.before.state == State::Satisfied && self.after.state != State::Satisfied
+    }
+
+    /// Whether every copy is somewhere else afterwards: satisfied in the end, with an interruption.
+    #[must_use]
+    pub fn interrupts(&self) -> bool {
+        !self.before.clusters.is_empty() && self.before.clusters.is_disjoint(&self.after.clusters)
+    }
+}
+
+/// What the loss of one value of a label or claim does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Loss {
+    pub value: String,
+    /// The clusters that are lost.
+    pub clusters: Vec<String>,
+    /// The placements that the loss changes.
+    pub placements: Vec<Difference>,
+}
+
+impl Topology {
+    /// The value of a cluster.
+    #[must_use]
+    pub fn of<'a>(&self, cluster: &'a Cluster) -> Option<&'a str> {
+        match self {
+            Self::Label(key) => cluster.labels.get(key),
+            Self::Claim(name) => cluster.claims.get(name),
+        }
+        .map(String::as_str)
+    }
+}
+
+impl World {
+    /// Lets every placement decide, so that what changes afterwards is due to the change alone.
+    pub fn settled(mut self, now: Timestamp) -> Self {
+        self.settle(now, ROUNDS);
+        self
+    }
+
+    /// How each placement stands with the decisions that there are.
+    #[must_use]
+    pub fn standings(&self, now: Timestamp) -> BTreeMap<Name, Standing> {
+        let names = self.placements().cloned();
+        names
+            .map(|name| (name.clone(), self.standing(&name, now)))
+            .collect()
+    }
+
+    fn standing(&self, name: &Name, now: Timestamp) -> Standing {
+        let (state, message) = match self.answer(name, now) {
+            Some(Answer::Evaluated(evaluation)) => {
+                match (evaluation.selected, evaluation.unscheduled) {
+                    (0, _) => (State::Unsatisfied, "no cluster qualifies".to_owned()),
+                    (_, 0) => (State::Satisfied, String::new()),
+                    (_, missing) => (State::Unsatisfied, format!("{missing} clusters missing")),
+                }
+            }
+            Some(Answer::NoClusters(none)) => (State::Unsatisfied, none.to_string()),
+            Some(Answer::Misconfigured(error)) => (State::Misconfigured, error.to_string()),
+            Some(Answer::Untouched) | None => {
+                (State::Untouched, "its decisions are left alone".to_owned())
+            }
+        };
+        Standing {
+            state,
+            message,
+            clusters: self.held(name).map(str::to_owned).collect(),
+        }
+    }
+
+    /// The placements that differ between two settled worlds; one that is new has an empty standing before.
+    #[must_use]
+    pub fn differences(&self, after: &Self, now: Timestamp) -> Vec<Difference> {
+        let before = self.standings(now);
+        let none = Standing {
+            state: State::Untouched,
+            message: "does not exist".to_owned(),
+            clusters: BTreeSet::new(),
+        };
+        let after = after
+            .standings(now)
+            .into_iter()
+            .map(|(name, after)| Difference {
+                before: before.get(&name).unwrap_or(&none).clone(),
+                after,
+                namespace: name.0,
+                placement: name.1,
+            });
+        after.filter(|one| one.before != one.after).collect()
+    }
+
+    /// For each value that a cluster has: what its loss does to the placements of this settled world.
+    #[must_use]
+    pub fn losses(&self, by: &Topology, now: Timestamp) -> Vec<Loss> {
+        let values: BTreeSet<String> = self
+            .clusters()
+            .filter_map(|one| by.of(one))
+            .map(str::to_owned)
+            .collect();
+        values
+            .into_iter()
+            .map(|value| {
+                let mut after = self.clone();
+                let clusters = after.lose(|cluster| by.of(cluster) == Some(value.as_str()));
+                let after = after.settled(now);
+                Loss {
+                    placements: self.differences(&after, now),
+                    value,
+                    clusters,
+                }
+            })
+            .collect()
+    }
+
+    /// Takes the clusters away for which `lost` is true; returns their names.
+    pub fn lose(&mut self, lost: impl Fn(&Cluster) -> bool) -> Vec<String> {
+        let names: Vec<String> = self
+            .clusters()
+            .filter(|one| lost(one))
+            .map(|one| one.name.clone())
+            .collect();
+        names.iter().for_each(|name| self.remove_cluster(name));
+        names
+    }
+}
