@@ -5,7 +5,7 @@
 //! clusters. With one that should hold, clusters that keep to it go before those that do not, constraints earlier in
 //! the list before later ones.
 
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use super::Cluster;
 
@@ -100,37 +100,60 @@ pub(super) fn choose(spreads: &[Spread], ranked: &[&Cluster], wanted: usize) -> 
     }
     let mut kinds: Vec<(Vec<Option<usize>>, Vec<usize>)> = kinds.into_iter().collect();
     let mut chosen = Vec::with_capacity(wanted.min(ranked.len()));
+    let mut least: Vec<usize> = domains.iter().map(Domains::least).collect();
     while chosen.len() < wanted {
-        let least: Vec<usize> = domains.iter().map(Domains::least).collect();
-        let best = kinds
-            .iter()
-            .enumerate()
-            .filter_map(|(index, (kind, positions))| {
-                let position = *positions.last()?;
-                let excess: Vec<usize> = domains
-                    .iter()
-                    .zip(kind)
-                    .zip(&least)
-                    .map(|((domains, domain), least)| domains.excess(*domain, *least))
-                    .collect();
-                let forbidden = domains
-                    .iter()
-                    .zip(&excess)
-                    .any(|(domains, excess)| domains.must && *excess > 0);
-                (!forbidden).then_some((excess, position, index))
-            })
-            .min();
-        let Some((_, position, index)) = best else {
+        let mut best: Option<(usize, usize)> = None;
+        for (index, (kind, positions)) in kinds.iter().enumerate() {
+            let Some(&position) = positions.last() else {
+                continue;
+            };
+            if forbidden(&domains, kind, &least) {
+                continue;
+            }
+            let better = best.is_none_or(|(best_position, best_index)| {
+                let order = compare(&domains, kind, &kinds[best_index].0, &least);
+                order.then(position.cmp(&best_position)).is_lt()
+            });
+            if better {
+                best = Some((position, index));
+            }
+        }
+        let Some((position, index)) = best else {
             break;
         };
         let (kind, positions) = &mut kinds[index];
         positions.pop();
-        for (domains, domain) in domains.iter_mut().zip(kind.iter()) {
+        for ((domains, domain), least) in domains.iter_mut().zip(kind.iter()).zip(&mut least) {
             if let Some(domain) = domain {
                 domains.chosen[*domain] += 1;
+                if domains.chosen[*domain] == *least + 1 {
+                    *least = domains.least();
+                }
             }
         }
         chosen.push(position);
     }
     chosen
+}
+
+/// Whether choosing one more of a kind breaks a constraint that must hold.
+fn forbidden(domains: &[Domains], kind: &[Option<usize>], least: &[usize]) -> bool {
+    let mut all = domains.iter().zip(kind).zip(least);
+    all.any(|((domains, domain), least)| domains.must && domains.excess(*domain, *least) > 0)
+}
+
+/// Which of two kinds keeps better to the constraints, the first ones first.
+fn compare(
+    domains: &[Domains],
+    one: &[Option<usize>],
+    other: &[Option<usize>],
+    least: &[usize],
+) -> Ordering {
+    let each = domains.iter().zip(one.iter().zip(other)).zip(least);
+    each.map(|((domains, (one, other)), least)| {
+        let excess = |domain: &Option<usize>| domains.excess(*domain, *least);
+        excess(one).cmp(&excess(other))
+    })
+    .find(|order| order.is_ne())
+    .unwrap_or(Ordering::Equal)
 }

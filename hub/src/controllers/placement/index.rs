@@ -1,5 +1,8 @@
 //! What placements depend on, kept up to date change by change.
 
+mod candidates;
+mod marks;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
@@ -16,6 +19,7 @@ use koinon_machinery::placement::{
 };
 use koinon_store::{Event, Revision, Stored};
 
+use self::marks::{Concerns, only_resources_differ};
 use super::{
     super::{decode, queue::Queue, resource},
     conditions::Conditions,
@@ -74,29 +78,6 @@ impl Decision {
 struct Scores {
     values: HashMap<String, i64>,
     valid_until: Option<Timestamp>,
-}
-
-/// Which placements a change of a cluster concerns.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Concerns {
-    All,
-    /// Those that look at what clusters can allocate, or at whole objects.
-    Resources,
-    /// Those that look at whole objects.
-    Objects,
-}
-
-impl Concerns {
-    fn includes(self, entry: &Entry) -> bool {
-        let Ok(policy) = entry.policy.as_ref() else {
-            return self == Self::All;
-        };
-        match self {
-            Self::All => true,
-            Self::Resources => policy.looks_at_resources() || policy.looks_at_objects(),
-            Self::Objects => policy.looks_at_objects(),
-        }
-    }
 }
 
 #[derive(Debug, Default)]
@@ -460,94 +441,6 @@ impl Index {
             valid_until: scores.valid_until,
         })
     }
-
-    /// Marks the placements that a change in a set concerns; `changed` is the cluster if it is one that stays a member.
-    fn mark_set(&mut self, set: &str, concerns: Concerns, changed: Option<&Cluster>) {
-        let namespaces: Vec<String> = self
-            .bindings
-            .iter()
-            .filter(|(_, bound)| bound == set)
-            .map(|(namespace, _)| namespace.clone())
-            .collect();
-        for namespace in namespaces {
-            self.mark_namespace(&namespace, set, concerns, changed);
-        }
-    }
-
-    fn mark_namespace(
-        &mut self,
-        namespace: &str,
-        set: &str,
-        concerns: Concerns,
-        changed: Option<&Cluster>,
-    ) {
-        let from = (namespace.to_owned(), String::new());
-        let in_namespace = self
-            .placements
-            .range(from..)
-            .take_while(|((of, _), _)| of == namespace);
-        let wants = |entry: &Entry| {
-            (entry.cluster_sets.is_empty() || entry.cluster_sets.iter().any(|wanted| wanted == set))
-                && concerns.includes(entry)
-        };
-        let concerned: Vec<Name> = in_namespace
-            .filter(|(name, entry)| {
-                wants(entry) && changed.is_none_or(|cluster| self.matters(name, entry, cluster))
-            })
-            .map(|(name, _)| name.clone())
-            .collect();
-        concerned.into_iter().for_each(|name| self.queue.add(name));
-    }
-
-    /// Whether a candidate in its new state can change what a placement decides.
-    fn matters(&self, name: &Name, entry: &Entry, cluster: &Cluster) -> bool {
-        let Ok(policy) = entry.policy.as_ref() else {
-            return true;
-        };
-        policy.compares_candidates()
-            || policy.looks_at_objects()
-            || policy.may_choose(cluster)
-            || self.holds(name, &cluster.name)
-    }
-
-    fn holds(&self, name: &Name, cluster: &str) -> bool {
-        let objects = self.of_placement.get(name).into_iter().flatten();
-        let mut decisions =
-            objects.filter_map(|object| self.decisions.get(&(name.0.clone(), object.clone())));
-        decisions.any(|decision| decision.clusters().any(|one| one == cluster))
-    }
-
-    /// The sets that are bound to a namespace and exist, in order.
-    pub(super) fn bound_sets(&self, namespace: &str) -> Vec<String> {
-        let from = (namespace.to_owned(), String::new());
-        let bound = self
-            .bindings
-            .range(from..)
-            .take_while(|(of, _)| of == namespace);
-        bound
-            .filter(|(_, set)| self.sets.contains_key(set))
-            .map(|(_, set)| set.clone())
-            .collect()
-    }
-
-    /// The clusters of these sets, each once, by name.
-    pub(super) fn candidates(&mut self, sets: &[String]) -> Arc<Pool> {
-        if let Some(known) = self.candidates.get(sets) {
-            return Arc::clone(known);
-        }
-        let names: BTreeSet<&String> = sets
-            .iter()
-            .filter_map(|set| self.sets.get(set))
-            .flat_map(|set| &set.members)
-            .collect();
-        let clusters = names
-            .into_iter()
-            .filter_map(|name| self.clusters.get(name))
-            .map(Arc::clone);
-        let clusters = Arc::new(Pool::new(clusters.collect()));
-        self.candidates.insert(sets.to_vec(), Arc::clone(&clusters));
-        clusters
-    }
 }
 
 fn name(stored: &Stored) -> Name {
@@ -562,10 +455,6 @@ fn placement_of(name: &Name, decision: &Decision) -> Option<Name> {
         .labels
         .get(label::PLACEMENT)
         .map(|placement| (name.0.clone(), placement.clone()))
-}
-
-fn only_resources_differ(old: &Cluster, new: &Cluster) -> bool {
-    old.labels == new.labels && old.claims == new.claims && old.taints == new.taints
 }
 
 fn scores(status: Option<&PlacementDecisionStatus>) -> Vec<i64> {
