@@ -72,6 +72,7 @@ fn places_are_named_in_three_languages() {
         r#".spec.template.spec.containers[-1]"#,
         r#".spec.template.spec.containers[]? | select(.name | startswith("si"))"#,
         r#".spec.template.spec.containers[] | select(.env | not)"#,
+        r#".spec.template.spec.containers[] | select(.none == null and (.image < 1 | not) and .name == "side")"#,
         r#".spec.template.spec.containers[] | select((has("env") | not) and (.image != "x" or .name == "y"))"#,
         r#".spec.template.spec | .containers[] | select(has("env") | not)"#,
     ] {

@@ -168,17 +168,21 @@ impl Parser<'_> {
 
     fn literal(&mut self) -> Parsed<Value> {
         self.space();
-        let mut stream = serde_json::Deserializer::from_str(self.rest).into_iter::<Value>();
-        let value = match stream.next() {
-            Some(Ok(value)) if !value.is_object() && !value.is_array() => value,
-            _ => {
-                return Err(format!(
-                    "expected a text, number, true, false or null before {:?}",
-                    self.rest
-                ));
-            }
-        };
-        self.rest = &self.rest[stream.byte_offset()..];
+        let text = self.rest;
+        let wrong = || format!("expected a text, number, true, false or null before {text:?}");
+        if text.starts_with('"') {
+            let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+            let value = stream.next().and_then(Result::ok).ok_or_else(wrong)?;
+            self.rest = &text[stream.byte_offset()..];
+            return Ok(value);
+        }
+        // Whatever follows a word or number, such as `)`, is not JSON's business.
+        let end = text
+            .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')))
+            .unwrap_or(text.len());
+        let (word, rest) = text.split_at(end);
+        let value = serde_json::from_str(word).map_err(|_| wrong())?;
+        self.rest = rest;
         Ok(value)
     }
 
