@@ -83,6 +83,68 @@ pub struct Args {
     #[arg(long, default_value = "30d", value_name = "DURATION", value_parser = duration)]
     pub agent_certificate_ttl: Duration,
 
+    /// OpenID Connect issuer whose tokens are taken, `https://…`.
+    #[arg(long, env = "KOINON_OIDC_ISSUER_URL", value_name = "URL")]
+    pub oidc_issuer_url: Option<String>,
+
+    /// Audience that the issuer's tokens must have.
+    #[arg(
+        long,
+        env = "KOINON_OIDC_CLIENT_ID",
+        value_name = "ID",
+        requires = "oidc_issuer_url"
+    )]
+    pub oidc_client_id: Option<String>,
+
+    /// Claim that is the user name.
+    #[arg(long, default_value = "sub", value_name = "CLAIM")]
+    pub oidc_username_claim: String,
+
+    /// Put before every user name; `-` for nothing [default: the issuer's URL and `#`, nothing for `email`].
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub oidc_username_prefix: Option<String>,
+
+    /// Claim that lists the groups.
+    #[arg(long, value_name = "CLAIM")]
+    pub oidc_groups_claim: Option<String>,
+
+    /// Put before every group.
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    pub oidc_groups_prefix: String,
+
+    /// A claim that tokens must have with this value; may be repeated.
+    #[arg(long, value_name = "CLAIM=VALUE")]
+    pub oidc_required_claim: Vec<String>,
+
+    /// Certificate authorities that the issuer is trusted by, PEM [default: the system's].
+    #[arg(long, value_name = "FILE")]
+    pub oidc_ca_file: Option<PathBuf>,
+
+    /// Signature algorithms that are taken.
+    #[arg(
+        long,
+        default_value = "RS256",
+        value_name = "LIST",
+        value_delimiter = ','
+    )]
+    pub oidc_signing_algs: Vec<String>,
+
+    /// Reads of all users that are under way at once; more wait, and then get 429.
+    #[arg(long, default_value_t = 400, value_name = "NUMBER")]
+    pub max_requests_inflight: usize,
+
+    /// Changes of all users that are under way at once.
+    #[arg(long, default_value_t = 200, value_name = "NUMBER")]
+    pub max_mutating_requests_inflight: usize,
+
+    /// Watches of all users at once.
+    #[arg(long, default_value_t = 16_384, value_name = "NUMBER")]
+    pub max_watches: usize,
+
+    /// Watches of one user at once.
+    #[arg(long, default_value_t = 2_048, value_name = "NUMBER")]
+    pub max_watches_per_user: usize,
+
     /// How long an orderly shutdown may take.
     #[arg(long, default_value = "25s", value_name = "DURATION", value_parser = duration)]
     pub shutdown_grace: Duration,

@@ -3,8 +3,11 @@
 //! The identity of a request is what its verified client certificate or token says. A certificate without a name that
 //! this hub gives out names nobody, and who shows nothing is `system:anonymous`.
 
+mod authenticator;
 mod impersonate;
+pub mod oidc;
 pub mod service_account;
+pub mod tokens;
 
 use std::collections::BTreeMap;
 
@@ -13,7 +16,12 @@ use koinon_api::{
     names::ClusterName,
 };
 
-pub use self::impersonate::Impersonation;
+pub use self::{
+    authenticator::{Authenticator, Unauthenticated},
+    impersonate::Impersonation,
+    oidc::Oidc,
+    tokens::Tokens,
+};
 pub use koinon_api::labels::user::MASTERS;
 
 use crate::tls::Certificate;

@@ -32,7 +32,7 @@ pub use self::{
     defaults::{all as defaults, brought_up},
     index::{Index, RoleRef},
     rule::Rule,
-    sets::{CLUSTERS as SET_CLUSTERS, WORKS as SET_WORKS},
+    sets::{ACCEPT as SET_ACCEPT, CLUSTERS as SET_CLUSTERS, WORKS as SET_WORKS},
 };
 use crate::auth::User;
 

@@ -1,5 +1,6 @@
 //! Builds everything, starts it, and ends it in order.
 
+mod authentication;
 mod registry;
 mod shutdown;
 
@@ -50,6 +51,8 @@ pub async fn run(config: Config) -> Result<()> {
         controllers,
         agent_certificate_ttl,
         shutdown_grace,
+        oidc,
+        limits,
     } = config;
     let files = raise_open_files();
     // Whoever waits for a port knows at once whether it is to be had.
@@ -125,6 +128,8 @@ pub async fn run(config: Config) -> Result<()> {
         );
         write_kubeconfig(&data_dir, &authority, &server, lifetimes.admin)?;
 
+        let authenticator =
+            authentication::open(&store, &authority.fingerprint(), oidc, &groups).await?;
         let settings = agents::Settings {
             certificate_ttl: lifetimes.agent,
             flush_interval: FLUSH_INTERVAL,
@@ -148,7 +153,11 @@ pub async fn run(config: Config) -> Result<()> {
         });
 
         let front = groups.front.stop_token();
-        let router = rest::router(rest::Api::new(registry, front.clone()));
+        let settings = rest::Settings {
+            authenticator,
+            limits,
+        };
+        let router = rest::router(rest::Api::with(registry, front.clone(), settings));
         groups.front.spawn("api", Policy::Essential, {
             let acceptor = Acceptor::new(
                 api_listener,

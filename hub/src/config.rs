@@ -1,10 +1,11 @@
 //! Validated settings.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use secrecy::SecretString;
 
-use crate::args::Args;
+use crate::{args::Args, auth::oidc, rest::Limits};
 
 /// What is wrong with the settings.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +16,21 @@ pub enum Error {
     /// Too short to be renewed in time, or longer than the CA lives.
     #[error("--agent-certificate-ttl must be between 1m and 365d")]
     CertificateTtl,
+    /// The issuer is not what an issuer can be.
+    #[error("--oidc-issuer-url must be an https URL without query and fragment")]
+    OidcIssuer,
+    /// An issuer issues tokens for many.
+    #[error("--oidc-issuer-url needs --oidc-client-id")]
+    OidcClient,
+    /// Neither RSA, nor an elliptic curve, nor known at all.
+    #[error("--oidc-signing-algs does not know {0:?}, or it is not safe here")]
+    OidcAlgorithm(String),
+    /// Not `claim=value`.
+    #[error("--oidc-required-claim wants CLAIM=VALUE, not {0:?}")]
+    OidcClaim(String),
+    /// A limit that lets nothing through.
+    #[error("{0} must not be 0")]
+    NoRoom(&'static str),
     /// Two listeners on one port.
     #[error("{0} and {1} cannot both listen on {2}")]
     SameAddress(&'static str, &'static str, SocketAddr),
@@ -33,6 +49,9 @@ pub struct Config {
     pub controllers: String,
     pub agent_certificate_ttl: Duration,
     pub shutdown_grace: Duration,
+    /// Whose tokens are taken, and the authorities that this issuer is trusted by.
+    pub oidc: Option<(oidc::Settings, Option<PathBuf>)>,
+    pub limits: Limits,
 }
 
 impl TryFrom<Args> for Config {
@@ -51,7 +70,53 @@ impl TryFrom<Args> for Config {
             shutdown_grace,
             log_format: _,
             command: _,
+            oidc_issuer_url,
+            oidc_client_id,
+            oidc_username_claim,
+            oidc_username_prefix,
+            oidc_groups_claim,
+            oidc_groups_prefix,
+            oidc_required_claim,
+            oidc_ca_file,
+            oidc_signing_algs,
+            max_requests_inflight,
+            max_mutating_requests_inflight,
+            max_watches,
+            max_watches_per_user,
         } = args;
+        let limits = Limits {
+            reads: max_requests_inflight,
+            changes: max_mutating_requests_inflight,
+            watches: max_watches,
+            watches_per_user: max_watches_per_user,
+            ..Limits::default()
+        };
+        for (flag, limit) in [
+            ("--max-requests-inflight", limits.reads),
+            ("--max-mutating-requests-inflight", limits.changes),
+            ("--max-watches", limits.watches),
+            ("--max-watches-per-user", limits.watches_per_user),
+        ] {
+            if limit == 0 {
+                return Err(Error::NoRoom(flag));
+            }
+        }
+        let oidc = match oidc_issuer_url {
+            None => None,
+            Some(issuer) => {
+                let settings = oidc::Settings {
+                    issuer: issuer_url(issuer)?,
+                    client_id: oidc_client_id.ok_or(Error::OidcClient)?,
+                    username_claim: oidc_username_claim,
+                    username_prefix: oidc_username_prefix,
+                    groups_claim: oidc_groups_claim,
+                    groups_prefix: oidc_groups_prefix,
+                    required_claims: required_claims(&oidc_required_claim)?,
+                    algorithms: algorithms(&oidc_signing_algs)?,
+                };
+                Some((settings, oidc_ca_file))
+            }
+        };
         let addresses = [
             ("--api-listen", api_listen),
             ("--agent-listen", agent_listen),
@@ -82,8 +147,45 @@ impl TryFrom<Args> for Config {
             controllers,
             agent_certificate_ttl,
             shutdown_grace,
+            oidc,
+            limits,
         })
     }
+}
+
+fn issuer_url(issuer: String) -> Result<String, Error> {
+    let uri: Option<http::Uri> = issuer.parse().ok();
+    let fits = uri.is_some_and(|uri| {
+        uri.scheme_str() == Some("https") && uri.host().is_some() && uri.query().is_none()
+    });
+    if fits && !issuer.contains('#') {
+        Ok(issuer)
+    } else {
+        Err(Error::OidcIssuer)
+    }
+}
+
+fn required_claims(list: &[String]) -> Result<BTreeMap<String, String>, Error> {
+    let pair = |text: &String| {
+        let (claim, value) = text
+            .split_once('=')
+            .filter(|(claim, _)| !claim.is_empty())?;
+        Some((claim.to_owned(), value.to_owned()))
+    };
+    list.iter()
+        .map(|text| pair(text).ok_or_else(|| Error::OidcClaim(text.clone())))
+        .collect()
+}
+
+/// Signatures that only the issuer can make: an HMAC is made with what verifies it.
+fn algorithms(list: &[String]) -> Result<Vec<Algorithm>, Error> {
+    let known = |text: &String| {
+        let algorithm: Algorithm = text.parse().ok()?;
+        (algorithm.family() != AlgorithmFamily::Hmac).then_some(algorithm)
+    };
+    list.iter()
+        .map(|text| known(text).ok_or_else(|| Error::OidcAlgorithm(text.clone())))
+        .collect()
 }
 
 fn is_host(host: &str) -> bool {
@@ -138,6 +240,45 @@ mod tests {
                 "{bad}"
             );
         }
+    }
+
+    #[test]
+    fn an_issuer_is_an_https_url_with_a_client_and_safe_signatures() {
+        let issuer = [
+            "--oidc-issuer-url=https://id.example",
+            "--oidc-client-id=koinon",
+        ];
+        let with = |more: &[&str]| config(&[&issuer[..], more].concat());
+        assert!(
+            with(&[
+                "--oidc-required-claim=hd=example.com",
+                "--oidc-signing-algs=ES256,RS256"
+            ])
+            .is_ok()
+        );
+        assert!(matches!(config(&issuer[..1]), Err(Error::OidcClient)));
+        for bad in ["http://id.example", "id.example", "https://id.example?x=1"] {
+            let flag = format!("--oidc-issuer-url={bad}");
+            assert!(
+                matches!(config(&[&flag, issuer[1]]), Err(Error::OidcIssuer)),
+                "{bad}"
+            );
+        }
+        for bad in ["HS256", "none", "rs256"] {
+            let flag = format!("--oidc-signing-algs={bad}");
+            assert!(
+                matches!(with(&[&flag]), Err(Error::OidcAlgorithm(_))),
+                "{bad}"
+            );
+        }
+        assert!(matches!(
+            with(&["--oidc-required-claim=hd"]),
+            Err(Error::OidcClaim(_))
+        ));
+        assert!(matches!(
+            config(&["--max-watches=0"]),
+            Err(Error::NoRoom(_))
+        ));
     }
 
     #[test]

@@ -1,6 +1,12 @@
 //! The Kubernetes API on TLS connections: HTTP/1.1 and HTTP/2.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::Router;
 use hyper_util::{
@@ -17,6 +23,8 @@ use crate::tls::{Acceptor, Conn, Peer};
 pub const MOST_CONNECTIONS: usize = 8192;
 /// A request's head has to arrive within it; an idle HTTP/1.1 connection lasts no longer either.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// A connection without a request for this long after its handshake is closed: a place is not held for nothing.
+const FIRST_REQUEST: Duration = Duration::from_secs(10);
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Requests on one HTTP/2 connection, as kube-apiserver allows.
 const STREAMS: u32 = 250;
@@ -28,11 +36,17 @@ const LAST_REQUESTS: Duration = Duration::from_secs(10);
 pub async fn serve(mut acceptor: Acceptor, router: Router, stop: CancellationToken) {
     let graceful = GracefulShutdown::new();
     while let Some(conn) = stop.run_until_cancelled(acceptor.next()).await.flatten() {
-        let connection = connection(conn, router.clone());
+        let asked = Arc::new(AtomicBool::new(false));
+        let connection = connection(conn, router.clone(), Arc::clone(&asked));
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection ended");
+            tokio::select! {
+                ended = connection => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "connection ended");
+                    }
+                }
+                () = silent(asked) => tracing::debug!("a connection without a request was closed"),
             }
         });
     }
@@ -45,15 +59,25 @@ pub async fn serve(mut acceptor: Acceptor, router: Router, stop: CancellationTok
     }
 }
 
+/// Ends when nothing was asked in time, and else never.
+async fn silent(asked: Arc<AtomicBool>) {
+    tokio::time::sleep(FIRST_REQUEST).await;
+    if asked.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
+    }
+}
+
 fn connection(
     conn: Conn,
     router: Router,
+    asked: Arc<AtomicBool>,
 ) -> impl hyper_util::server::graceful::GracefulConnection<
     Error = Box<dyn std::error::Error + Send + Sync>,
 > + Send
 + 'static {
     let peer = Peer::clone(conn.peer());
     let service = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
+        asked.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(peer.clone());
         request
     });

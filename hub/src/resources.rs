@@ -15,6 +15,7 @@ mod placement;
 mod rbac;
 mod score;
 mod secret;
+mod service_account;
 mod token;
 mod work;
 mod workset;
@@ -59,6 +60,7 @@ pub fn all(settings: &Settings) -> Kinds {
         Box::new(rbac::Roles(rbac::Scope::Namespace)),
         Box::new(score::Score),
         Box::new(secret::Secrets),
+        Box::new(service_account::ServiceAccounts),
         Box::new(token::Token {
             ca_sha256: settings.ca_sha256,
         }),

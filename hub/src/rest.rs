@@ -7,6 +7,7 @@
 //!
 //! Whatever goes wrong is a Kubernetes `Status`, made in [`error`] and nowhere else.
 
+mod admit;
 mod apply;
 mod body;
 mod call;
@@ -15,6 +16,7 @@ mod create;
 mod delete;
 mod discovery;
 mod error;
+mod flow;
 mod get;
 mod list;
 mod openapi;
@@ -29,6 +31,7 @@ mod request;
 mod respond;
 mod reviews;
 mod selection;
+mod token;
 mod version;
 mod watch;
 
@@ -44,7 +47,7 @@ use axum::{
     Extension, Router,
     body::Body,
     extract::{Request, State},
-    middleware::{self, Next},
+    middleware,
     response::Response,
     routing::{any, get},
 };
@@ -52,12 +55,12 @@ use koinon_machinery::{ApiError, ResourceInfo, Result, discovery::Discovery, ope
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use self::{call::Call, pages::Pages, query::Query};
+pub use self::flow::Limits;
+use self::{call::Call, flow::Flow, pages::Pages, query::Query};
 use crate::{
-    auth::User,
-    authz::{Attributes, Decision},
+    auth::{Authenticator, User},
+    authz::Attributes,
     registry::{Part, Registry},
-    tls::Peer,
 };
 
 /// What the handlers work with. Cheap to clone.
@@ -72,6 +75,17 @@ struct Shared {
     openapi: OpenApi,
     /// Whether the database did not answer when it was last asked.
     away: AtomicBool,
+    authenticator: Authenticator,
+    flow: Flow,
+}
+
+/// What the API needs beside its registry; the default knows certificates only.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Tells who asks.
+    pub authenticator: Authenticator,
+    /// How much is done at once.
+    pub limits: Limits,
 }
 
 impl fmt::Debug for Api {
@@ -81,8 +95,17 @@ impl fmt::Debug for Api {
 }
 
 impl Api {
-    /// An API on `registry`; watches end when `stop` is cancelled.
+    /// An API on `registry` with default settings; watches end when `stop` is cancelled.
     pub fn new(registry: Registry, stop: CancellationToken) -> Self {
+        Self::with(registry, stop, Settings::default())
+    }
+
+    /// The same with other settings.
+    pub fn with(registry: Registry, stop: CancellationToken, settings: Settings) -> Self {
+        let Settings {
+            authenticator,
+            limits,
+        } = settings;
         let kinds = registry.kinds().iter().map(|kind| Arc::clone(&kind.info));
         let served: Vec<Arc<ResourceInfo>> = kinds.chain(reviews::kinds()).collect();
         Self(Arc::new(Shared {
@@ -92,6 +115,8 @@ impl Api {
             stop,
             pages: Pages::default(),
             away: AtomicBool::new(false),
+            authenticator,
+            flow: Flow::new(limits),
         }))
     }
 
@@ -105,6 +130,14 @@ impl Api {
 
     fn registry(&self) -> &Registry {
         &self.0.registry
+    }
+
+    fn authenticator(&self) -> &Authenticator {
+        &self.0.authenticator
+    }
+
+    fn flow(&self) -> &Flow {
+        &self.0.flow
     }
 
     fn stop(&self) -> &CancellationToken {
@@ -124,7 +157,7 @@ impl Api {
     }
 }
 
-/// Every path of the API. A [`Peer`] in the request's extensions says who asks; without one it is nobody.
+/// Every path of the API. A [`Peer`](crate::tls::Peer) in the request's extensions says who asks, or a token does.
 pub fn router(api: Api) -> Router {
     Router::new()
         .route("/", get(version::paths))
@@ -144,50 +177,9 @@ pub fn router(api: Api) -> Router {
         .route("/apis/{group}/{version}/{*path}", any(resource))
         .fallback(nothing)
         .method_not_allowed_fallback(not_allowed)
-        .layer(middleware::from_fn_with_state(api.clone(), admit))
+        .layer(middleware::from_fn_with_state(api.clone(), admit::admit))
         .layer(CatchPanicLayer::custom(error::panicked))
         .with_state(api)
-}
-
-/// Decides whether the request may be made, before anything looks at it.
-async fn admit(State(api): State<Api>, mut request: Request, next: Next) -> Response {
-    let certificate = request
-        .extensions()
-        .get::<Peer>()
-        .and_then(|peer| peer.certificate.as_ref());
-    let user = match certificate {
-        None => Some(User::anonymous()),
-        Some(certificate) => User::from_certificate(certificate),
-    };
-    let Some(user) = user else {
-        return error::response(&ApiError::unauthorized());
-    };
-    let query = Query::parse(request.uri().query().unwrap_or_default());
-    let asked = request::attributes(request.method(), request.uri(), &query);
-    // Whoever watches over the hub need not be known to it.
-    let open =
-        !asked.is_resource() && matches!(asked.path.as_str(), "/livez" | "/readyz" | "/healthz");
-    if !open && let Decision::Denied(reason) = api.registry().authorizer().authorize(&user, &asked)
-    {
-        tracing::info!(
-            user = user.name,
-            verb = asked.verb,
-            path = asked.path,
-            "request denied"
-        );
-        return error::response(&error::denied(&user, &asked, &reason));
-    }
-    let zipped = asked.verb != "watch" && compress::is_accepted(request.headers());
-    let extensions = request.extensions_mut();
-    extensions.insert(user);
-    extensions.insert(query);
-    extensions.insert(asked);
-    let response = next.run(request).await;
-    if zipped {
-        compress::large(response).await
-    } else {
-        response
-    }
 }
 
 /// Serves every resource.
@@ -237,6 +229,14 @@ async fn dispatch(call: &Call, body: Body) -> Result<Response> {
         _ if namespaced && !call.kind.info.namespaced && !is_namespace => {
             Err(ApiError::no_such_resource())
         }
+        // A namespace is inside itself and holds no others: `/namespaces/mine/namespaces` would be judged by the rights in
+        // one namespace and answered with all.
+        ("list" | "watch" | "create" | "deletecollection", _) if is_namespace && namespaced => {
+            Err(ApiError::no_such_resource())
+        }
+        _ if is_namespace && namespaced && call.asked.namespace != call.asked.name => {
+            Err(ApiError::no_such_resource())
+        }
         ("get" | "update" | "patch" | "delete", _) if call.kind.info.namespaced && !namespaced => {
             Err(ApiError::no_such_resource())
         }
@@ -263,7 +263,13 @@ async fn dispatch(call: &Call, body: Body) -> Result<Response> {
         ("patch", request::STATUS) if call.kind.info.has_status => {
             patch::patch(call, body, Part::Status).await
         }
+        ("create", request::TOKEN) if call.kind.info.has_subresource(request::TOKEN) => {
+            token::create(call, body).await
+        }
         (_, "") => Err(ApiError::method_not_allowed()),
+        (_, request::TOKEN) if call.kind.info.has_subresource(request::TOKEN) => {
+            Err(ApiError::method_not_allowed())
+        }
         (_, request::STATUS) if call.kind.info.has_status => Err(ApiError::method_not_allowed()),
         _ => Err(ApiError::no_such_resource()),
     }

@@ -5,6 +5,7 @@
 //! without one is decided above. There are no session tickets, so a certificate is looked at on every connection.
 
 mod acceptor;
+mod fetch;
 mod peer;
 mod resolver;
 
@@ -18,6 +19,7 @@ use rustls::{
 };
 
 pub use acceptor::{Acceptor, Conn};
+pub use fetch::{FetchError, Https};
 pub use peer::{Certificate, Peer};
 pub use resolver::{ServerCertificate, renew};
 

@@ -34,6 +34,18 @@ pub struct ResourceInfo {
     pub selectable_fields: Vec<String>,
     /// What an object has before anybody has written anything: the fields that Kubernetes' own type always writes.
     pub blank: Map<String, Value>,
+    /// What else is served below an object, beside its status.
+    pub subresources: Vec<Subresource>,
+}
+
+/// A subresource with a kind of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subresource {
+    pub name: String,
+    pub group: String,
+    pub version: String,
+    pub kind: String,
+    pub verbs: Vec<Verb>,
 }
 
 /// A column of the printed table.
@@ -154,6 +166,17 @@ impl ResourceInfo {
     pub fn with_columns(mut self, columns: impl IntoIterator<Item = Column>) -> Self {
         self.columns.extend(columns);
         self
+    }
+
+    #[must_use]
+    pub fn with_subresource(mut self, subresource: Subresource) -> Self {
+        self.subresources.push(subresource);
+        self
+    }
+
+    #[must_use]
+    pub fn has_subresource(&self, name: &str) -> bool {
+        self.subresources.iter().any(|one| one.name == name)
     }
 
     /// Narrows the verbs, for views that are not written through the API.

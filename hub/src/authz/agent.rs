@@ -6,18 +6,20 @@ use koinon_api::names::ClusterName;
 
 use super::Attributes;
 
-/// Decides for the agent of `cluster`.
-pub(super) fn may(cluster: &ClusterName, asked: &Attributes) -> bool {
-    is_basic(asked) || is_own(cluster.as_str(), asked)
+/// Decides for the agent of `cluster`. Of one that is not accepted, or not any more, it opens no works.
+pub(super) fn may(cluster: &ClusterName, accepted: bool, asked: &Attributes) -> bool {
+    is_basic(asked) || is_own(cluster.as_str(), accepted, asked)
 }
 
-fn is_own(cluster: &str, asked: &Attributes) -> bool {
+fn is_own(cluster: &str, accepted: bool, asked: &Attributes) -> bool {
     if !matches!(asked.verb.as_str(), "get" | "list" | "watch") {
         return false;
     }
     match (asked.group.as_str(), asked.resource.as_str()) {
         ("cluster.open-cluster-management.io", "managedclusters") => asked.name == cluster,
-        ("work.open-cluster-management.io", "manifestworks") => asked.namespace == cluster,
+        ("work.open-cluster-management.io", "manifestworks") => {
+            accepted && asked.namespace == cluster
+        }
         _ => false,
     }
 }

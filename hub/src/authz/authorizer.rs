@@ -49,7 +49,7 @@ impl Authorizer {
     /// Decides whether `user` may do what `asked` says.
     pub fn authorize(&self, user: &User, asked: &Attributes) -> Decision {
         if let Some(cluster) = &user.cluster {
-            return if agent::may(cluster, asked) {
+            return if agent::may(cluster, self.is_accepted(cluster.as_str()), asked) {
                 Decision::Allowed(String::new())
             } else {
                 Decision::Denied(String::new())
@@ -158,6 +158,16 @@ impl Authorizer {
                 (None, many) => Decision::Denied(format!("RBAC: [{}]", many.join(", "))),
             }
         })
+    }
+
+    /// Whether a cluster is there and let in.
+    fn is_accepted(&self, cluster: &str) -> bool {
+        let key = Key::new(sets::CLUSTER_KEY, "", cluster);
+        let Some(stored) = self.0.store.get(&key) else {
+            return false;
+        };
+        let body: serde_json::Value = serde_json::from_slice(&stored.body).unwrap_or_default();
+        body.pointer("/spec/hubAcceptsClient") == Some(&serde_json::Value::Bool(true))
     }
 
     /// The set that a cluster is in by its label.

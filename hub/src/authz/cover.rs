@@ -12,9 +12,9 @@ use super::{
     rule::{has, path_covers},
 };
 
-/// Most pieces that wanted rules may break into. 10,000 times what a role of a person has; beyond it the comparison
-/// would be a way to keep the hub busy.
-const MOST_PIECES: usize = 100_000;
+/// Most comparisons of a piece of what is wanted with a rule that is held. Roles of people take some hundreds; beyond this
+/// the comparison would be a way to keep the hub busy.
+const MOST_COMPARISONS: usize = 1_000_000;
 
 /// What a grant would give and the granter does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl fmt::Display for Missing {
 
 /// What of `wanted` is not in `held`; `None` when all of it is.
 pub fn missing(held: &[Rule], wanted: &[Rule]) -> Option<Missing> {
-    if pieces_of(wanted) > MOST_PIECES {
+    if pieces_of(wanted).saturating_mul(held.len().max(1)) > MOST_COMPARISONS {
         return Some(Missing(wanted.to_vec()));
     }
     let missing: Vec<Rule> = wanted

@@ -238,13 +238,12 @@ fn fleet_admin() -> Vec<Rule> {
             &["managedclustersets/bind", "managedclustersets/join"],
             &["create"],
         ),
-        Rule::on(&[CLUSTER], &[super::SET_CLUSTERS, super::SET_WORKS], &["*"]),
+        // What the roles of sets are made of, so that they can be given on.
+        Rule::on(&[CLUSTER], &[super::SET_CLUSTERS], CHANGE),
+        Rule::on(&[WORK], &[super::SET_WORKS], CHANGE),
+        Rule::on(&[REGISTER], &[super::SET_ACCEPT], &["update"]),
         Rule::on(&[REGISTER], &["managedclusters/accept"], &["update"]),
-        Rule::on(
-            &["koinon.dev"],
-            &["jointokens", "jointokens/status"],
-            &["*"],
-        ),
+        Rule::on(&["koinon.dev"], &["jointokens"], CHANGE),
         Rule::on(
             &["certificates.k8s.io"],
             &[
@@ -267,25 +266,33 @@ fn fleet_admin() -> Vec<Rule> {
 
 /// The roles of one cluster set, by the word that their names end with: `koinon:clusterset:<set>:<word>`.
 pub(crate) fn of_set(set: &str) -> [(&'static str, Vec<Rule>); 3] {
-    let on =
-        |resources: &[&str], verbs: &[&str]| Rule::on(&[CLUSTER], resources, verbs).named(&[set]);
+    let on = |group: &str, resources: &[&str], verbs: &[&str]| {
+        Rule::on(&[group], resources, verbs).named(&[set])
+    };
     let view = vec![
-        on(&["managedclustersets", "managedclustersets/status"], READ),
-        on(&[super::SET_CLUSTERS, super::SET_WORKS], READ),
+        on(
+            CLUSTER,
+            &["managedclustersets", "managedclustersets/status"],
+            READ,
+        ),
+        on(CLUSTER, &[super::SET_CLUSTERS], READ),
+        on(WORK, &[super::SET_WORKS], READ),
     ];
     let mut edit = view.clone();
     edit.extend([
-        on(&["managedclustersets/bind"], &["create"]),
-        on(&[super::SET_WORKS], WRITE),
+        on(CLUSTER, &["managedclustersets/bind"], &["create"]),
+        on(WORK, &[super::SET_WORKS], WRITE),
     ]);
+    // Not the set itself: who changes what it selects takes clusters from others.
     let mut admin = edit.clone();
     admin.extend([
-        on(&["managedclustersets"], &["patch", "update"]),
-        on(&["managedclustersets/join"], &["create"]),
+        on(CLUSTER, &["managedclustersets/join"], &["create"]),
         on(
+            CLUSTER,
             &[super::SET_CLUSTERS],
-            &["accept", "delete", "patch", "update"],
+            &["delete", "patch", "update"],
         ),
+        on(REGISTER, &[super::SET_ACCEPT], &["update"]),
     ]);
     [("view", view), ("edit", edit), ("admin", admin)]
 }
@@ -294,6 +301,10 @@ pub(crate) fn of_set(set: &str) -> [(&'static str, Vec<Rule>); 3] {
 /// leave it alone. Nothing is ever taken from it.
 pub fn brought_up(old: &Object, wanted: &Object) -> Option<Object> {
     if old.annotation(AUTO_UPDATE) == Some("false") {
+        return None;
+    }
+    if old.get("roleRef") != wanted.get("roleRef") {
+        // Somebody's own binding that is called like one of ours: our subjects do not belong into it.
         return None;
     }
     let mut new = old.clone();

@@ -2,8 +2,8 @@
 //!
 //! RBAC cannot say "the clusters of this set": it knows names only. So, like OCM's `managedclustersets/join` and
 //! `/bind`, two more subresources exist for the authoriser alone: a verb on `managedclustersets/clusters` of a set is
-//! that verb on each `ManagedCluster` of it, a verb on `managedclustersets/works` is that verb on the works in their
-//! namespaces. Membership is the set label, as of now; sets that select by other labels give no rights.
+//! that verb on each `ManagedCluster` of it, a verb on `managedclustersets/works` (in the works' group) is that verb on the
+//! works in their namespaces, and `update` on `managedclustersets/accept` (in the group of acceptance) accepts them. Membership is the set label, as of now; sets that select by other labels give no rights.
 
 use koinon_api::labels::label;
 use koinon_machinery::selector::{LabelSelector, Operator};
@@ -14,19 +14,24 @@ use super::Attributes;
 pub const CLUSTERS: &str = "managedclustersets/clusters";
 /// The works for the clusters of a set.
 pub const WORKS: &str = "managedclustersets/works";
+/// Accepting the clusters of a set.
+pub const ACCEPT: &str = "managedclustersets/accept";
 
 /// Store key of clusters.
 pub(super) const CLUSTER_KEY: &str = "managedclusters.cluster.open-cluster-management.io";
 
 const GROUP: &str = "cluster.open-cluster-management.io";
+const WORK: &str = "work.open-cluster-management.io";
+const REGISTER: &str = "register.open-cluster-management.io";
 
 /// What has to be allowed, all of it, instead of `asked`; empty when no right on a set can give it.
 pub(super) fn translate(
     asked: &Attributes,
     set_of: impl Fn(&str) -> Option<String>,
 ) -> Vec<Attributes> {
-    let on = |verb: &str, resource: &str, set: &str| {
-        (!set.is_empty()).then(|| Attributes::of(verb, GROUP, resource).named(set))
+    // Each in the group of what it reaches: everything in the clusters' group must not come to mean works as well.
+    let on = |group: &str, verb: &str, resource: &str, set: &str| {
+        (!set.is_empty()).then(|| Attributes::of(verb, group, resource).named(set))
     };
     match (asked.group.as_str(), asked.full_resource().as_str()) {
         (GROUP, "managedclusters" | "managedclusters/status") if !asked.name.is_empty() => {
@@ -36,23 +41,23 @@ pub(super) fn translate(
                 return Vec::new();
             }
             let set = set_of(&asked.name).unwrap_or_default();
-            on(&asked.verb, CLUSTERS, &set).into_iter().collect()
+            on(GROUP, &asked.verb, CLUSTERS, &set).into_iter().collect()
         }
         (GROUP, "managedclusters") if matches!(asked.verb.as_str(), "list" | "watch") => {
             selected(&asked.labels)
                 .iter()
-                .filter_map(|set| on(&asked.verb, CLUSTERS, set))
+                .filter_map(|set| on(GROUP, &asked.verb, CLUSTERS, set))
                 .collect()
         }
-        ("register.open-cluster-management.io", "managedclusters/accept") => {
+        (REGISTER, "managedclusters/accept") => {
             let set = set_of(&asked.name).unwrap_or_default();
-            on("accept", CLUSTERS, &set).into_iter().collect()
+            on(REGISTER, &asked.verb, ACCEPT, &set)
+                .into_iter()
+                .collect()
         }
-        ("work.open-cluster-management.io", "manifestworks" | "manifestworks/status")
-            if !asked.namespace.is_empty() =>
-        {
+        (WORK, "manifestworks" | "manifestworks/status") if !asked.namespace.is_empty() => {
             let set = set_of(&asked.namespace).unwrap_or_default();
-            on(&asked.verb, WORKS, &set).into_iter().collect()
+            on(WORK, &asked.verb, WORKS, &set).into_iter().collect()
         }
         _ => Vec::new(),
     }

@@ -25,7 +25,15 @@ const WORK: &str = "work.open-cluster-management.io";
 #[test]
 fn an_agent_reads_its_own_cluster_and_works_and_nothing_else() {
     let cluster = agent("east").cluster.unwrap();
-    let allowed = |asked: &Attributes| super::agent::may(&cluster, asked);
+    let allowed = |asked: &Attributes| super::agent::may(&cluster, true, asked);
+    // Shut out, or deleted: it may still learn that.
+    let denied = |asked: &Attributes| super::agent::may(&cluster, false, asked);
+    assert!(!denied(
+        &Attributes::of("list", WORK, "manifestworks").within("east")
+    ));
+    assert!(denied(
+        &Attributes::of("get", CLUSTER, "managedclusters").named("east")
+    ));
     for verb in ["get", "list", "watch"] {
         let clusters = Attributes::of(verb, CLUSTER, "managedclusters");
         let works = Attributes::of(verb, WORK, "manifestworks");
@@ -220,7 +228,7 @@ fn rights_on_a_set_reach_its_clusters_and_no_others() {
                 "managedclusters/accept",
             )
             .named("c"),
-            vec!["accept managedclustersets/clusters set-of-c"],
+            vec!["update managedclustersets/accept set-of-c"],
         ),
         (
             Attributes::of("create", WORK, "manifestworks").within("c"),
@@ -269,8 +277,8 @@ fn the_defaults_hold_each_other_up() {
         );
     }
     // Who may only look sees no secrets and asks for no tokens.
-    for secret in ["secrets", "serviceaccounts/token"] {
-        let asked = Attributes::of("get", "", secret);
+    for (verb, secret) in [("get", "secrets"), ("create", "serviceaccounts/token")] {
+        let asked = Attributes::of(verb, "", secret);
         assert!(
             !rules("view").iter().any(|rule| rule.allows(&asked)),
             "{secret}"

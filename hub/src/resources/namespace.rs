@@ -5,7 +5,9 @@
 //! controller deletes what is inside and then takes the finalizer off.
 
 use k8s_openapi::api::core::v1::Namespace;
-use koinon_machinery::{ApiError, Column, Object, ResourceInfo, Result, validation::NameRule};
+use koinon_machinery::{
+    ApiError, Column, Object, ResourceInfo, Result, Verb, validation::NameRule,
+};
 use serde_json::{Value, json};
 
 use crate::registry::{Admission, Generation, Strategy, Unconditional};
@@ -25,6 +27,8 @@ impl Strategy for Namespaces {
         let mut info = super::builtin::<Namespace>(true, &["ns"])
             .with_selectable_fields(["status.phase"])
             .with_blank(json!({ "spec": {}, "status": {} }));
+        // As in Kubernetes: nobody deletes all namespaces with one request.
+        info.verbs.retain(|verb| *verb != Verb::DeleteCollection);
         info.columns.insert(
             0,
             Column::text("Status", ".status.phase").described("The status of the namespace"),

@@ -1,11 +1,14 @@
 //! `JoinToken`: lets clusters join.
 
-use koinon_api::{JoinToken, names::TokenName, token::TokenText};
-use koinon_machinery::{Cause, Object, ResourceInfo, Result, validation::NameRule};
+use koinon_api::{JoinToken, labels::well_known, names::TokenName, token::TokenText};
+use koinon_machinery::{ApiError, Cause, Object, ResourceInfo, Result, validation::NameRule};
 use rand::RngExt;
 use serde_json::{Value, json};
 
-use crate::registry::{Admission, Strategy};
+use crate::{
+    authz::Attributes,
+    registry::{Admission, Strategy},
+};
 
 #[derive(Debug)]
 pub(super) struct Token {
@@ -24,6 +27,7 @@ impl Strategy for Token {
 
     /// Draws the secret. Only its hash is stored, the text is in this one response.
     fn prepare_create(&self, object: &mut Object, admission: &mut Admission<'_>) -> Result<()> {
+        admit_acceptance(object, admission)?;
         let Ok(name) = TokenName::parse(object.name()) else {
             // Validation refuses the name with all else that is wrong.
             return Ok(());
@@ -62,4 +66,34 @@ impl Strategy for Token {
         }
         causes
     }
+}
+
+/// Whoever makes a token that accepts clusters accepts them, and puts them into the default set.
+fn admit_acceptance(object: &Object, admission: &Admission<'_>) -> Result<()> {
+    if object.at(&["spec", "autoAccept"]) != Some(&Value::Bool(true)) {
+        return Ok(());
+    }
+    let cluster = object.at(&["spec", "clusterName"]).and_then(Value::as_str);
+    let accept = Attributes::of(
+        "update",
+        "register.open-cluster-management.io",
+        "managedclusters/accept",
+    )
+    .named(cluster.unwrap_or_default());
+    let join = Attributes::of(
+        "create",
+        "cluster.open-cluster-management.io",
+        "managedclustersets/join",
+    )
+    .named(well_known::DEFAULT_SET);
+    let may = |asked| admission.access.allows(admission.user, asked);
+    if may(&accept) && may(&join) {
+        return Ok(());
+    }
+    let info = super::custom::<JoinToken>();
+    let why = format!(
+        "user {:?} cannot accept clusters into the default set, and so not by a token",
+        admission.user.name
+    );
+    Err(ApiError::forbidden(&info, object.name(), &why))
 }

@@ -1,8 +1,10 @@
 //! Kubernetes' protobuf, as far as `kubectl` insists on it.
 //!
-//! Its typed clients (`create namespace`, `create configmap`, `auth can-i`, deletes) send protobuf for Kubernetes' own
+//! Its typed clients (`create namespace`, `create rolebinding`, `create token`, `auth can-i`, deletes) send protobuf for Kubernetes' own
 //! kinds and do not fall back. Answers are JSON, which they take. The field numbers are those of the `generated.proto`
 //! files in `k8s.io/api` and `k8s.io/apimachinery`; they never change.
+
+mod access;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
@@ -93,7 +95,7 @@ const EVENT: &[Field] = &[
     (14, "reportingComponent", Shape::Text),
     (15, "reportingInstance", Shape::Text),
 ];
-const RESOURCE_ATTRIBUTES: &[Field] = &[
+const ATTRIBUTES: &[Field] = &[
     (1, "namespace", Shape::Text),
     (2, "verb", Shape::Text),
     (3, "group", Shape::Text),
@@ -104,7 +106,7 @@ const RESOURCE_ATTRIBUTES: &[Field] = &[
 ];
 const PATH_ATTRIBUTES: &[Field] = &[(1, "path", Shape::Text), (2, "verb", Shape::Text)];
 const ACCESS: &[Field] = &[
-    (1, "resourceAttributes", Shape::Message(RESOURCE_ATTRIBUTES)),
+    (1, "resourceAttributes", Shape::Message(ATTRIBUTES)),
     (2, "nonResourceAttributes", Shape::Message(PATH_ATTRIBUTES)),
 ];
 const ACCESS_REVIEW: &[Field] = &[(2, "spec", Shape::Message(ACCESS))];
@@ -139,6 +141,13 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Option<Value>> {
         "SelfSubjectReview" => &[],
         "SelfSubjectAccessReview" => ACCESS_REVIEW,
         "DeleteOptions" => DELETE_OPTIONS,
+        "Role" | "ClusterRole" => access::ROLE,
+        "RoleBinding" | "ClusterRoleBinding" => access::BINDING,
+        "ServiceAccount" => access::SERVICE_ACCOUNT,
+        "TokenRequest" => access::TOKEN_REQUEST,
+        "TokenReview" => access::TOKEN_REVIEW,
+        "SelfSubjectRulesReview" => access::RULES_REVIEW,
+        "SubjectAccessReview" | "LocalSubjectAccessReview" => access::SUBJECT_REVIEW,
         _ => return Ok(None),
     };
     let mut object = message(&raw, fields)?;

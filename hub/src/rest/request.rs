@@ -8,6 +8,8 @@ use super::query::Query;
 
 /// The subresource that kinds here may have.
 pub(super) const STATUS: &str = "status";
+/// The subresource at which an account's tokens are asked for.
+pub(super) const TOKEN: &str = "token";
 
 /// Reads the attributes of a request. Anything that is no well-formed resource path is just a path.
 pub(super) fn attributes(method: &Method, uri: &Uri, query: &Query) -> Attributes {

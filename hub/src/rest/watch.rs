@@ -27,6 +27,8 @@ use crate::registry::Kind;
 /// A watch without a timeout of its own ends after this and up to twice this, as with kube-apiserver's
 /// `--min-request-timeout`: at different times for clients that came together.
 const SHORTEST: Duration = Duration::from_secs(1800);
+/// No watch is longer: it was allowed when it began, and rights are asked for anew when it begins again.
+const LONGEST: Duration = Duration::from_secs(3600);
 /// A quiet watch is told how far it has come this often.
 const BOOKMARK: Duration = Duration::from_secs(60);
 /// Initial events that leave in one piece.
@@ -55,6 +57,7 @@ pub(super) async fn watch(call: &Call) -> Result<Response> {
     };
     let timeout = options
         .timeout
+        .map(|timeout| timeout.min(LONGEST))
         .unwrap_or_else(|| SHORTEST.mul_f64(1.0 + rand::rng().random::<f64>()));
     let now = Instant::now();
     let (watch, failed) = match registry.store().watch(&call.kind.key, from) {

@@ -7,8 +7,8 @@
 //!   get, list, watch ◄── cache: snapshot + recent events ◄── feeder
 //! ```
 //!
-//! *Stored*: objects, bodies by digest, the change log, heartbeats, identities, certificates, authorities, the
-//! leader's epoch. *Derivable*: the cache, from the first three. *Monotonic*: revisions, in order of commit (P1), and
+//! *Stored*: objects, bodies by digest, the change log, heartbeats, identities, certificates, authorities, keys of
+//! service tokens, the leader's epoch. *Derivable*: the cache, from the first three. *Monotonic*: revisions, in order of commit (P1), and
 //! epochs (P5); the incarnation never changes.
 //!
 //! An object is stored in parts that are JSON text. This crate never looks into them: validation, defaulting,
@@ -37,6 +37,7 @@ mod store;
 mod stored;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod token_keys;
 
 pub use self::{
     authorities::{Authorities, Authority},
@@ -50,4 +51,5 @@ pub use self::{
     mutation::{Applied, Change, Mutation, Unavailable, WriteError, Written},
     store::{Error, Store, StoreTasks},
     stored::{Draft, Stored},
+    token_keys::{TokenKey, TokenKeys},
 };

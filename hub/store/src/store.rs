@@ -30,6 +30,7 @@ use crate::{
     mutation::{Mutation, Unavailable, WriteError},
     queue::{Outcome, Queue},
     stored::Stored,
+    token_keys::TokenKeys,
 };
 
 /// Why the store could not be opened, or had to end.
@@ -243,6 +244,11 @@ impl Store {
 
     pub fn authorities(&self) -> Authorities {
         Authorities(self.clone())
+    }
+
+    /// The keys that sign service tokens.
+    pub fn token_keys(&self) -> TokenKeys {
+        TokenKeys(self.clone())
     }
 
     /// Stands for election under a name that operators recognise.

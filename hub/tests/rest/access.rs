@@ -8,7 +8,7 @@ use crate::support::{
 
 const SET: &str = "cluster.open-cluster-management.io/clusterset";
 
-fn role(name: &str, rules: Value) -> Value {
+pub(crate) fn role(name: &str, rules: Value) -> Value {
     json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": { "name": name }, "rules": rules })
 }
 
@@ -288,7 +288,7 @@ async fn rights_on_a_set_are_rights_on_its_clusters() {
         hub.create(CLUSTERS, &cluster).await.ok();
     }
     let rules = json!([{
-        "apiGroups": ["cluster.open-cluster-management.io"], "resourceNames": ["eu"], "verbs": ["get", "list", "create"],
+        "apiGroups": ["cluster.open-cluster-management.io", "work.open-cluster-management.io"], "resourceNames": ["eu"], "verbs": ["get", "list", "create"],
         "resources": ["managedclustersets/clusters", "managedclustersets/works"],
     }]);
     hub.create(&format!("{RBAC}/clusterroles"), &role("eu", rules))

@@ -4,11 +4,14 @@
 
 mod access;
 mod apply;
+mod around;
 mod bad_input;
 mod collections;
 mod deletion;
 mod discovery;
+mod matrix;
 mod objects;
+mod oidc;
 mod outage;
 mod own_rules;
 mod rights;

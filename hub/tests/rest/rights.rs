@@ -103,6 +103,8 @@ async fn nobody_gets_health_and_version() {
 #[tokio::test]
 async fn everybody_may_ask_about_himself() {
     let hub = Hub::start().await;
+    // Of a cluster that is let in; another one's agent has no works to list.
+    hub.create(CLUSTERS, &cluster("east")).await.ok();
     let review = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
     let asked = |caller: Caller| async move { caller.send("POST", review, JSON, "{}").await.ok() };
     assert_eq!(

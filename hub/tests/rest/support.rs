@@ -102,6 +102,19 @@ impl Hub {
         }
     }
 
+    /// The API of the same registry with another way to know users, asked by whoever shows nothing but a token.
+    pub(crate) fn with(&self, authenticator: koinon_hub::auth::Authenticator) -> Caller {
+        let settings = rest::Settings {
+            authenticator,
+            ..rest::Settings::default()
+        };
+        let api = Api::with(self.registry.clone(), self.stop.clone(), settings);
+        Caller {
+            router: rest::router(api),
+            peer: peer(None),
+        }
+    }
+
     /// The same API, asked by somebody with a certificate of this name and group.
     pub(crate) fn user(&self, name: &str, group: &str) -> Caller {
         Caller {

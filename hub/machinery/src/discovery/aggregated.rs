@@ -58,12 +58,23 @@ fn entry(resource: &ResourceInfo) -> Value {
             entry[field] = names.clone().into();
         }
     }
-    if resource.has_status {
-        entry["subresources"] = json!([{
+    let status = resource.has_status.then(|| {
+        json!({
             "subresource": "status",
             "responseKind": response_kind,
             "verbs": status_verbs(resource),
-        }]);
+        })
+    });
+    let others = resource.subresources.iter().map(|one| {
+        json!({
+            "subresource": one.name,
+            "responseKind": { "group": one.group, "version": one.version, "kind": one.kind },
+            "verbs": one.verbs.iter().map(|verb| verb.as_str()).collect::<Vec<_>>(),
+        })
+    });
+    let subresources: Vec<Value> = status.into_iter().chain(others).collect();
+    if !subresources.is_empty() {
+        entry["subresources"] = subresources.into();
     }
     entry
 }

@@ -90,6 +90,17 @@ pub(super) fn resources(group_version: &str, resources: &[&ResourceInfo]) -> Doc
                 "verbs": status_verbs(resource),
             }));
         }
+        list.extend(resource.subresources.iter().map(|one| {
+            json!({
+                "name": format!("{}/{}", resource.plural, one.name),
+                "singularName": "",
+                "namespaced": resource.namespaced,
+                "group": one.group,
+                "version": one.version,
+                "kind": one.kind,
+                "verbs": one.verbs.iter().map(|verb| verb.as_str()).collect::<Vec<_>>(),
+            })
+        }));
     }
     Document::new(&json!({
         "kind": "APIResourceList",

@@ -41,6 +41,7 @@ impl ResourceInfo {
             verbs: Verb::ALL.to_vec(),
             selectable_fields: Vec::new(),
             blank: serde_json::Map::new(),
+            subresources: Vec::new(),
         })
     }
 }

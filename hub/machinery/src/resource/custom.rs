@@ -61,6 +61,7 @@ impl ResourceInfo {
                 .map(|field| field.json_path.trim_start_matches('.').to_owned())
                 .collect(),
             blank: serde_json::Map::new(),
+            subresources: Vec::new(),
         })
     }
 }

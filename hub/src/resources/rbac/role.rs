@@ -45,7 +45,7 @@ impl Strategy for Roles {
     }
 
     fn prepare_create(&self, object: &mut Object, admission: &mut Admission<'_>) -> Result<()> {
-        self.admit(object, "", admission)
+        self.admit(object, None, admission)
     }
 
     fn prepare_update(
@@ -57,7 +57,7 @@ impl Strategy for Roles {
         if super::only_lets_go(object, old) {
             return Ok(());
         }
-        self.admit(object, object.name(), admission)
+        self.admit(object, Some(old), admission)
     }
 
     fn validate(&self, object: &Object, _: Option<&Object>) -> Vec<Cause> {
@@ -86,7 +86,14 @@ impl Strategy for Roles {
 
 impl Roles {
     /// Nobody makes a role that gives more than he has, unless he may `escalate` it.
-    fn admit(&self, object: &Object, name: &str, admission: &Admission<'_>) -> Result<()> {
+    fn admit(
+        &self,
+        object: &Object,
+        old: Option<&Object>,
+        admission: &Admission<'_>,
+    ) -> Result<()> {
+        // As in Kubernetes a create is asked for without a name.
+        let name = old.map_or("", Object::name);
         let info = self.info();
         let escalate = Attributes::of("escalate", RBAC, &info.plural)
             .named(name)
@@ -94,7 +101,8 @@ impl Roles {
         if super::is_master(admission) || super::may(admission, &escalate) {
             return Ok(());
         }
-        if selectors(object).is_some() && !admission.access.is_almighty(admission.user) {
+        let aggregates = selectors(object).is_some() || old.and_then(selectors).is_some();
+        if aggregates && !admission.access.is_almighty(admission.user) {
             let why = "must have cluster-admin privileges to use an aggregationRule";
             return Err(super::refused(&info, object, why));
         }

@@ -1,0 +1,29 @@
+//! `ServiceAccount`: a program that uses the hub. Its tokens are asked for at `/token` and not stored.
+
+use k8s_openapi::api::core::v1::ServiceAccount;
+use koinon_machinery::{ResourceInfo, Subresource, Verb};
+
+use crate::registry::{Generation, Strategy, Unconditional};
+
+#[derive(Debug)]
+pub(super) struct ServiceAccounts;
+
+impl Strategy for ServiceAccounts {
+    fn info(&self) -> ResourceInfo {
+        super::builtin::<ServiceAccount>(false, &["sa"]).with_subresource(Subresource {
+            name: "token".to_owned(),
+            group: "authentication.k8s.io".to_owned(),
+            version: "v1".to_owned(),
+            kind: "TokenRequest".to_owned(),
+            verbs: vec![Verb::Create],
+        })
+    }
+
+    fn generation(&self) -> Generation {
+        Generation::Absent
+    }
+
+    fn unconditional_update(&self) -> Unconditional {
+        Unconditional::Allowed
+    }
+}
