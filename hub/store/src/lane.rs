@@ -89,10 +89,11 @@ impl Lane {
             return self.line.take().await.map(Ok);
         }
         let mut connection = self.line.take().await?;
+        // Before the stretch begins: whoever tails the log may have read of it before we get our answer.
+        let have = self.cache.revision();
         let begun = timeout(self.write_timeout, lineage::begin(&mut connection))
             .await
             .unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
-        let have = self.cache.revision();
         Ok(if begun > have {
             Ok(connection)
         } else {
