@@ -2,7 +2,7 @@
 //!
 //! A registry that was restored from a copy makes revisions that were made before, with other content. Every stretch of
 //! history that one connection began has a stamp, so a revision together with its stamp names a history, and whoever
-//! remembers both can tell whether this registry ever was there. `docs/decisions/0009` has the reasons.
+//! remembers both can tell whether this registry ever was there. `docs/decisions/0030` has the reasons.
 
 use std::collections::BTreeMap;
 
