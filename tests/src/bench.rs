@@ -5,14 +5,20 @@
 
 mod agent;
 mod apply;
+mod beside;
+mod etcd;
 mod fanout;
 mod fleet;
 mod https;
 mod latency;
+mod lists;
+mod load;
 mod machine;
 mod memory;
 mod objects;
+mod scale;
 mod table;
+mod watchers;
 mod writes;
 
 use std::time::Duration;
@@ -33,6 +39,18 @@ pub struct Settings {
     pub works: usize,
     /// How many works a burst has.
     pub burst: usize,
+    /// How many objects are listed.
+    pub listed: usize,
+    /// How many watchers see every change.
+    pub watchers: usize,
+    /// How many changes they see.
+    pub changes: usize,
+    /// How many objects a cold start finds.
+    pub objects: usize,
+    /// How many clusters the fleet of the measure of memory has.
+    pub clusters: usize,
+    /// How many works that fleet has.
+    pub assigned: usize,
 }
 
 /// The parts of the benchmark.
@@ -40,6 +58,16 @@ pub struct Settings {
 pub enum Part {
     /// Writes through the API, fsync on, beside kube-apiserver on etcd.
     Writes,
+    /// Status updates through the API, beside kube-apiserver on etcd.
+    Statuses,
+    /// A list of many objects, its first page and all of it, beside kube-apiserver on etcd.
+    Lists,
+    /// Many watchers of the same changes, beside kube-apiserver on etcd.
+    Watchers,
+    /// A start with many objects, beside kube-apiserver on etcd.
+    Cold,
+    /// Memory with a large fleet, and a start with it, beside kube-apiserver on etcd.
+    Memory,
     /// A work until a watcher sees it applied, against a real API server.
     Apply,
     /// One replica set to many simulated agents, and what an agent costs the hub.
@@ -62,6 +90,11 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         eprintln!("bench: {name}");
         let done = match part {
             Part::Writes => Box::pin(writes::run(&settings, &mut table)).await,
+            Part::Statuses => Box::pin(writes::statuses(&settings, &mut table)).await,
+            Part::Lists => Box::pin(lists::run(&settings, &mut table)).await,
+            Part::Watchers => Box::pin(watchers::run(&settings, &mut table)).await,
+            Part::Cold => Box::pin(scale::cold(&settings, &mut table)).await,
+            Part::Memory => Box::pin(scale::fleet(&settings, &mut table)).await,
             Part::Apply => Box::pin(apply::run(&settings, &mut table)).await,
             Part::Fanout => Box::pin(fanout::run(&settings, &mut table)).await,
         };

@@ -4,6 +4,7 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -22,6 +23,7 @@ use crate::{
 };
 
 mod control_plane;
+mod crds;
 
 /// One member cluster on loopback ports.
 #[derive(Debug)]
@@ -83,6 +85,16 @@ impl Member {
         SocketAddr::from(([127, 0, 0, 1], self.plane.api_port))
     }
 
+    /// Where etcd answers, without TLS.
+    pub fn etcd_address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.plane.etcd_port))
+    }
+
+    /// The running API server and etcd.
+    pub fn pids(&self) -> Option<(u32, u32)> {
+        Some((self.api.as_ref()?.pid(), self.etcd.as_ref()?.pid()))
+    }
+
     pub fn kubectl(&self) -> Kubectl {
         Kubectl::new(&self.kubeconfig(), &self.dir)
     }
@@ -120,6 +132,20 @@ impl Member {
         self.controllers = None;
         self.api = None;
         self.etcd = None;
+    }
+
+    /// Stops the whole cluster as an operator would. Its data stays.
+    ///
+    /// # Errors
+    /// When a program does not stop in time.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        self.controllers = None;
+        for program in [&mut self.api, &mut self.etcd] {
+            if let Some(mut program) = program.take() {
+                program.terminate(Duration::from_secs(90)).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Starts what does not run, on the same data and ports, and waits for it.

@@ -1,14 +1,13 @@
 //! The hub must answer as a kube-apiserver that has its CRDs, row by row, except where `docs/conformance.md` says why not.
 
-use std::{collections::BTreeSet, process::Command, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use koinon_tests::{
     Hub, Member,
     conformance::{Answer, Row, Server, normal, row},
-    eventually,
-    tools::{binary, kubernetes_minor, repository},
+    tools::{kubernetes_minor, repository},
 };
 use serde_json::Value;
 
@@ -34,7 +33,7 @@ async fn the_hub_answers_as_kubernetes_does() -> anyhow::Result<()> {
         Hub::start_with(&hub, &flags),
         Member::start("kube", &member)
     )?;
-    install_crds(&member).await?;
+    member.install_crds().await?;
     let kube = Server {
         name: "kube",
         client: member.client().await?,
@@ -160,35 +159,4 @@ fn listed() -> anyhow::Result<BTreeSet<String>> {
         )
     });
     Ok(names.flatten().collect())
-}
-
-/// Gives the member the kinds of the hub, by `koinon-hub crds`.
-async fn install_crds(member: &Member) -> anyhow::Result<()> {
-    let printed = Command::new(binary("koinon-hub")?).arg("crds").output()?;
-    ensure!(
-        printed.status.success(),
-        "{}",
-        String::from_utf8_lossy(&printed.stderr)
-    );
-    let text = String::from_utf8(printed.stdout)?;
-    let kubectl = member.kubectl();
-    kubectl
-        .run_with_input(&["apply", "-f", "-"], &text)
-        .await
-        .context("the printed CRDs")?;
-    let waited = kubectl
-        .run(&[
-            "wait",
-            "--for=condition=Established",
-            "crd",
-            "--all",
-            "--timeout=60s",
-        ])
-        .await?;
-    eventually("the new kinds have their schemas", async || {
-        let explained = kubectl.run(&["explain", "placements.spec"]).await?;
-        Ok(explained.contains("numberOfClusters").then_some(()))
-    })
-    .await
-    .context(waited)
 }

@@ -1,5 +1,7 @@
 //! Memory of a process, as the kernel counts it.
 
+use std::collections::HashMap;
+
 use anyhow::Context;
 
 /// Resident memory in bytes.
@@ -12,6 +14,42 @@ pub(super) fn resident(pid: u32) -> anyhow::Result<u64> {
         .context("no VmRSS")?;
     let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
     Ok(kib << 10)
+}
+
+/// Memory of all processes that a process started, directly or not; what they share is counted once.
+pub(super) fn below(pid: u32) -> anyhow::Result<u64> {
+    let mut parents = HashMap::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let Some(pid) = entry?
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u32>().ok())
+        else {
+            continue;
+        };
+        // One that is gone by now has no parent any more.
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+            continue;
+        };
+        let parent = stat
+            .rsplit_once(')')
+            .and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse::<u32>().ok());
+        parents.extend(parent.map(|parent| (pid, parent)));
+    }
+    let is_below = |start: u32| {
+        let up = std::iter::successors(parents.get(&start), |at| parents.get(at));
+        up.take(32).any(|ancestor| *ancestor == pid)
+    };
+    let all = parents.keys().filter(|pid| is_below(**pid));
+    Ok(all.filter_map(|pid| proportional(*pid)).sum())
+}
+
+/// Resident memory in bytes, where each page that several processes share counts by their number; `None` when it is gone.
+fn proportional(pid: u32) -> Option<u64> {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kib << 10)
 }
 
 /// Bytes in the unit that fits.

@@ -2,6 +2,9 @@
 
 use serde_json::{Value, json};
 
+/// Where the config maps of the benchmark are.
+pub(super) const CONFIG_MAPS: &str = "/api/v1/namespaces/bench/configmaps";
+
 /// A ConfigMap of about one kilobyte: the usual size of a small object.
 pub(super) fn config_map(name: &str) -> Value {
     json!({
@@ -9,6 +12,37 @@ pub(super) fn config_map(name: &str) -> Value {
         "metadata": { "name": name, "labels": { "app": "bench" } },
         "data": { "payload": "x".repeat(900) },
     })
+}
+
+/// A ConfigMap with next to nothing in it.
+pub(super) fn small_config_map(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": { "a": "b" },
+    })
+}
+
+/// A merge patch of a work's status, of the size that an agent reports; each `count` makes another one.
+pub(super) fn status(count: usize) -> Value {
+    let condition = |kind: &str, reason: &str| {
+        json!({
+            "type": kind, "status": "True", "reason": reason, "message": format!("report {count}"),
+            "observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z",
+        })
+    };
+    let both = json!([
+        condition("Applied", "AppliedManifestComplete"),
+        condition("Available", "ResourceAvailable"),
+    ]);
+    json!({ "status": {
+        "conditions": both,
+        "resourceStatus": { "manifests": [{
+            "resourceMeta": {
+                "ordinal": 0, "group": "", "version": "v1", "kind": "ConfigMap", "resource": "configmaps",
+                "namespace": "default", "name": "one",
+            },
+            "statusFeedback": {}, "conditions": both,
+        }] },
+    } })
 }
 
 /// A work with one ConfigMap in it.

@@ -1,130 +1,166 @@
-//! Writes per second through the HTTPS API with fsync on, by 1, 32 and 256 clients, beside kube-apiserver on etcd.
+//! Writes per second through the HTTPS API with fsync on, beside kube-apiserver on etcd: creates by an admin, creates by an
+//! account whose rights come from RBAC and whose requests take turns, and writes of statuses.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::Context;
 use bytes::Bytes;
-use futures::future::try_join_all;
-use hyper::{Method, StatusCode};
-use serde_json::json;
+use hyper::Method;
+use serde_json::{Value, json};
 
-use super::{Settings, https::Target, latency::Latency, objects, table::Table};
-use crate::{hub::Hub, member::Member};
+use super::{
+    Settings,
+    beside::{self, Kinds, Side},
+    https::{Connection, JSON, MERGE_PATCH, Target},
+    load::{Ask, Load, fill, load},
+    objects,
+    table::Table,
+};
 
 const CLIENTS: [(usize, &str); 3] = [(1, "> 2,000/s"), (32, "> 10,000/s"), (256, "> 12,000/s")];
+/// Clients of the account, and of the statuses: where both servers are busy.
+const MANY: usize = 32;
+const WORKS: &str = "/apis/work.open-cluster-management.io/v1/namespaces/bench/manifestworks";
 
 pub(super) async fn run(settings: &Settings, table: &mut Table) -> anyhow::Result<()> {
-    let dir = super::folder()?;
-    // One after the other: side by side means the same machine, not the same moment.
-    let ours = {
-        let hub = Hub::start(&dir.path().join("hub")).await?;
-        measure_all(
-            &Target::read(&hub.kubeconfig(), hub.api_address())?,
-            settings.load,
-        )
-        .await?
-    };
-    let beside = match Member::start("beside", &dir.path().join("beside")).await {
-        Ok(member) => {
-            measure_all(
-                &Target::read(&member.kubeconfig(), member.api_address())?,
-                settings.load,
-            )
-            .await
-        }
-        Err(error) => Err(error),
-    };
-    if let Err(error) = &beside {
-        eprintln!("bench:   nothing to compare with: {error:#}");
-    }
+    let (ours, beside) = beside::both(Kinds::BuiltIn, async |side| {
+        creates(side, settings.load).await
+    })
+    .await?;
     let beside = beside.unwrap_or_default();
-    for (index, (clients, bar)) in CLIENTS.into_iter().enumerate() {
-        let shown = |all: &[Load]| all.get(index).map_or_else(String::new, ToString::to_string);
-        let name = format!("API creates of 1 KB, {clients} clients");
-        table.row(
-            &name,
-            &shown(&ours),
-            &format!("kube-apiserver + etcd: {}", shown(&beside)),
-            bar,
-        );
+    let names =
+        CLIENTS.map(|(clients, bar)| (format!("API creates of 1 KB, {clients} clients"), bar));
+    let account = (
+        format!("the same by an account with a role, {MANY} clients"),
+        "",
+    );
+    for (index, (name, bar)) in names.into_iter().chain([account]).enumerate() {
+        let shown = ours
+            .get(index)
+            .map_or_else(String::new, ToString::to_string);
+        table.row(&name, &shown, &beside::kube(beside.get(index)), bar);
     }
     Ok(())
 }
 
-/// What a load reached.
-struct Load {
-    rate: f64,
-    latency: Latency,
-}
-
-impl std::fmt::Display for Load {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.0}/s, {}", self.rate, self.latency)
-    }
-}
-
-async fn measure_all(target: &Target, load: Duration) -> anyhow::Result<Vec<Load>> {
-    let namespace =
-        json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "bench" } });
-    target
-        .connect()
-        .await?
-        .json(Method::POST, "/api/v1/namespaces", &namespace)
+/// Statuses of works, as agents that use the API write them: a merge patch of `/status`, each client of its own work.
+pub(super) async fn statuses(settings: &Settings, table: &mut Table) -> anyhow::Result<()> {
+    let (ours, beside) = beside::both(Kinds::Ours, async |side| {
+        let target = side.admin()?;
+        namespace(&mut target.connect().await?).await?;
+        fill(&target, MANY, |index| {
+            ask(
+                Method::POST,
+                WORKS.to_owned(),
+                JSON,
+                &objects::work(&format!("w-{index}")),
+            )
+        })
         .await?;
-    let mut loads = Vec::new();
+        load(&target, MANY, settings.load, |client, count| {
+            let path = format!("{WORKS}/w-{client}/status");
+            ask(Method::PATCH, path, MERGE_PATCH, &objects::status(count))
+        })
+        .await
+    })
+    .await?;
+    table.row(
+        &format!("API status updates of works, {MANY} clients"),
+        &ours.to_string(),
+        &beside::kube(beside),
+        "> 10,000/s",
+    );
+    Ok(())
+}
+
+async fn creates(side: &Side, how_long: Duration) -> anyhow::Result<Vec<Load>> {
+    let target = side.admin()?;
+    let mut api = target.connect().await?;
+    namespace(&mut api).await?;
+    let account = side.holder(&account(&mut api).await?)?;
     // The first writes after a start fill caches and allocate; they are nobody's usual.
-    measure(target, 8, Duration::from_secs(1), "warm").await?;
+    create(&target, 8, Duration::from_secs(1), "warm").await?;
+    let mut loads = Vec::new();
     for (clients, _) in CLIENTS {
-        loads.push(measure(target, clients, load, &format!("c{clients}")).await?);
+        loads.push(create(&target, clients, how_long, &format!("c{clients}")).await?);
     }
+    loads.push(create(&account, MANY, how_long, "account").await?);
     Ok(loads)
 }
 
-async fn measure(
+async fn create(
     target: &Target,
     clients: usize,
-    load: Duration,
+    how_long: Duration,
     prefix: &str,
 ) -> anyhow::Result<Load> {
-    let mut connections = Vec::new();
-    for _ in 0..clients {
-        connections.push(target.connect().await?);
-    }
-    let begin = Instant::now();
-    let end = begin + load;
-    let tasks = connections
-        .into_iter()
-        .enumerate()
-        .map(|(client, mut connection)| {
-            let prefix = format!("{prefix}-{client}");
-            let task = tokio::spawn(async move {
-                let mut times = Vec::new();
-                for count in 0_u64.. {
-                    let sent = Instant::now();
-                    if sent >= end {
-                        break;
-                    }
-                    let body = Bytes::from(serde_json::to_vec(&objects::config_map(&format!(
-                        "{prefix}-{count}"
-                    )))?);
-                    let path = "/api/v1/namespaces/bench/configmaps";
-                    let (status, answer) = connection.send(Method::POST, path, body).await?;
-                    ensure!(
-                        status == StatusCode::CREATED,
-                        "{status}: {}",
-                        String::from_utf8_lossy(&answer)
-                    );
-                    times.push(sent.elapsed());
-                }
-                Ok(times)
-            });
-            async move { task.await? }
-        });
-    let times = try_join_all(tasks).await?.concat();
-    let took = begin.elapsed().as_secs_f64();
-    #[expect(clippy::cast_precision_loss, reason = "for people")]
-    Ok(Load {
-        rate: times.len() as f64 / took,
-        latency: Latency::of(times),
+    let prefix = prefix.to_owned();
+    load(target, clients, how_long, move |client, count| {
+        let object = objects::config_map(&format!("{prefix}-{client}-{count}"));
+        ask(Method::POST, objects::CONFIG_MAPS.to_owned(), JSON, &object)
     })
+    .await
+}
+
+pub(super) fn ask(
+    method: Method,
+    path: String,
+    content_type: &'static str,
+    body: &Value,
+) -> anyhow::Result<Ask> {
+    Ok(Ask {
+        method,
+        path,
+        content_type,
+        body: Bytes::from(serde_json::to_vec(body)?),
+    })
+}
+
+/// The namespace that everything of a part is in.
+pub(super) async fn namespace(api: &mut Connection) -> anyhow::Result<()> {
+    let namespace =
+        json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "bench" } });
+    api.json(Method::POST, "/api/v1/namespaces", &namespace)
+        .await?;
+    Ok(())
+}
+
+/// A token of an account that may create config maps in the namespace and nothing else.
+async fn account(api: &mut Connection) -> anyhow::Result<String> {
+    let rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/bench";
+    let accounts = "/api/v1/namespaces/bench/serviceaccounts";
+    let objects = [
+        (
+            accounts.to_owned(),
+            json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "writer" } }),
+        ),
+        (
+            format!("{rbac}/roles"),
+            json!({
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": { "name": "writer" },
+                "rules": [{ "apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"] }],
+            }),
+        ),
+        (
+            format!("{rbac}/rolebindings"),
+            json!({
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": { "name": "writer" },
+                "subjects": [{ "kind": "ServiceAccount", "namespace": "bench", "name": "writer" }],
+                "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "writer" },
+            }),
+        ),
+    ];
+    for (path, object) in &objects {
+        api.json(Method::POST, path, object).await?;
+    }
+    let request = json!({
+        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": { "audiences": [] },
+    });
+    let made = api
+        .json(Method::POST, &format!("{accounts}/writer/token"), &request)
+        .await?;
+    Ok(made["status"]["token"]
+        .as_str()
+        .context("the answer has no token")?
+        .to_owned())
 }

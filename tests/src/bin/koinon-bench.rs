@@ -23,6 +23,24 @@ struct Args {
     /// Works in the burst.
     #[arg(long, default_value_t = 300)]
     burst: usize,
+    /// Objects that are listed.
+    #[arg(long, default_value_t = 10_000)]
+    listed: usize,
+    /// Watchers that see every change.
+    #[arg(long, default_value_t = 1000)]
+    watchers: usize,
+    /// Changes that they see.
+    #[arg(long, default_value_t = 1000)]
+    changes: usize,
+    /// Objects that a cold start finds.
+    #[arg(long, default_value_t = 100_000)]
+    objects: usize,
+    /// Clusters in the measure of memory.
+    #[arg(long, default_value_t = 10_000)]
+    clusters: usize,
+    /// Works of those clusters.
+    #[arg(long, default_value_t = 100_000)]
+    assigned: usize,
 }
 
 fn main() -> ExitCode {
@@ -32,6 +50,12 @@ fn main() -> ExitCode {
         agents,
         works,
         burst,
+        listed,
+        watchers,
+        changes,
+        objects,
+        clusters,
+        assigned,
     } = Args::parse();
     let parts = if parts.is_empty() {
         Part::value_variants().to_vec()
@@ -44,6 +68,12 @@ fn main() -> ExitCode {
         agents,
         works,
         burst,
+        listed,
+        watchers,
+        changes,
+        objects,
+        clusters,
+        assigned,
     };
     let done = tokio::runtime::Runtime::new()
         .map_err(anyhow::Error::from)
