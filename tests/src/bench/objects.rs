@@ -37,7 +37,7 @@ pub(super) fn status(count: usize) -> Value {
         "conditions": both,
         "resourceStatus": { "manifests": [{
             "resourceMeta": {
-                "ordinal": 0, "group": "", "version": "v1", "kind": "ConfigMap", "resource": "configmaps",
+                "ordinal": 0, "group": "apps", "version": "v1", "kind": "Deployment", "resource": "deployments",
                 "namespace": "default", "name": "one",
             },
             "statusFeedback": {}, "conditions": both,
