@@ -19,6 +19,7 @@ mod inbox;
 
 mod metrics;
 mod outbox;
+mod own;
 mod placements;
 mod presence;
 mod pull;

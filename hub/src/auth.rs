@@ -23,6 +23,7 @@ pub use self::{
     tokens::Tokens,
 };
 pub use koinon_api::labels::user::MASTERS;
+use uuid::Uuid;
 
 use crate::tls::Certificate;
 
@@ -47,7 +48,16 @@ pub struct User {
     /// Whatever else the credential says.
     pub extra: BTreeMap<String, Vec<String>>,
     /// The cluster whose agent this is.
-    pub cluster: Option<ClusterName>,
+    pub cluster: Option<Member>,
+}
+
+/// The cluster that an agent's certificate was issued for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its name.
+    pub name: ClusterName,
+    /// The uid of its `ManagedCluster`: another cluster may have the name by now.
+    pub uid: Uuid,
 }
 
 impl User {
@@ -63,8 +73,12 @@ impl User {
         let mut cluster = None;
         if groups.iter().any(|group| group == MANAGED_CLUSTERS) {
             let agent = certificate.agent.as_ref()?;
-            groups.push(format!("{AGENT_PREFIX}{}", agent.cluster));
-            cluster = Some(ClusterName::parse(agent.cluster.as_str()).ok()?);
+            let name = ClusterName::parse(agent.subject.cluster.as_str()).ok()?;
+            groups.push(format!("{AGENT_PREFIX}{name}"));
+            cluster = Some(Member {
+                name,
+                uid: agent.uid,
+            });
         }
         groups.push(AUTHENTICATED.to_owned());
         Some(Self {
@@ -102,7 +116,7 @@ impl User {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::pki::approve::Subject;
+    use crate::pki::{Enrolled, approve::Subject};
 
     pub(crate) fn certificate(
         common_name: &str,
@@ -112,9 +126,12 @@ pub(crate) mod tests {
         Certificate {
             common_name: common_name.to_owned(),
             organizations: vec![organization.to_owned()],
-            agent: agent.map(|(cluster, agent)| Subject {
-                cluster: cluster.to_owned(),
-                agent: agent.to_owned(),
+            agent: agent.map(|(cluster, agent)| Enrolled {
+                subject: Subject {
+                    cluster: cluster.to_owned(),
+                    agent: agent.to_owned(),
+                },
+                uid: Uuid::nil(),
             }),
             serial: Vec::new(),
             not_after: 0,
@@ -141,7 +158,7 @@ pub(crate) mod tests {
     fn an_agent_gets_its_clusters_group() {
         let user = User::from_certificate(&agent("east")).unwrap();
         assert!(user.in_group("system:open-cluster-management:east"));
-        assert_eq!(user.cluster, Some("east".parse().unwrap()));
+        assert_eq!(user.cluster.unwrap().name.as_str(), "east");
     }
 
     #[test]

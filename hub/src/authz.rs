@@ -23,7 +23,7 @@ use std::fmt;
 
 pub(crate) use self::{
     aggregate::{Aggregated, aggregate},
-    defaults::{of_set as defaults_of_set, rules as rules_of},
+    defaults::{AUTO_UPDATE, is_kept_up, of_set as defaults_of_set, rules as rules_of},
     index::no_such_role,
 };
 pub use self::{
@@ -108,7 +108,7 @@ impl Attributes {
 /// An answer, with what it rests on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Yes; which binding says so, empty for `system:masters`.
+    /// Yes; which binding says so, if that was asked for. Empty for `system:masters`.
     Allowed(String),
     /// No; what kept a rule from being found, mostly empty.
     Denied(String),

@@ -6,10 +6,12 @@
 
 pub mod approve;
 mod authority;
+mod enrolled;
 mod issue;
 pub mod kubeconfig;
 
 pub use authority::{Authority, Material};
+pub use enrolled::Enrolled;
 pub use issue::{Issued, Lifetimes};
 
 /// Common name of the admin's certificate.

@@ -17,10 +17,10 @@ use koinon_proto::v1::{
 use koinon_store::{Claim, Identity};
 use tonic::Status;
 
-pub(super) use self::standing::{Standing, standing};
+pub(super) use self::standing::{Standing, standing, uid};
 use self::{
     error::Error,
-    standing::{accept_once, new_cluster},
+    standing::{accept_once, is_let_go, new_cluster},
 };
 use super::{
     Agents,
@@ -28,7 +28,10 @@ use super::{
 };
 use crate::{
     clock,
-    pki::approve::{ProvenKey, Subject, approve},
+    pki::{
+        Enrolled,
+        approve::{ProvenKey, Subject, approve},
+    },
     telemetry::Chain,
     tls::Peer,
 };
@@ -97,6 +100,8 @@ async fn admit(agents: &Agents, request: EnrolRequest) -> Result<EnrolResponse, 
         spend(agents, &text, &applicant, &ca).await?;
     }
     claim(agents, &subject, &applicant, &key).await?;
+    // The name may have been freed a moment ago, with the cluster that had it: its object is not to be taken for the new one's.
+    agents.store().fresh().await?;
     let cluster = ensure_cluster(
         agents,
         &subject.cluster,
@@ -104,9 +109,16 @@ async fn admit(agents: &Agents, request: EnrolRequest) -> Result<EnrolResponse, 
         auto,
     )
     .await?;
+    if is_let_go(&cluster) {
+        return Ok(pending(
+            "the cluster that had this name is being removed from the hub",
+            RETRY_SOON_MS,
+        ));
+    }
     match standing(&cluster) {
         Standing::Accepted => {
-            let issued = issue(agents, &subject, &key).await?;
+            let agent = enrolled(&subject, &cluster)?;
+            let issued = issue(agents, &agent, &key).await?;
             tracing::info!(
                 cluster = subject.cluster,
                 agent = subject.agent,
@@ -252,6 +264,15 @@ async fn ensure_cluster(
     Ok(client.modify::<ManagedCluster>("", name, change).await?)
 }
 
+/// The identity that an agent of `cluster` gets.
+fn enrolled(subject: &Subject, cluster: &ManagedCluster) -> Result<Enrolled, Error> {
+    let subject = subject.clone();
+    match uid(cluster) {
+        Some(uid) => Ok(Enrolled { subject, uid }),
+        None => Err(Error::Internal("the cluster has no uid".into())),
+    }
+}
+
 /// Signs a certificate for an agent and records it.
 ///
 /// # Errors
@@ -259,17 +280,17 @@ async fn ensure_cluster(
 /// If it cannot be signed, or not recorded: an unrecorded certificate is not handed out.
 pub(super) async fn issue(
     agents: &Agents,
-    subject: &Subject,
+    agent: &Enrolled,
     key: &ProvenKey,
 ) -> Result<Issued, Error> {
     let authority: &Arc<_> = &agents.0.authority;
-    let issued = authority.issue_agent(subject, key, agents.0.settings.certificate_ttl)?;
+    let issued = authority.issue_agent(agent, key, agents.0.settings.certificate_ttl)?;
     let not_after = jiff::Timestamp::from_second(issued.not_after)
         .map_err(|error| Error::Internal(Box::new(error)))?;
     agents
         .store()
         .identities()
-        .record_certificate(&issued.serial, &subject.cluster, not_after)
+        .record_certificate(&issued.serial, &agent.subject.cluster, not_after)
         .await?;
     Ok(Issued {
         chain_der: issued.chain.into_iter().map(Into::into).collect(),

@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 use super::{Agents, enrol, pull, renew, session};
 use crate::{
-    pki::approve::Subject,
+    pki::Enrolled,
     tls::{Acceptor, Peer},
 };
 
@@ -82,8 +82,8 @@ impl Session for Agents {
         &self,
         request: Request<Streaming<AgentMessage>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
-        let (subject, not_after) = self.identity(&request)?;
-        let stream = session::stream(self.clone(), &subject, not_after, request.into_inner());
+        let (agent, not_after) = self.identity(&request)?;
+        let stream = session::stream(self.clone(), agent, not_after, request.into_inner());
         Ok(Response::new(Box::pin(stream)))
     }
 
@@ -91,14 +91,16 @@ impl Session for Agents {
         &self,
         request: Request<PullRequest>,
     ) -> Result<Response<Self::PullStream>, Status> {
-        let (subject, _) = self.identity(&request)?;
-        let stream = pull::pull(self, Arc::from(subject.cluster), request.into_inner()).await?;
+        let (agent, _) = self.identity(&request)?;
+        self.own_cluster(&agent).await?;
+        let cluster = Arc::from(agent.subject.cluster);
+        let stream = pull::pull(self, cluster, request.into_inner()).await?;
         Ok(Response::new(Box::pin(stream)))
     }
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<Issued>, Status> {
-        let (subject, _) = self.identity(&request)?;
-        renew::renew(self, &subject, request.get_ref())
+        let (agent, _) = self.identity(&request)?;
+        renew::renew(self, &agent, request.get_ref())
             .await
             .map(Response::new)
     }
@@ -106,7 +108,7 @@ impl Session for Agents {
 
 impl Agents {
     /// The caller's identity and the end of its validity, from its verified certificate and nothing else (P6).
-    fn identity<T>(&self, request: &Request<T>) -> Result<(Subject, i64), Status> {
+    fn identity<T>(&self, request: &Request<T>) -> Result<(Enrolled, i64), Status> {
         let peer = peer(request)?;
         let identity = peer
             .certificate

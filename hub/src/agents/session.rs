@@ -16,6 +16,7 @@ use koinon_proto::{
 use koinon_store::{Key, Snapshot};
 use tokio::time::{Instant, sleep_until};
 use tonic::{Status, Streaming};
+use uuid::Uuid;
 
 use super::{
     Agents,
@@ -25,7 +26,7 @@ use super::{
     resource,
     work::Work,
 };
-use crate::{clock, pki::approve::Subject};
+use crate::{clock, pki::Enrolled};
 
 /// An agent that has not said hello by then is no agent.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,16 +41,17 @@ const LEASE_INTERVALS: u32 = 5;
 /// Makes the stream of answers; polling it is what runs the session.
 pub(super) fn stream(
     agents: Agents,
-    subject: &Subject,
+    agent: Enrolled,
     not_after: i64,
     inbound: Streaming<AgentMessage>,
 ) -> impl Stream<Item = Result<HubMessage, Status>> + Send + 'static {
     let outbox = Outbox::new(
-        subject.cluster.as_str().into(),
-        subject.agent.as_str().into(),
+        agent.subject.cluster.as_str().into(),
+        agent.subject.agent.as_str().into(),
     );
     let entering = Entering {
         agents,
+        agent,
         outbox,
         inbound,
         ends_at: Instant::now() + clock::until_unix(not_after).min(LONGEST),
@@ -91,6 +93,7 @@ enum Phase {
 /// A session whose agent has not said hello.
 struct Entering {
     agents: Agents,
+    agent: Enrolled,
     outbox: Arc<Outbox>,
     inbound: Streaming<AgentMessage>,
     ends_at: Instant,
@@ -99,6 +102,8 @@ struct Entering {
 /// A session that was let in. Its end, however it comes, takes it off the roster.
 struct Session {
     agents: Agents,
+    /// The uid of the `ManagedCluster` that its certificate was issued for.
+    uid: Uuid,
     outbox: Arc<Outbox>,
     inbound: Streaming<AgentMessage>,
     /// When its certificate expires.

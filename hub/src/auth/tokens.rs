@@ -183,6 +183,21 @@ impl Tokens {
         Ok((user, audiences))
     }
 
+    /// Whether the account of a user who came with a token is still there, as far as this replica knows. Of all others it is.
+    pub fn is_alive(&self, user: &User) -> bool {
+        let Some((namespace, name)) =
+            service_account::split(&user.name).filter(|_| !user.uid.is_empty())
+        else {
+            return true;
+        };
+        let stored = self
+            .store
+            .get(&Key::new("serviceaccounts", namespace, name));
+        stored.is_some_and(|stored| {
+            stored.uid.to_string() == user.uid && !is_deleting(&stored.metadata)
+        })
+    }
+
     /// Refuses when an object is not there, or is another of its name, or is on its way out.
     async fn exists(
         &self,

@@ -6,19 +6,32 @@ use koinon_api::names::ClusterName;
 
 use super::Attributes;
 
-/// Decides for the agent of `cluster`. Of one that is not accepted, or not any more, it opens no works.
-pub(super) fn may(cluster: &ClusterName, accepted: bool, asked: &Attributes) -> bool {
-    is_basic(asked) || is_own(cluster.as_str(), accepted, asked)
+/// Where the cluster of a certificate stands with the hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It is gone. If there is one of the same name, that is another one.
+    Gone,
+    /// It is not accepted, or not any more: it has no works.
+    Waiting,
+    /// It is let in.
+    Accepted,
 }
 
-fn is_own(cluster: &str, accepted: bool, asked: &Attributes) -> bool {
+/// Decides for the agent of `cluster`.
+pub(super) fn may(cluster: &ClusterName, standing: Standing, asked: &Attributes) -> bool {
+    is_basic(asked) || is_own(cluster.as_str(), standing, asked)
+}
+
+fn is_own(cluster: &str, standing: Standing, asked: &Attributes) -> bool {
     if !matches!(asked.verb.as_str(), "get" | "list" | "watch") {
         return false;
     }
     match (asked.group.as_str(), asked.resource.as_str()) {
-        ("cluster.open-cluster-management.io", "managedclusters") => asked.name == cluster,
+        ("cluster.open-cluster-management.io", "managedclusters") => {
+            standing != Standing::Gone && asked.name == cluster
+        }
         ("work.open-cluster-management.io", "manifestworks") => {
-            accepted && asked.namespace == cluster
+            standing == Standing::Accepted && asked.namespace == cluster
         }
         _ => false,
     }

@@ -6,12 +6,13 @@ use koinon_store::{Event, Key, Store, Watch};
 use parking_lot::RwLock;
 
 use super::{
-    Attributes, Decision, Index, Rule, agent,
+    Attributes, Decision, Index, Rule,
+    agent::{self, Standing},
     cover::{self, quoted},
     index::{Part, RoleRef},
     sets,
 };
-use crate::auth::{MASTERS, User};
+use crate::auth::{MASTERS, Member, User};
 
 /// Answers who may do what, from the watch cache. Cheap to clone.
 ///
@@ -24,11 +25,20 @@ struct Inner {
     state: RwLock<State>,
 }
 
+/// Which answers come with a reason.
+#[derive(Clone, Copy, Debug)]
+enum Words {
+    OfNo,
+    OfBoth,
+}
+
 /// The index, and how far it has come. Empty until first asked.
 #[derive(Default)]
 struct State {
     index: Index,
     feeds: Vec<(Part, Watch)>,
+    /// How often it has changed.
+    changes: u64,
 }
 
 impl fmt::Debug for Authorizer {
@@ -46,10 +56,19 @@ impl Authorizer {
         }))
     }
 
-    /// Decides whether `user` may do what `asked` says.
+    /// Decides whether `user` may do what `asked` says. A yes comes without its reason, for every request asks.
     pub fn authorize(&self, user: &User, asked: &Attributes) -> Decision {
+        self.decide(user, asked, Words::OfNo)
+    }
+
+    /// The same with the reason of a yes, for reviews.
+    pub fn explain(&self, user: &User, asked: &Attributes) -> Decision {
+        self.decide(user, asked, Words::OfBoth)
+    }
+
+    fn decide(&self, user: &User, asked: &Attributes, words: Words) -> Decision {
         if let Some(cluster) = &user.cluster {
-            return if agent::may(cluster, self.is_accepted(cluster.as_str()), asked) {
+            return if agent::may(&cluster.name, self.standing(cluster), asked) {
                 Decision::Allowed(String::new())
             } else {
                 Decision::Denied(String::new())
@@ -58,7 +77,7 @@ impl Authorizer {
         if user.in_group(MASTERS) {
             return Decision::Allowed(String::new());
         }
-        let direct = self.by_rules(user, asked);
+        let direct = self.by_rules(user, asked, words);
         if direct.is_allowed() {
             return direct;
         }
@@ -67,12 +86,12 @@ impl Authorizer {
         let allowed = !through.is_empty()
             && through
                 .iter()
-                .all(|asked| self.by_rules(user, asked).is_allowed());
+                .all(|asked| self.by_rules(user, asked, Words::OfNo).is_allowed());
         if allowed {
-            Decision::Allowed(format!(
-                "allowed by rights on {}",
-                sets::described(&through)
-            ))
+            Decision::Allowed(match words {
+                Words::OfNo => String::new(),
+                Words::OfBoth => format!("allowed by rights on {}", sets::described(&through)),
+            })
         } else {
             direct
         }
@@ -81,6 +100,11 @@ impl Authorizer {
     /// The same as a yes or no.
     pub fn allows(&self, user: &User, asked: &Attributes) -> bool {
         self.authorize(user, asked).is_allowed()
+    }
+
+    /// Changes whenever a role or a binding does: what was allowed before may not be any more.
+    pub fn changes(&self) -> u64 {
+        self.with_state(|state| state.changes)
     }
 
     /// All rules that hold for `user` in `namespace` and cluster-wide, and what could not be found on the way.
@@ -140,12 +164,15 @@ impl Authorizer {
         self.with_index(|index| index.role(role, namespace).map(Arc::clone))
     }
 
-    fn by_rules(&self, user: &User, asked: &Attributes) -> Decision {
+    fn by_rules(&self, user: &User, asked: &Attributes, words: Words) -> Decision {
         self.with_index(|index| {
             let mut allowed = None;
             let faults = index.visit(user, &asked.namespace, |grant, rule| {
                 if rule.allows(asked) {
-                    allowed = Some(grant.to_string());
+                    allowed = Some(match words {
+                        Words::OfNo => String::new(),
+                        Words::OfBoth => grant.to_string(),
+                    });
                     ControlFlow::Break(())
                 } else {
                     ControlFlow::Continue(())
@@ -160,14 +187,19 @@ impl Authorizer {
         })
     }
 
-    /// Whether a cluster is there and let in.
-    fn is_accepted(&self, cluster: &str) -> bool {
-        let key = Key::new(sets::CLUSTER_KEY, "", cluster);
-        let Some(stored) = self.0.store.get(&key) else {
-            return false;
+    /// Whether the cluster of a certificate is there still, and let in.
+    fn standing(&self, cluster: &Member) -> Standing {
+        let key = Key::new(sets::CLUSTER_KEY, "", cluster.name.as_str());
+        let stored = self.0.store.get(&key);
+        let Some(stored) = stored.filter(|stored| stored.uid == cluster.uid) else {
+            return Standing::Gone;
         };
         let body: serde_json::Value = serde_json::from_slice(&stored.body).unwrap_or_default();
-        body.pointer("/spec/hubAcceptsClient") == Some(&serde_json::Value::Bool(true))
+        if body.pointer("/spec/hubAcceptsClient") == Some(&serde_json::Value::Bool(true)) {
+            Standing::Accepted
+        } else {
+            Standing::Waiting
+        }
     }
 
     /// The set that a cluster is in by its label.
@@ -181,15 +213,19 @@ impl Authorizer {
     }
 
     fn with_index<T>(&self, ask: impl FnOnce(&Index) -> T) -> T {
+        self.with_state(|state| ask(&state.index))
+    }
+
+    fn with_state<T>(&self, ask: impl FnOnce(&State) -> T) -> T {
         {
             let state = self.0.state.read();
             if state.is_current() {
-                return ask(&state.index);
+                return ask(&state);
             }
         }
         let mut state = self.0.state.write();
         state.catch_up(&self.0.store);
-        ask(&state.index)
+        ask(&state)
     }
 }
 
@@ -206,11 +242,16 @@ impl State {
 
     /// Applies what came since; fails when too much did.
     fn drain(&mut self) -> Result<(), koinon_store::Expired> {
-        let Self { index, feeds } = self;
+        let Self {
+            index,
+            feeds,
+            changes,
+        } = self;
         for (part, watch) in feeds {
             while let Some(batch) = watch.try_next()? {
                 for event in &batch.events {
                     apply(index, *part, event);
+                    *changes += 1;
                 }
             }
         }
@@ -218,7 +259,10 @@ impl State {
     }
 
     fn rebuild(&mut self, store: &Store) {
-        *self = Self::default();
+        *self = Self {
+            changes: self.changes + 1,
+            ..Self::default()
+        };
         for (part, resource) in Part::ALL {
             let snapshot = store.snapshot(resource);
             for stored in snapshot.iter() {

@@ -14,7 +14,7 @@ use super::{
 use crate::auth::{ANONYMOUS_GROUP, AUTHENTICATED, MASTERS};
 
 /// An object that is not annotated `false` with it is brought up at each start of a hub.
-const AUTO_UPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
+pub(crate) const AUTO_UPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 const BOOTSTRAPPING: (&str, &str) = ("kubernetes.io/bootstrapping", "rbac-defaults");
 const API_VERSION: &str = "rbac.authorization.k8s.io/v1";
 
@@ -297,14 +297,25 @@ pub(crate) fn of_set(set: &str) -> [(&'static str, Vec<Rule>); 3] {
     [("view", view), ("edit", edit), ("admin", admin)]
 }
 
+/// Whether an object with this annotation [`AUTO_UPDATE`] is the hub's to keep up.
+pub(crate) fn is_kept_up(annotation: Option<impl AsRef<str>>) -> bool {
+    annotation.is_none_or(|value| value.as_ref() != "false")
+}
+
 /// What the object must become so that it has all that `wanted` has; `None` when it has, or when its owner has said to
 /// leave it alone. Nothing is ever taken from it.
 pub fn brought_up(old: &Object, wanted: &Object) -> Option<Object> {
-    if old.annotation(AUTO_UPDATE) == Some("false") {
+    if !is_kept_up(old.annotation(AUTO_UPDATE)) {
         return None;
     }
     if old.get("roleRef") != wanted.get("roleRef") {
         // Somebody's own binding that is called like one of ours: our subjects do not belong into it.
+        let (kind, name) = (old.kind(), old.name());
+        tracing::warn!(
+            kind,
+            name,
+            "left alone: it has the name of a default and refers to another role"
+        );
         return None;
     }
     let mut new = old.clone();

@@ -230,13 +230,18 @@ impl Scope {
             .groups
             .iter()
             .filter_map(|group| self.groups.get(group));
-        let names: BTreeSet<&'a String> = self
+        let sets: Vec<&'a BTreeSet<String>> = self
             .users
             .get(&user.name)
             .into_iter()
             .chain(groups)
-            .flatten()
             .collect();
+        let mut names: Vec<&'a String> = sets.iter().copied().flatten().collect();
+        // One set is in order and has nothing twice; mostly there is one or none.
+        if sets.len() > 1 {
+            names.sort_unstable();
+            names.dedup();
+        }
         names
             .into_iter()
             .filter_map(|name| Some((name.as_str(), &**self.bindings.get(name)?)))

@@ -3,7 +3,7 @@
 mod cover;
 mod index;
 
-use super::*;
+use super::{agent::Standing, *};
 use crate::auth::tests::agent as certificate;
 
 fn agent(cluster: &str) -> User {
@@ -25,15 +25,14 @@ const WORK: &str = "work.open-cluster-management.io";
 #[test]
 fn an_agent_reads_its_own_cluster_and_works_and_nothing_else() {
     let cluster = agent("east").cluster.unwrap();
-    let allowed = |asked: &Attributes| super::agent::may(&cluster, true, asked);
-    // Shut out, or deleted: it may still learn that.
-    let denied = |asked: &Attributes| super::agent::may(&cluster, false, asked);
-    assert!(!denied(
-        &Attributes::of("list", WORK, "manifestworks").within("east")
-    ));
-    assert!(denied(
-        &Attributes::of("get", CLUSTER, "managedclusters").named("east")
-    ));
+    let may = |standing, asked: &Attributes| super::agent::may(&cluster.name, standing, asked);
+    let allowed = |asked: &Attributes| may(Standing::Accepted, asked);
+    let works = Attributes::of("list", WORK, "manifestworks").within("east");
+    let own = Attributes::of("get", CLUSTER, "managedclusters").named("east");
+    // Shut out, it may still learn that; of a later cluster of its name it learns nothing.
+    assert!(!may(Standing::Waiting, &works) && may(Standing::Waiting, &own));
+    assert!(!may(Standing::Gone, &works) && !may(Standing::Gone, &own));
+    assert!(may(Standing::Gone, &path("/version")));
     for verb in ["get", "list", "watch"] {
         let clusters = Attributes::of(verb, CLUSTER, "managedclusters");
         let works = Attributes::of(verb, WORK, "manifestworks");

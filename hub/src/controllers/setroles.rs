@@ -31,8 +31,18 @@ const PREFIX: &str = "koinon:clusterset:";
 pub(super) struct SetRoles {
     /// The uid of each set that is not being deleted.
     sets: BTreeMap<String, String>,
-    /// The rules of each role that is there, and the uid of the set that owns it.
-    roles: BTreeMap<String, (Vec<PolicyRule>, Option<String>)>,
+    /// Each role that is there.
+    roles: BTreeMap<String, Role>,
+}
+
+/// A role of a set, as it is.
+#[derive(Debug)]
+struct Role {
+    rules: Vec<PolicyRule>,
+    /// The uid of the set that owns it.
+    owner: Option<String>,
+    /// Whether it is to be kept to what it should be; its owner may have said otherwise.
+    is_kept: bool,
 }
 
 impl Keyed for SetRoles {
@@ -72,9 +82,13 @@ impl Keyed for SetRoles {
         match role {
             Some(role) => {
                 let owner = role.metadata.owner_references.into_iter().flatten().next();
-                let rules = role.rules.unwrap_or_default();
-                self.roles
-                    .insert(name, (rules, owner.map(|owner| owner.uid)));
+                let annotations = role.metadata.annotations.unwrap_or_default();
+                let role = Role {
+                    rules: role.rules.unwrap_or_default(),
+                    owner: owner.map(|owner| owner.uid),
+                    is_kept: authz::is_kept_up(annotations.get(authz::AUTO_UPDATE)),
+                };
+                self.roles.insert(name, role);
             }
             None => {
                 self.roles.remove(&name);
@@ -95,7 +109,8 @@ impl Keyed for SetRoles {
         let lacking: Vec<ClusterRole> = wanted
             .into_iter()
             .filter(|(name, rules)| match self.roles.get(name) {
-                Some((have, owner)) => have != rules || owner.as_ref() != Some(uid),
+                Some(role) if !role.is_kept => false,
+                Some(role) => role.rules != *rules || role.owner.as_ref() != Some(uid),
                 None => true,
             })
             .map(|(name, rules)| role(name, rules, set, uid))
@@ -218,6 +233,16 @@ mod tests {
         );
         roles.observe(&put(edited), &mut queue);
         assert_eq!(roles.decide(&"eu".to_owned(), now).unwrap().2.len(), 1);
+        let let_be = stored(
+            resource::CLUSTER_ROLES,
+            "",
+            names[0],
+            json!({ "annotations": { authz::AUTO_UPDATE: "false" } }),
+            json!({ "rules": [] }),
+            Value::Null,
+        );
+        roles.observe(&put(let_be), &mut queue);
+        assert_eq!(roles.decide(&"eu".to_owned(), now), None);
         roles.observe(&gone(set), &mut queue);
         assert_eq!(roles.decide(&"eu".to_owned(), now), None);
     }

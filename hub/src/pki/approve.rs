@@ -37,15 +37,6 @@ impl Subject {
             self.cluster, self.agent
         )
     }
-
-    /// Returns the URI that carries the identity.
-    #[must_use]
-    pub fn uri(&self) -> String {
-        format!(
-            "spiffe://koinon/cluster/{}/agent/{}",
-            self.cluster, self.agent
-        )
-    }
 }
 
 /// A public key whose owner proved to hold the private one: DER of its `SubjectPublicKeyInfo`.
@@ -122,7 +113,7 @@ pub fn approve(csr_der: &[u8], subject: &Subject) -> Result<ProvenKey, Refusal> 
         }
     }
     for extension in csr.requested_extensions().into_iter().flatten() {
-        check_extension(extension, subject)?;
+        check_extension(extension)?;
     }
     Ok(ProvenKey(info.subject_pki.raw.to_vec()))
 }
@@ -145,8 +136,7 @@ fn is_strong(key: &SubjectPublicKeyInfo<'_>) -> bool {
     false
 }
 
-fn check_extension(extension: &ParsedExtension<'_>, subject: &Subject) -> Result<(), Refusal> {
-    use x509_parser::extensions::GeneralName;
+fn check_extension(extension: &ParsedExtension<'_>) -> Result<(), Refusal> {
     match extension {
         ParsedExtension::BasicConstraints(constraints) if constraints.ca => {
             Err(Refusal::Excess("to be an authority"))
@@ -170,16 +160,8 @@ fn check_extension(extension: &ParsedExtension<'_>, subject: &Subject) -> Result
                 Ok(())
             }
         }
-        ParsedExtension::SubjectAlternativeName(names) => {
-            let uri = subject.uri();
-            let own =
-                |name: &GeneralName<'_>| matches!(name, GeneralName::URI(text) if *text == uri);
-            if names.general_names.iter().all(own) {
-                Ok(())
-            } else {
-                Err(Refusal::Excess("an alternative name"))
-            }
-        }
+        // The URI of an agent has the uid of its cluster in it, which no agent knows before it has enrolled.
+        ParsedExtension::SubjectAlternativeName(_) => Err(Refusal::Excess("an alternative name")),
         _ => Err(Refusal::Excess("an extension")),
     }
 }

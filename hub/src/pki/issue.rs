@@ -7,10 +7,7 @@ use rcgen::{
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use super::{
-    ADMIN, Authority, Error, MANAGED_CLUSTERS, MASTERS,
-    approve::{ProvenKey, Subject},
-};
+use super::{ADMIN, Authority, Enrolled, Error, MANAGED_CLUSTERS, MASTERS, approve::ProvenKey};
 
 /// How long certificates live.
 #[derive(Debug, Clone, Copy)]
@@ -90,14 +87,14 @@ impl Authority {
     /// If signing fails.
     pub fn issue_agent(
         &self,
-        subject: &Subject,
+        agent: &Enrolled,
         key: &ProvenKey,
         lifetime: Duration,
     ) -> Result<Issued, Error> {
         let key = SubjectPublicKeyInfo::from_der(key.der()).map_err(Error::Sign)?;
-        let mut params = params(&subject.common_name(), Some(MANAGED_CLUSTERS), lifetime);
-        params.subject_alt_names =
-            vec![SanType::URI(subject.uri().try_into().map_err(Error::Sign)?)];
+        let common_name = agent.subject.common_name();
+        let mut params = params(&common_name, Some(MANAGED_CLUSTERS), lifetime);
+        params.subject_alt_names = vec![SanType::URI(agent.uri().try_into().map_err(Error::Sign)?)];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(params, &key, Zeroizing::default())
     }
@@ -171,7 +168,10 @@ mod tests {
     use x509_parser::prelude::{FromDer as _, X509Certificate};
 
     use super::*;
-    use crate::pki::{Material, approve::approve};
+    use crate::pki::{
+        Material,
+        approve::{Subject, approve},
+    };
 
     fn authority() -> Authority {
         Authority::load(&Material::generate().unwrap()).unwrap()
@@ -184,6 +184,10 @@ mod tests {
             cluster: "east".to_owned(),
             agent: "a1".to_owned(),
         };
+        let agent = Enrolled {
+            subject: subject.clone(),
+            uid: uuid::Uuid::new_v4(),
+        };
         let key = KeyPair::generate().unwrap();
         let mut wants = CertificateParams::default();
         wants
@@ -192,7 +196,7 @@ mod tests {
         let csr = wants.serialize_request(&key).unwrap();
         let proven = approve(csr.der(), &subject).unwrap();
         let issued = authority
-            .issue_agent(&subject, &proven, Duration::from_secs(3600))
+            .issue_agent(&agent, &proven, Duration::from_secs(3600))
             .unwrap();
         let (_, leaf) = X509Certificate::from_der(&issued.chain[0]).unwrap();
         assert_eq!(
@@ -206,7 +210,7 @@ mod tests {
             .unwrap()
             .value
             .general_names;
-        assert_eq!(format!("{names:?}"), format!("[URI({:?})]", subject.uri()));
+        assert_eq!(format!("{names:?}"), format!("[URI({:?})]", agent.uri()));
         let usage = leaf.extended_key_usage().unwrap().unwrap().value;
         assert!(usage.client_auth && !usage.server_auth && !usage.any);
         assert_eq!(leaf.validity().not_after.timestamp(), issued.not_after);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use koinon_machinery::{ApiError, Cause, Details, Object, Result, decode, validation};
 use koinon_store::Key;
 
-use super::{Kind, Registry, parts};
+use super::{Kind, Registry, Writer, parts};
+use crate::authz::{Attributes, Decision};
 
 /// Store key of namespaces.
 const NAMESPACES: &str = "namespaces";
@@ -60,6 +61,37 @@ impl Registry {
             object.name()
         };
         Err(ApiError::invalid(&kind.info, name, causes))
+    }
+
+    /// Refuses other owners of an object to whoever may not delete it: the garbage collector deletes what has lost its owners, so to name
+    /// one is to delete.
+    ///
+    /// kube-apiserver's admission plugin `OwnerReferencesPermissionEnforcement`, for changes.
+    pub(super) fn admit_owners(
+        &self,
+        kind: &Kind,
+        object: &Object,
+        old: &Object,
+        writer: &Writer,
+    ) -> Result<()> {
+        let (before, after) = (old.owner_references(), object.owner_references());
+        // Nothing is deleted for having no owners. Any other change may leave those only that are gone.
+        if after.is_empty() || before == after {
+            return Ok(());
+        }
+        let delete = Attributes {
+            version: kind.info.version.clone(),
+            ..Attributes::of("delete", &kind.info.group, &kind.info.plural)
+        };
+        let delete = delete.within(object.namespace()).named(object.name());
+        match self.authorizer.authorize(&writer.user, &delete) {
+            Decision::Allowed(_) => Ok(()),
+            Decision::Denied(reason) => {
+                let why =
+                    format!("cannot set an ownerRef on a resource you can't delete: {reason}");
+                Err(ApiError::forbidden(&kind.info, object.name(), &why))
+            }
+        }
     }
 
     /// Refuses a new object in a namespace that does not exist or is being deleted.

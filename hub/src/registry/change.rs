@@ -221,6 +221,7 @@ impl Registry {
             objects: self,
             revealed: None,
         };
+        self.admit_owners(kind, &object, &old, writer)?;
         kind.strategy
             .prepare_update(&mut object, &old, &mut admission)?;
         if kind.strategy.generation() == Generation::Counted {

@@ -12,29 +12,36 @@ use crate::clock;
 const CLUSTERS: &str = "managedclusters.cluster.open-cluster-management.io";
 
 impl Registry {
-    /// The objects of a kind that is a view, in key order; `None` for kinds that are stored.
+    /// The objects of a kind that is a view in a namespace (none: in all), in key order; `None` for kinds that are stored.
     ///
     /// # Errors
     ///
     /// `ServiceUnavailable` when the database does not answer: what a view shows has no cache.
-    pub async fn view(&self, kind: &Kind) -> Result<Option<Vec<Arc<Stored>>>> {
+    pub async fn view(&self, kind: &Kind, namespace: &str) -> Result<Option<Vec<Arc<Stored>>>> {
         if kind.strategy.source() == Source::Store {
             return Ok(None);
         }
-        let ages = self
-            .store
-            .heartbeats()
-            .ages()
-            .await
-            .map_err(|error| unavailable(&error))?;
-        let ages: HashMap<_, _> = ages.into_iter().collect();
-        let now = clock::now();
         let Some(clusters) = self.kinds.by_key(CLUSTERS) else {
             return Ok(Some(Vec::new()));
         };
-        let snapshot = self.store.snapshot(CLUSTERS);
+        // A cluster's is in the namespace of its name: a tenant's question does not read the fleet's table.
+        let heartbeats = self.store.heartbeats();
+        let (wanted, ages) = if namespace.is_empty() {
+            let snapshot = self.store.snapshot(CLUSTERS);
+            (snapshot.iter().cloned().collect(), heartbeats.ages().await)
+        } else {
+            let one = self.store.get(&Key::new(CLUSTERS, "", namespace));
+            let age = heartbeats.age(namespace).await;
+            let ages = age.map(|age| age.map(|age| (namespace.to_owned(), age)));
+            (Vec::from_iter(one), ages.map(Vec::from_iter))
+        };
+        let ages: HashMap<_, _> = ages
+            .map_err(|error| unavailable(&error))?
+            .into_iter()
+            .collect();
+        let now = clock::now();
         let mut shown = Vec::new();
-        for stored in snapshot.iter() {
+        for stored in &wanted {
             let last = ages
                 .get(&*stored.key.name)
                 .and_then(|age| now.checked_sub(*age).ok());

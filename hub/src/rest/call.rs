@@ -135,7 +135,12 @@ impl Call {
 
     /// All objects of the kind: from the cache, or made up for a view.
     pub(super) async fn snapshot(&self) -> Result<Source> {
-        match self.api.registry().view(&self.kind).await? {
+        match self
+            .api
+            .registry()
+            .view(&self.kind, self.namespace())
+            .await?
+        {
             None => Ok(Source::Snapshot(
                 self.api.registry().store().snapshot(&self.kind.key),
             )),

@@ -1,5 +1,7 @@
 //! Watch: what happens to the selected objects, as it happens.
 //!
+//! Rights are asked for again while it goes on ([`Rights`]): a watch ends when what allowed it is gone.
+//!
 //! A watcher is a cursor into the store's ring of events, so a slow client costs nothing but its own connection; when
 //! the ring has moved on past it, it is told so (410) and lists anew.
 
@@ -15,6 +17,9 @@ use rand::RngExt;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+mod rights;
+
+use self::rights::Rights;
 use super::{
     call::{Call, Source},
     options::{At, ListOptions},
@@ -27,7 +32,7 @@ use crate::registry::Kind;
 /// A watch without a timeout of its own ends after this and up to twice this, as with kube-apiserver's
 /// `--min-request-timeout`: at different times for clients that came together.
 const SHORTEST: Duration = Duration::from_secs(1800);
-/// No watch is longer: it was allowed when it began, and rights are asked for anew when it begins again.
+/// No watch is longer: a credential may have ended, which shows when it is shown again.
 const LONGEST: Duration = Duration::from_secs(3600);
 /// A quiet watch is told how far it has come this often.
 const BOOKMARK: Duration = Duration::from_secs(60);
@@ -66,6 +71,7 @@ pub(super) async fn watch(call: &Call) -> Result<Response> {
     };
     let feed = Feed {
         kind: Arc::clone(&call.kind),
+        rights: Rights::of(call),
         selection,
         form,
         watch,
@@ -91,6 +97,7 @@ pub(super) async fn watch(call: &Call) -> Result<Response> {
 /// One watcher.
 struct Feed {
     kind: Arc<Kind>,
+    rights: Rights,
     selection: Selection,
     form: Form,
     /// `None` once the stream has ended.
@@ -150,6 +157,11 @@ impl Feed {
                     return Some(failure(&too_old(self.reached)));
                 }
                 Some(Ok(batch)) => {
+                    // Before anything of it is shown.
+                    if let Err(refused) = self.rights.again() {
+                        self.watch = None;
+                        return Some(failure(&refused));
+                    }
                     for event in &batch.events {
                         self.change(&mut out, event);
                     }

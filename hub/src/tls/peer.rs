@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
-use crate::pki::{MANAGED_CLUSTERS, approve::Subject};
+use crate::pki::{Enrolled, MANAGED_CLUSTERS};
 
 /// Who is on the other end of a connection, as TLS proved it.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub struct Certificate {
     /// All organizations.
     pub organizations: Vec<String>,
     /// Set if the certificate is an agent's, by its URI.
-    pub agent: Option<Subject>,
+    pub agent: Option<Enrolled>,
     /// Serial number.
     pub serial: Vec<u8>,
     /// End of validity, seconds since the epoch.
@@ -32,7 +32,7 @@ pub struct Certificate {
 impl Peer {
     /// Returns the agent that this peer is, if it is one.
     #[must_use]
-    pub fn agent(&self) -> Option<&Subject> {
+    pub fn agent(&self) -> Option<&Enrolled> {
         self.certificate.as_ref()?.agent.as_ref()
     }
 }
@@ -59,8 +59,8 @@ impl Certificate {
                 _ => None,
             });
         // All three must agree: each is ours, so disagreement means that this is no agent certificate.
-        let agent = uri.and_then(agent_of).filter(|agent| {
-            agent.common_name() == common_name
+        let agent = uri.and_then(Enrolled::from_uri).filter(|agent| {
+            agent.subject.common_name() == common_name
                 && organizations.iter().any(|o| o == MANAGED_CLUSTERS)
         });
         Some(Self {
@@ -73,23 +73,15 @@ impl Certificate {
     }
 }
 
-fn agent_of(uri: &str) -> Option<Subject> {
-    let (cluster, agent) = uri
-        .strip_prefix("spiffe://koinon/cluster/")?
-        .split_once("/agent/")?;
-    let plain = |text: &str| !text.is_empty() && !text.contains('/');
-    (plain(cluster) && plain(agent)).then(|| Subject {
-        cluster: cluster.to_owned(),
-        agent: agent.to_owned(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::pki::{Authority, Material, approve::approve};
+    use crate::pki::{
+        Authority, Material,
+        approve::{Subject, approve},
+    };
 
     #[test]
     fn certificates_read_back_as_they_were_issued() {
@@ -98,16 +90,20 @@ mod tests {
             cluster: "east".to_owned(),
             agent: "a1".to_owned(),
         };
+        let agent = Enrolled {
+            subject: subject.clone(),
+            uid: uuid::Uuid::new_v4(),
+        };
         let key = rcgen::KeyPair::generate().unwrap();
         let csr = rcgen::CertificateParams::default()
             .serialize_request(&key)
             .unwrap();
         let proven = approve(csr.der(), &subject).unwrap();
         let issued = authority
-            .issue_agent(&subject, &proven, Duration::from_secs(60))
+            .issue_agent(&agent, &proven, Duration::from_secs(60))
             .unwrap();
         let read = Certificate::parse(&issued.chain[0].clone().into()).unwrap();
-        assert_eq!(read.agent, Some(subject));
+        assert_eq!(read.agent, Some(agent));
         assert_eq!(read.organizations, [MANAGED_CLUSTERS]);
         assert_eq!(
             (read.serial, read.not_after),
@@ -121,19 +117,5 @@ mod tests {
             ("koinon-admin", None)
         );
         assert_eq!(admin.organizations, ["system:masters"]);
-    }
-
-    #[test]
-    fn only_our_uris_name_an_agent() {
-        assert!(agent_of("spiffe://koinon/cluster/east/agent/a1").is_some());
-        for bad in [
-            "spiffe://other/cluster/east/agent/a1",
-            "spiffe://koinon/cluster//agent/a1",
-            "spiffe://koinon/cluster/east/agent/",
-            "spiffe://koinon/cluster/east/x/agent/a1",
-            "spiffe://koinon/cluster/east/agent/a/agent/b",
-        ] {
-            assert_eq!(agent_of(bad), None, "{bad}");
-        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! One writer (whoever holds `writer`) applies contiguous stretches of the change log; readers take
 //! snapshots that nobody waits for. A stretch is published in an order that makes P1 easy to see:
-//! objects, then events, then the revision. So whoever loads the revision first finds all that led to it.
+//! objects, then events, then who follows them is told, then the revision. So whoever loads the revision first finds all that led to it.
 
 mod intern;
 mod ring;
@@ -216,10 +216,11 @@ impl Cache {
             resource.objects.store(Arc::new(std::mem::take(objects)));
             resource.ring.write().extend(std::mem::take(events));
         }
-        self.revision.send_replace(to);
+        // Followers first: whoever has seen the revision finds all that lags behind it marked as such.
         for (resource, ..) in touched {
             resource.changed.send_replace(to);
         }
+        self.revision.send_replace(to);
         bodies.sweep();
         Ok(())
     }

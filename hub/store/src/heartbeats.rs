@@ -67,6 +67,23 @@ impl Heartbeats {
             .collect())
     }
 
+    /// Returns how long ago one cluster was last heard of, by the database's clock.
+    pub async fn age(&self, cluster: &str) -> Result<Option<Duration>, Unavailable> {
+        let run = self.0.database().run(async |connection| {
+            sqlx::query_scalar!(
+                r#"select extract(epoch from clock_timestamp() - at)::float8 as "age!"
+                   from heartbeats where cluster = $1"#,
+                cluster
+            )
+            .fetch_optional(connection)
+            .await
+        });
+        // The clock of the database may be set back.
+        Ok(run
+            .await?
+            .map(|age| Duration::try_from_secs_f64(age).unwrap_or_default()))
+    }
+
     /// Returns the last sign of life of each cluster.
     pub async fn all(&self) -> Result<Vec<Heartbeat>, Unavailable> {
         let run = self.0.database().run(async |connection| {

@@ -2,7 +2,8 @@
 
 use koinon_api::{JoinToken, ManagedCluster};
 use koinon_proto::v1::{
-    EnrolRequest, RenewRequest, enrol_response::Outcome, session_client::SessionClient,
+    EnrolRequest, PullRequest, RenewRequest, WorkRef, enrol_response::Outcome,
+    session_client::SessionClient,
 };
 use rcgen::{BasicConstraints, DnType, IsCa, KeyPair, SanType};
 use tonic::Code;
@@ -292,4 +293,99 @@ async fn a_renewal_keeps_the_identity_and_needs_acceptance() {
         .await
         .unwrap_err();
     assert_eq!(denied.code(), Code::PermissionDenied);
+}
+
+/// P6: a name outlives a cluster. Whoever still has the certificate of one that was deleted gets nothing of the next one's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_former_clusters_certificate_is_refused_at_every_door() {
+    let hub = Hub::start().await;
+    let former = hub.member("east").await;
+    let (mut open, _) = Agent::welcomed(&hub, &former, &[]).await.unwrap();
+    let token = hub.token("second", |_| {}).await;
+    let second = Applicant {
+        uid: "another-uid".to_owned(),
+        ..Applicant::new("east")
+    };
+
+    // Deleted and made anew, so fast that no session sees it gone.
+    hub.let_go("east").await;
+    hub.accept("east").await;
+    let end = open.end().await.unwrap();
+    assert!(end.is_some_and(|reason| reason.contains("removed")));
+    let answer = hub.enrol(second.request(&token)).await.unwrap();
+    let Some(Outcome::Issued(issued)) = answer.outcome else {
+        panic!("{answer:?}")
+    };
+    let present = second.credentials(&issued);
+    let work = hub.work("east", "w").await;
+
+    // It lies about whose it is: the hello is its own.
+    let liar = crate::support::Credentials {
+        uid: present.uid.clone(),
+        ..former
+    };
+    for who in [&liar, &present] {
+        let refused = |status: &tonic::Status| {
+            assert_eq!(status.code(), Code::PermissionDenied, "{status}");
+        };
+        let is_former = std::ptr::eq(who, &raw const liar);
+        let attached = Agent::welcomed(&hub, who, &[]).await;
+        let mut calls = SessionClient::new(hub.connect(Some(who)).await);
+        let pull = PullRequest {
+            works: vec![WorkRef {
+                name: "w".to_owned(),
+                uid: work.metadata.uid.clone().unwrap(),
+                digest: hub.digest("east", "w"),
+            }],
+        };
+        let pulled = calls.pull(pull).await;
+        let key = KeyPair::generate().unwrap();
+        let renewal = RenewRequest {
+            csr_der: csr(&key, |_| {}).into(),
+        };
+        let renewed = calls.renew(renewal).await;
+        if is_former {
+            refused(&attached.err().expect("no session"));
+            refused(&pulled.expect_err("no works"));
+            refused(&renewed.expect_err("no certificate"));
+            continue;
+        }
+        attached.unwrap();
+        let chunk = pulled.unwrap().into_inner().message().await.unwrap();
+        assert!(!chunk.unwrap().gone);
+        renewed.unwrap();
+    }
+    assert_eq!(
+        hub.metric("agent_rejected_total{reason=\"former_identity\"}"),
+        3
+    );
+}
+
+/// The object of a cluster that was let go is still there for a moment, while its name is free already: a certificate that was
+/// issued for it would be good for nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_enrols_while_the_former_cluster_goes_waits_for_an_object_of_his_own() {
+    let hub = Hub::start().await;
+    hub.member("east").await;
+    hub.hold("east").await;
+    hub.let_go("east").await;
+    let token = hub.token("second", |_| {}).await;
+    let second = Applicant {
+        uid: "another-uid".to_owned(),
+        ..Applicant::new("east")
+    };
+    let answer = hub.enrol(second.request(&token)).await.unwrap();
+    assert!(
+        matches!(answer.outcome, Some(Outcome::Pending(_))),
+        "{answer:?}"
+    );
+    hub.unhold("east").await;
+    hub.accept("east").await;
+    let answer = hub.enrol(second.request(&token)).await.unwrap();
+    let Some(Outcome::Issued(issued)) = answer.outcome else {
+        panic!("{answer:?}")
+    };
+    Agent::welcomed(&hub, &second.credentials(&issued), &[])
+        .await
+        .unwrap();
 }

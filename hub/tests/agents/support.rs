@@ -289,6 +289,67 @@ impl Hub {
         }
     }
 
+    /// What deleting a cluster comes to once its works are gone: no identity, and no object unless somebody holds it.
+    pub(crate) async fn let_go(&self, name: &str) {
+        self.client
+            .delete::<ManagedCluster>("", name, Default::default())
+            .await
+            .unwrap();
+        if self
+            .client
+            .get::<ManagedCluster>("", name)
+            .unwrap()
+            .is_some()
+        {
+            let show = |cluster: &mut ManagedCluster| {
+                let gone = new_condition(
+                    condition::DELETING,
+                    Truth::True,
+                    reason::deleting::NO_RESOURCE,
+                    "",
+                    jiff::Timestamp::now(),
+                );
+                set_condition(&mut cluster.status.get_or_insert_default().conditions, gone)
+            };
+            self.client
+                .modify_status::<ManagedCluster>("", name, show)
+                .await
+                .unwrap();
+        }
+        assert!(self.store.identities().release(name).await.unwrap());
+    }
+
+    /// Puts a finalizer on a cluster.
+    pub(crate) async fn hold(&self, name: &str) {
+        self.finalize(name, vec!["test/hold".to_owned()]).await;
+    }
+
+    pub(crate) async fn unhold(&self, name: &str) {
+        self.finalize(name, Vec::new()).await;
+    }
+
+    async fn finalize(&self, name: &str, finalizers: Vec<String>) {
+        let change = |cluster: &mut ManagedCluster| {
+            cluster.metadata.finalizers = Some(finalizers.clone());
+            true
+        };
+        self.client
+            .modify::<ManagedCluster>("", name, change)
+            .await
+            .unwrap();
+    }
+
+    /// The digest of a work, as notices have it.
+    pub(crate) fn digest(&self, cluster: &str, name: &str) -> bytes::Bytes {
+        let key = koinon_store::Key::new(
+            "manifestworks.work.open-cluster-management.io",
+            cluster,
+            name,
+        );
+        let stored = self.store.get(&key).expect("the work exists");
+        stored.digest.0.to_vec().into()
+    }
+
     pub(crate) async fn deny(&self, name: &str) {
         let deny = |cluster: &mut ManagedCluster| {
             cluster.spec.hub_accepts_client = false;

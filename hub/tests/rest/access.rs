@@ -426,3 +426,44 @@ async fn default_roles_come_back_and_what_was_added_stays() {
     assert_eq!(hub.registry.store().revision(), before);
     hub.get(CONFIG_MAPS).await.ok();
 }
+
+/// The garbage collector deletes what has lost its owners: to name an owner that is not there is to delete.
+#[tokio::test]
+async fn who_may_not_delete_names_no_owners() {
+    let hub = Hub::start().await;
+    let patcher = role(
+        "patcher",
+        json!([{ "apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "patch", "update"] }]),
+    );
+    hub.create(&format!("{RBAC}/clusterroles"), &patcher)
+        .await
+        .ok();
+    hub.bind("pat", "patcher", "default").await;
+    hub.bind("ed", "edit", "default").await;
+    let (pat, ed) = (hub.user("pat", "staff"), hub.user("ed", "staff"));
+    hub.create(CONFIG_MAPS, &config_map("m", &json!({})))
+        .await
+        .ok();
+    let one = format!("{CONFIG_MAPS}/m");
+    let owned = |uid: &str, name: &str| {
+        let owner = json!({ "apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": uid });
+        json!({ "metadata": { "ownerReferences": [owner] } })
+    };
+    let words = pat
+        .merge(&one, &owned("u1", "gone"))
+        .await
+        .refusal(403, "Forbidden");
+    assert!(
+        words.contains("cannot set an ownerRef on a resource you can't delete"),
+        "{words}"
+    );
+    ed.merge(&one, &owned("u1", "gone")).await.ok();
+    // Neither may he turn a living owner into a dead one; all else is his to change, and so is to let go.
+    pat.merge(&one, &owned("u1", "other"))
+        .await
+        .refusal(403, "Forbidden");
+    pat.merge(&one, &json!({ "data": { "a": "1" } })).await.ok();
+    pat.merge(&one, &json!({ "metadata": { "ownerReferences": null } }))
+        .await
+        .ok();
+}

@@ -79,6 +79,33 @@ async fn an_agent_is_confined_on_every_route() {
     );
 }
 
+/// A certificate is of one cluster, not of a name.
+#[tokio::test]
+async fn a_former_clusters_certificate_opens_nothing_of_the_present_one() {
+    let hub = Hub::start().await;
+    let named = json!({ "metadata": { "name": "east" } });
+    hub.create(NAMESPACES, &named).await.ok();
+    let own = format!("{CLUSTERS}/east");
+    let works = "/apis/work.open-cluster-management.io/v1/namespaces/east/manifestworks";
+    hub.create(CLUSTERS, &cluster("east")).await.ok();
+    let former = hub.agent("east");
+    for path in [&own, works] {
+        former.get(path).await.ok();
+    }
+    hub.send("DELETE", &own, "", "").await.ok();
+    for path in [&own, works] {
+        former.get(path).await.refusal(403, "Forbidden");
+    }
+    hub.create(CLUSTERS, &cluster("east")).await.ok();
+    hub.create(works, &work("w")).await.ok();
+    let single = format!("{works}/w");
+    for path in [&own, works, &single] {
+        former.get(path).await.refusal(403, "Forbidden");
+        hub.agent("east").get(path).await.ok();
+    }
+    former.get("/version").await.ok();
+}
+
 #[tokio::test]
 async fn nobody_gets_health_and_version() {
     let hub = Hub::start().await;

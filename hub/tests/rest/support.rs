@@ -7,16 +7,17 @@ use http::{HeaderMap, Method, Request, header};
 use http_body_util::BodyExt;
 use koinon_hub::{
     auth::MASTERS,
-    pki::approve::Subject,
+    pki::{Enrolled, approve::Subject},
     registry::Registry,
     resources::{self, Settings},
     rest::{self, Api},
     tls::{Certificate, Peer},
 };
-use koinon_store::{Store, StoreConfig, testing::TestPostgres};
+use koinon_store::{Key, Store, StoreConfig, testing::TestPostgres};
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt;
+use uuid::Uuid;
 
 pub(crate) const CLUSTERS: &str = "/apis/cluster.open-cluster-management.io/v1/managedclusters";
 pub(crate) const SETS: &str = "/apis/cluster.open-cluster-management.io/v1beta2/managedclustersets";
@@ -90,15 +91,27 @@ impl Hub {
 
     /// The same API, asked by the agent of a cluster.
     pub(crate) fn agent(&self, cluster: &str) -> Caller {
+        let key = Key::new(
+            "managedclusters.cluster.open-cluster-management.io",
+            "",
+            cluster,
+        );
+        let registered = self.registry.store().get(&key);
+        self.agent_of(cluster, registered.map_or(Uuid::nil(), |stored| stored.uid))
+    }
+
+    /// The same API, asked by the agent of the cluster that had this name and uid.
+    pub(crate) fn agent_of(&self, cluster: &str, uid: Uuid) -> Caller {
         let name = format!("system:open-cluster-management:{cluster}:a1");
         let subject = Subject {
             cluster: cluster.to_owned(),
             agent: "a1".to_owned(),
         };
+        let agent = Enrolled { subject, uid };
         let group = koinon_api::labels::user::AGENTS;
         Caller {
             router: self.router.clone(),
-            peer: peer(Some(certificate(&name, group, Some(subject)))),
+            peer: peer(Some(certificate(&name, group, Some(agent)))),
         }
     }
 
@@ -317,7 +330,7 @@ impl Answer {
 pub(crate) fn certificate(
     common_name: &str,
     organization: &str,
-    agent: Option<Subject>,
+    agent: Option<Enrolled>,
 ) -> Certificate {
     Certificate {
         common_name: common_name.to_owned(),

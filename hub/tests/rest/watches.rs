@@ -5,7 +5,9 @@ use futures::StreamExt;
 use http::{Request, header};
 use serde_json::{Value, json};
 
-use crate::support::{CLUSTERS, CONFIG_MAPS, Hub, PATIENCE, cluster, config_map};
+use crate::support::{
+    CLUSTERS, CONFIG_MAPS, Caller, Hub, NAMESPACES, PATIENCE, RBAC, cluster, config_map, work,
+};
 
 /// A watch that is being read.
 struct Events {
@@ -15,11 +17,15 @@ struct Events {
 
 impl Events {
     async fn of(hub: &Hub, path: &str, accept: &str) -> Self {
+        Self::seen_by(&hub.admin(), path, accept).await
+    }
+
+    async fn seen_by(caller: &Caller, path: &str, accept: &str) -> Self {
         let request = Request::get(path)
             .header(header::ACCEPT, accept)
             .body(Body::empty())
             .unwrap();
-        let response = hub.admin().raw(request).await;
+        let response = caller.raw(request).await;
         assert_eq!(response.status(), 200);
         Self {
             stream: response.into_body().into_data_stream(),
@@ -285,4 +291,53 @@ async fn a_watcher_that_fell_behind_is_told_to_list_again() {
         late["object"]["reason"], "Expired",
         "also at the start, as an event"
     );
+}
+
+/// A right that was taken ends the watch that rests on it, before anything more is shown.
+#[tokio::test]
+async fn a_watch_ends_when_what_allowed_it_is_gone() {
+    let hub = Hub::start().await;
+    hub.bind("ann", "view", "default").await;
+    let bindings = format!("{RBAC}/namespaces/default/rolebindings");
+    let list = hub.get(&bindings).await.ok();
+    let name = list["items"][0]["metadata"]["name"].as_str().unwrap();
+    let ann = hub.user("ann", "staff");
+    let path = format!("{CONFIG_MAPS}?watch=1");
+    let mut events = Events::seen_by(&ann, &path, "application/json").await;
+    hub.create(CONFIG_MAPS, &config_map("seen", &json!({})))
+        .await
+        .ok();
+    assert_eq!(events.brief().await, pair("ADDED", "seen"));
+
+    hub.delete(&format!("{bindings}/{name}")).await.ok();
+    // At once, and no other request either.
+    ann.get(CONFIG_MAPS).await.refusal(403, "Forbidden");
+    hub.create(CONFIG_MAPS, &config_map("unseen", &json!({})))
+        .await
+        .ok();
+    let last = events.next().await.expect("the end is told");
+    assert_eq!(
+        (&last["type"], &last["object"]["code"]),
+        (&json!("ERROR"), &json!(403))
+    );
+    assert_eq!(events.next().await, None);
+}
+
+/// Nothing has to happen to what is watched: the change of rights is enough.
+#[tokio::test]
+async fn a_quiet_watch_ends_too_and_so_does_a_denied_clusters() {
+    let hub = Hub::start().await;
+    hub.create(NAMESPACES, &json!({ "metadata": { "name": "east" } }))
+        .await
+        .ok();
+    hub.create(CLUSTERS, &cluster("east")).await.ok();
+    let works = "/apis/work.open-cluster-management.io/v1/namespaces/east/manifestworks";
+    let (east, path) = (hub.agent("east"), format!("{works}?watch=1"));
+    let mut events = Events::seen_by(&east, &path, "application/json").await;
+    hub.create(works, &work("w")).await.ok();
+    assert_eq!(events.brief().await, pair("ADDED", "w"));
+    let deny = json!({ "spec": { "hubAcceptsClient": false } });
+    hub.merge(&format!("{CLUSTERS}/east"), &deny).await.ok();
+    assert_eq!(events.next().await.unwrap()["object"]["code"], 403);
+    assert_eq!(events.next().await, None);
 }

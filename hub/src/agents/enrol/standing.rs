@@ -7,6 +7,7 @@ use koinon_api::{
     meta,
 };
 use kube::core::ObjectMeta;
+use uuid::Uuid;
 
 use crate::clock;
 
@@ -78,6 +79,19 @@ pub(in crate::agents) fn standing(cluster: &ManagedCluster) -> Standing {
     } else {
         Standing::Waiting
     }
+}
+
+/// Says whether a cluster is being deleted and everything of it is gone but its object: its name is free, its certificates are
+/// not good any more.
+pub(super) fn is_let_go(cluster: &ManagedCluster) -> bool {
+    let status = cluster.status.as_ref();
+    cluster.metadata.deletion_timestamp.is_some()
+        && status.is_some_and(|status| meta::is_true(&status.conditions, condition::DELETING))
+}
+
+/// The uid of the cluster's object, which its certificates carry.
+pub(in crate::agents) fn uid(cluster: &ManagedCluster) -> Option<Uuid> {
+    cluster.metadata.uid.as_deref()?.parse().ok()
 }
 
 fn standing_is_denied(status: Option<&ManagedClusterStatus>) -> bool {

@@ -16,7 +16,7 @@ use tonic::Status;
 
 use super::{Entering, HELLO_TIMEOUT, LEASE_INTERVALS, RETRY, Session, millis, trust_bundle};
 use crate::agents::{
-    enrol::{Standing, standing},
+    enrol::uid,
     outbox::Leave,
     report::{accepted_rollback, approved_deletions},
     resource,
@@ -77,23 +77,7 @@ impl Entering {
 
     /// Checks that the cluster is accepted and is the one that enrolled.
     async fn check(&self, hello: &Hello) -> Result<ManagedCluster, Status> {
-        let name = &self.outbox.cluster;
-        let cluster = self
-            .agents
-            .0
-            .client
-            .get::<ManagedCluster>("", name)
-            .map_err(|error| Status::internal(error.message))?;
-        let cluster = cluster
-            .filter(|cluster| matches!(standing(cluster), Standing::Accepted | Standing::Settling));
-        let Some(cluster) = cluster else {
-            return Err(Status::permission_denied(
-                "the cluster is not accepted by the hub",
-            ));
-        };
-        if standing(&cluster) == Standing::Settling {
-            return Err(Status::unavailable("the hub is preparing for the cluster"));
-        }
+        let cluster = self.agents.own_cluster(&self.agent).await?;
         if !self.is_bound_to(&hello.cluster_uid).await? {
             return Err(Status::permission_denied(
                 "the name belongs to another cluster",
@@ -130,6 +114,7 @@ impl Entering {
     ) -> Result<Box<Session>, Status> {
         let Self {
             agents,
+            agent,
             outbox,
             inbound,
             ends_at,
@@ -180,6 +165,7 @@ impl Entering {
         outbox.cluster_changed();
         Ok(Box::new(Session {
             agents,
+            uid: agent.uid,
             outbox,
             inbound,
             ends_at,
@@ -217,7 +203,8 @@ impl Session {
             // The registry cannot read its own object: nothing that an agent could do about.
             return None;
         };
-        let Some(cluster) = cluster else {
+        // Deleted and made anew between two looks is deleted, too.
+        let Some(cluster) = cluster.filter(|cluster| uid(cluster) == Some(self.uid)) else {
             return drain("the cluster was removed from the hub", DENIED_SPREAD_MS);
         };
         if !cluster.spec.hub_accepts_client {

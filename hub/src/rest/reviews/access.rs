@@ -61,7 +61,7 @@ pub(super) fn of_another(
 }
 
 fn status(authorizer: &Authorizer, user: &User, asked: &Attributes) -> Value {
-    let (allowed, reason) = match authorizer.authorize(user, asked) {
+    let (allowed, reason) = match authorizer.explain(user, asked) {
         Decision::Allowed(reason) => (true, reason),
         Decision::Denied(reason) => (false, reason),
     };
