@@ -7,6 +7,10 @@ use koinon_klusterlet::{Failure, args::Args, run, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+// Gives memory back when a burst of works or a long list is over; its options are in `.cargo/config.toml`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Wrong settings, as in `sysexits.h`.
 const EX_USAGE: u8 = 64;
 

@@ -6,16 +6,16 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use bytes::Bytes;
+use koinon_api::work::ManifestWorkStatus;
 use koinon_proto::{MAX_BATCH, MAX_MESSAGE, v1};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// Status of one work, serialised.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Status of one work. Its actor has the same one; it is written out when it is sent.
+#[derive(Debug, Clone, PartialEq)]
 struct Report {
     uid: String,
-    json: Bytes,
+    status: Arc<ManifestWorkStatus>,
 }
 
 #[derive(Debug, Default)]
@@ -38,10 +38,10 @@ pub struct Outbox {
 
 impl Outbox {
     /// Replaces the status of a work. Equal to the last one, it is not sent again.
-    pub fn report(&self, name: &str, uid: &str, json: Bytes) {
+    pub fn report(&self, name: &str, uid: &str, status: Arc<ManifestWorkStatus>) {
         let report = Report {
             uid: uid.to_owned(),
-            json,
+            status,
         };
         let mut waiting = self.waiting.lock();
         if waiting.reports.get(name) == Some(&report) {
@@ -95,7 +95,11 @@ impl Outbox {
                 waiting.unsent.remove(&name);
                 continue;
             };
-            size += report.json.len() + 1024;
+            let Ok(json) = serde_json::to_vec(&*report.status) else {
+                waiting.unsent.remove(&name);
+                continue;
+            };
+            size += json.len() + 1024;
             if !batch.is_empty() && size > MAX_MESSAGE / 2 {
                 break;
             }
@@ -104,7 +108,7 @@ impl Outbox {
             batch.push(v1::WorkStatus {
                 name,
                 uid: report.uid,
-                status_json: report.json,
+                status_json: json.into(),
             });
         }
         batch
@@ -162,26 +166,39 @@ mod tests {
         batch.iter().map(|s| s.name.as_str()).collect()
     }
 
+    fn status(text: &str) -> Arc<ManifestWorkStatus> {
+        let now = k8s_openapi::jiff::Timestamp::UNIX_EPOCH;
+        let said = koinon_api::meta::new_condition(
+            "Said",
+            koinon_api::meta::Truth::True,
+            "Said",
+            text,
+            now,
+        );
+        Arc::new(ManifestWorkStatus {
+            conditions: vec![said],
+            ..Default::default()
+        })
+    }
+
     #[test]
     fn the_latest_status_wins_and_an_equal_one_is_not_repeated() {
         let outbox = Outbox::default();
-        outbox.report("a", "u", Bytes::from_static(b"1"));
-        outbox.report("a", "u", Bytes::from_static(b"2"));
+        outbox.report("a", "u", status("one"));
+        outbox.report("a", "u", status("two"));
         let batch = outbox.take_reports(1);
-        assert_eq!(
-            (names(&batch), batch[0].status_json.as_ref()),
-            (vec!["a"], b"2".as_slice())
-        );
-        outbox.report("a", "u", Bytes::from_static(b"2"));
+        assert_eq!(names(&batch), ["a"]);
+        assert!(String::from_utf8_lossy(&batch[0].status_json).contains("two"));
+        outbox.report("a", "u", status("two"));
         assert!(outbox.take_reports(1).is_empty());
     }
 
     #[test]
     fn what_was_not_confirmed_is_sent_again_on_the_next_stream() {
         let outbox = Outbox::default();
-        outbox.report("a", "u", Bytes::from_static(b"1"));
+        outbox.report("a", "u", status("1"));
         assert_eq!(outbox.take_reports(5).len(), 1);
-        outbox.report("b", "u", Bytes::from_static(b"1"));
+        outbox.report("b", "u", status("1"));
         assert_eq!(outbox.take_reports(6).len(), 1);
         outbox.confirm(5);
         outbox.renew(Resend::Unconfirmed);
@@ -194,7 +211,7 @@ mod tests {
     fn batches_are_bounded() {
         let outbox = Outbox::default();
         for n in 0..MAX_BATCH + 1 {
-            outbox.report(&format!("{n:04}"), "u", Bytes::from_static(b"1"));
+            outbox.report(&format!("{n:04}"), "u", status("1"));
             outbox.ack(&format!("{n:04}"), "u", 1, v1::AckOutcome::Stored);
         }
         assert_eq!(
@@ -205,8 +222,9 @@ mod tests {
             (outbox.take_acks().len(), outbox.take_acks().len()),
             (MAX_BATCH, 1)
         );
-        outbox.report("big1", "u", vec![b' '; MAX_MESSAGE / 2].into());
-        outbox.report("big2", "u", vec![b' '; MAX_MESSAGE / 2].into());
+        let big = " ".repeat(MAX_MESSAGE / 2);
+        outbox.report("big1", "u", status(&big));
+        outbox.report("big2", "u", status(&big));
         assert_eq!(outbox.take_reports(1).len(), 1);
     }
 }

@@ -21,6 +21,7 @@ mod ignore;
 mod order;
 mod pass;
 mod plan;
+mod planned;
 mod prune;
 mod record;
 mod remove;
@@ -47,8 +48,8 @@ use crate::{
     tasks::{Policy, Tasks},
 };
 
-/// How many works are worked on at once; OCM's default.
-const CONCURRENCY: usize = 10;
+/// How many works are worked on at once. What the API server is asked at a time is bounded by its client.
+const CONCURRENCY: usize = 16;
 
 /// What all actors share.
 #[derive(Debug)]
@@ -106,11 +107,19 @@ pub struct Parts {
     pub tasks: Tasks,
 }
 
+/// What an actor is to bring about.
+#[derive(Debug, Clone)]
+struct Wish {
+    held: Arc<Held>,
+    /// It is stored in the member. Nothing is applied before that: what is applied must be known after any crash.
+    stored: bool,
+}
+
 /// Runs the actors.
 #[derive(Debug, Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
-    actors: Arc<Mutex<HashMap<String, watch::Sender<Arc<Held>>>>>,
+    actors: Arc<Mutex<HashMap<String, watch::Sender<Wish>>>>,
 }
 
 impl Engine {
@@ -160,15 +169,29 @@ impl Engine {
         )
     }
 
-    /// Hands a work, or a newer state of it, to its actor.
+    /// Hands a work, or a newer state of it, to its actor. It must be stored.
     pub fn desire(&self, held: Arc<Held>) {
+        self.wish(Wish { held, stored: true });
+    }
+
+    /// Tells of a new work that is being stored, so that its record is made meanwhile. [`Engine::desire`] follows.
+    pub fn announce(&self, held: Arc<Held>) {
+        if !self.actors.lock().contains_key(&held.name) {
+            self.wish(Wish {
+                held,
+                stored: false,
+            });
+        }
+    }
+
+    fn wish(&self, wish: Wish) {
         let mut actors = self.actors.lock();
-        if let Some(actor) = actors.get(&held.name) {
-            actor.send_replace(held);
+        if let Some(actor) = actors.get(&wish.held.name) {
+            actor.send_replace(wish);
             return;
         }
-        let name = held.name.clone();
-        let (sender, receiver) = watch::channel(held);
+        let name = wish.held.name.clone();
+        let (sender, receiver) = watch::channel(wish);
         self.shared.tasks.spawn(
             "work",
             Policy::Optional,

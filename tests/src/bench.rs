@@ -17,6 +17,7 @@ mod machine;
 mod memory;
 mod objects;
 mod scale;
+mod steady;
 mod table;
 mod watchers;
 mod writes;
@@ -51,6 +52,8 @@ pub struct Settings {
     pub clusters: usize,
     /// How many works that fleet has.
     pub assigned: usize,
+    /// How many works an agent at rest has.
+    pub held: usize,
 }
 
 /// The parts of the benchmark.
@@ -70,6 +73,8 @@ pub enum Part {
     Memory,
     /// A work until a watcher sees it applied, against a real API server.
     Apply,
+    /// An agent with many works: its memory and processor time, how soon drift is repaired, what a reconnect costs.
+    Steady,
     /// One replica set to many simulated agents, and what an agent costs the hub.
     Fanout,
 }
@@ -96,6 +101,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             Part::Cold => Box::pin(scale::cold(&settings, &mut table)).await,
             Part::Memory => Box::pin(scale::fleet(&settings, &mut table)).await,
             Part::Apply => Box::pin(apply::run(&settings, &mut table)).await,
+            Part::Steady => Box::pin(steady::run(&settings, &mut table)).await,
             Part::Fanout => Box::pin(fanout::run(&settings, &mut table)).await,
         };
         if let Err(error) = done {

@@ -1,6 +1,13 @@
 //! A TCP proxy that can misbehave: cut, stall, lose one direction, come back.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::Context;
 use tokio::{
@@ -29,14 +36,28 @@ pub enum Weather {
     ClientMute,
     /// Bytes from the client pass, bytes from the server do not.
     ServerMute,
+    /// Bytes pass, a few kilobytes at a time: about 60 KiB a second in each direction.
+    Slow,
 }
+
+/// What passes at a time in slow weather, and how long that takes.
+const SIP: usize = 3 * 1024;
+const SLOW: Duration = Duration::from_millis(50);
 
 /// Stands between a client and a server. Dropping it cuts everything.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
     weather: Arc<watch::Sender<Weather>>,
+    passed: Arc<Passed>,
     task: JoinHandle<()>,
+}
+
+/// Bytes that have passed.
+#[derive(Debug, Default)]
+struct Passed {
+    up: AtomicU64,
+    down: AtomicU64,
 }
 
 impl Proxy {
@@ -50,12 +71,20 @@ impl Proxy {
             .await
             .context("cannot bind the proxy's port")?;
         let weather = Arc::new(watch::Sender::new(Weather::Clear));
-        let task = tokio::spawn(accept(listener, to, weather.clone()));
+        let passed = Arc::new(Passed::default());
+        let task = tokio::spawn(accept(listener, to, weather.clone(), passed.clone()));
         Ok(Self {
             port,
             weather,
+            passed,
             task,
         })
+    }
+
+    /// Bytes that have passed so far, from the client and from the server.
+    pub fn passed(&self) -> (u64, u64) {
+        let read = |bytes: &AtomicU64| bytes.load(Ordering::Relaxed);
+        (read(&self.passed.up), read(&self.passed.down))
     }
 
     pub fn port(&self) -> u16 {
@@ -91,33 +120,52 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, to: SocketAddr, weather: Arc<watch::Sender<Weather>>) {
+async fn accept(
+    listener: TcpListener,
+    to: SocketAddr,
+    weather: Arc<watch::Sender<Weather>>,
+    passed: Arc<Passed>,
+) {
     while let Ok((client, _)) = listener.accept().await {
-        let now = weather.subscribe();
+        let (now, passed) = (weather.subscribe(), passed.clone());
         if *now.borrow() == Weather::Cut {
             reset(&client);
             continue;
         }
         tokio::spawn(async move {
             if let Ok(server) = TcpStream::connect(to).await {
-                carry(client, server, now).await;
+                carry(client, server, now, passed).await;
             }
         });
     }
 }
 
-async fn carry(client: TcpStream, server: TcpStream, mut weather: watch::Receiver<Weather>) {
+async fn carry(
+    client: TcpStream,
+    server: TcpStream,
+    mut weather: watch::Receiver<Weather>,
+    passed: Arc<Passed>,
+) {
     for stream in [&client, &server] {
         let _ = stream.set_nodelay(true); // only a matter of speed
     }
     let (client_read, client_write) = client.into_split();
     let (server_read, server_write) = server.into_split();
-    let up = tokio::spawn(copy(client_read, server_write, weather.clone(), |w| {
-        matches!(w, Weather::Clear | Weather::ServerMute)
-    }));
-    let down = tokio::spawn(copy(server_read, client_write, weather.clone(), |w| {
-        matches!(w, Weather::Clear | Weather::ClientMute)
-    }));
+    let (up_to, down_to) = (passed.clone(), passed);
+    let up = tokio::spawn(copy(
+        client_read,
+        server_write,
+        weather.clone(),
+        |w| matches!(w, Weather::Clear | Weather::ServerMute | Weather::Slow),
+        move |n| up_to.up.fetch_add(n, Ordering::Relaxed),
+    ));
+    let down = tokio::spawn(copy(
+        server_read,
+        client_write,
+        weather.clone(),
+        |w| matches!(w, Weather::Clear | Weather::ClientMute | Weather::Slow),
+        move |n| down_to.down.fetch_add(n, Ordering::Relaxed),
+    ));
     let (stop_up, stop_down) = (up.abort_handle(), down.abort_handle());
     tokio::select! {
         _ = weather.wait_for(|w| *w == Weather::Cut) => {}
@@ -133,6 +181,7 @@ async fn copy(
     mut to: OwnedWriteHalf,
     mut weather: watch::Receiver<Weather>,
     passes: fn(&Weather) -> bool,
+    count: impl Fn(u64) -> u64,
 ) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -140,12 +189,18 @@ async fn copy(
         if weather.wait_for(passes).await.is_err() {
             return;
         }
-        let Ok(n @ 1..) = from.read(&mut buffer).await else {
+        let slow = *weather.borrow() == Weather::Slow;
+        let most = if slow { SIP } else { buffer.len() };
+        let Ok(n @ 1..) = from.read(&mut buffer[..most]).await else {
             break;
         };
+        if slow {
+            tokio::time::sleep(SLOW).await;
+        }
         if weather.wait_for(passes).await.is_err() || to.write_all(&buffer[..n]).await.is_err() {
             return;
         }
+        count(n as u64);
     }
     let _ = to.shutdown().await; // the other side may be gone already
 }

@@ -134,6 +134,7 @@ async fn each_strategy_treats_what_it_finds_in_its_own_way() -> anyhow::Result<(
     }
 
     // Quiet at rest: another look finds nothing to write, whatever the strategy (P13).
+    bench.quiet().await;
     let before = bench.versions().await?;
     for (name, ..) in &cases {
         bench.look_again(name)?;

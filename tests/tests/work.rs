@@ -313,6 +313,13 @@ async fn an_agent_writes_nothing_while_nothing_changes() -> anyhow::Result<()> {
     let mut league = League::start().clusters(["east"]).await?;
     create(&league, "shop", spec(json!({"k": "1"}))).await?;
     until_applied(&league, "shop", "True").await?;
+    let records = league.member_kubectl("east");
+    eventually("what was applied is recorded", async || {
+        let records = records.json(&["get", "appliedmanifestworks"]).await?;
+        let applied = records["items"][0]["status"]["appliedResources"].as_array();
+        Ok(applied.is_some_and(|all| all.len() == 2).then_some(()))
+    })
+    .await?;
     let before = versions(&league).await?;
     for kind in ["Namespace", "ConfigMap", "AppliedManifestWork"] {
         ensure!(before.iter().any(|v| v.starts_with(kind)), "{before:?}");

@@ -54,6 +54,17 @@ impl Error {
     pub const fn is_invalid(&self) -> bool {
         matches!(self, Self::Refused { code: 422, .. })
     }
+
+    /// The object is larger than the server takes.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        match self {
+            Self::Refused { code, message, .. } => {
+                matches!(code, 413 | 422) || message.contains("request is too large")
+            }
+            Self::Timeout | Self::Unreachable(_) => false,
+        }
+    }
 }
 
 impl From<kube::Error> for Error {

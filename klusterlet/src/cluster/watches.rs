@@ -7,17 +7,25 @@ use std::{
 use futures::StreamExt as _;
 use kube::runtime::watcher::Event;
 use parking_lot::Mutex;
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 use tracing::{debug, warn};
 
 use super::{Cluster, Resource};
 use crate::{
+    backoff::spread,
     tasks::{Policy, Tasks},
     telemetry::Chain,
 };
 
 /// How long a watch without tracked objects is kept: a work that is replaced should not cost a list.
 const LINGER: Duration = Duration::from_secs(60);
+
+/// How often a watch begins anew with a list of metadata: whatever a watch may have missed is seen then, at the price of a few
+/// pages instead of a read of each object.
+const RELIST: Duration = Duration::from_secs(300);
 
 /// An object in the member: resource, namespace, name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -174,9 +182,15 @@ impl Watches {
         let mut idle_since = None;
         let mut tick = tokio::time::interval(LINGER / 4);
         let mut failing = false;
+        let mut relist_at = Instant::now() + spread(RELIST);
         loop {
             let event = tokio::select! {
                 () = self.tasks.stop().cancelled() => return,
+                () = sleep_until(relist_at) => {
+                    relist_at = Instant::now() + spread(RELIST);
+                    events.set(self.cluster.watch_metadata(&resource));
+                    continue;
+                }
                 _ = tick.tick() => {
                     if self.retire(&resource, &mut idle_since) {
                         debug!(resource = %resource.plural, group = %resource.group, "watch ended");
@@ -268,7 +282,8 @@ impl Watches {
                         tracker.wake.touch(key_of(id), None);
                     }
                 }
-                listed.clear();
+                // With its room: a list is rare, and may have been long.
+                *listed = HashSet::new();
             }
         }
     }

@@ -1,57 +1,40 @@
 //! Desired state and position as objects of the member.
 //!
-//! One Secret per work, and further ones for what does not fit into it. The further ones carry the digest in their name and
-//! are written first; replacing the head is the one atomic step, so a crash leaves either the old work or the new one.
+//! A work has a head and, if its body is large, further pieces. The pieces are Secrets of their own with the digest in their
+//! name, written first; writing the head is the one atomic step, so a crash leaves either the old work or the new one.
+//!
+//! A head is in a Secret of its own, or on a *shelf*: a Secret with the heads of works that came together, so that a burst does
+//! not cost the member a write for each. A work stays where it was put until it is forgotten.
 
-use std::collections::BTreeMap;
+mod head;
+mod load;
+mod shelf;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
-use tracing::{debug, warn};
-
-use super::{Held, Origin, decompress};
-use crate::{
-    cluster::{Cluster, Resource, Result, known},
-    position::{Memory, Position},
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
-/// Compressed bytes per Secret; base64 makes a third more of it, and etcd takes 1.5 MiB.
-const PIECE: usize = 700 * 1024;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tracing::debug;
 
-/// Label of the Secrets that hold a work, and of those that hold the rest of one.
+use self::head::{Head, PIECE, head_name, layout, rest_name};
+use super::Held;
+use crate::{
+    cluster::{Cluster, Resource, Result, known},
+    position::Memory,
+};
+
+/// Label of the Secrets that hold a work, of those that hold several, and of those that hold the rest of one.
 const LABEL: &str = "koinon.dev/held-work";
 const HEAD: &str = "head";
+const SHELF: &str = "shelf";
 const REST: &str = "rest";
 
 /// ConfigMap with the position.
 const POSITION: &str = "hub-position";
-
-/// What the head Secret says about its work.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Head {
-    name: String,
-    uid: String,
-    generation: i64,
-    digest: String,
-    #[serde(default)]
-    tombstone: bool,
-    #[serde(default)]
-    labels: BTreeMap<String, String>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    directives: BTreeMap<String, String>,
-    /// Revision at which this was told.
-    #[serde(default)]
-    revision: i64,
-    /// Where the registry stood when this was learned.
-    position: Option<Position>,
-    /// How many rollbacks had been accepted by then; earlier positions do not count any more.
-    #[serde(default)]
-    rollbacks: u64,
-    /// Number of Secrets that hold the body, this one included.
-    pieces: usize,
-}
 
 /// The position as it is stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,110 +43,39 @@ struct StoredPosition {
     memory: Memory,
 }
 
-/// Keeps the desired state in one namespace of the member.
+/// Keeps the desired state in one namespace of the member. Clones share what they know.
 #[derive(Debug, Clone)]
 pub struct Store {
     cluster: Cluster,
     namespace: String,
+    places: Arc<Mutex<Places>>,
+}
+
+/// Where heads are that are not in a Secret of their own.
+#[derive(Debug, Default)]
+struct Places {
+    /// The shelf of each work that is on one.
+    of: BTreeMap<String, String>,
+    /// Works on each shelf.
+    shelves: BTreeMap<String, usize>,
+    /// Shelves of which it is not known whether they were made. They must be gone before anything else is stored, or a work
+    /// could be found on one after it was forgotten.
+    doubtful: BTreeSet<String>,
+    /// Works that may have a Secret of their own although they are not known to: they are stored nowhere else.
+    alone: BTreeSet<String>,
+    /// Heads that were left behind on a shelf: shelf and work.
+    stale: BTreeSet<(String, String)>,
 }
 
 impl Store {
     /// Creates a store; nothing is read yet.
     #[must_use]
     pub fn new(cluster: Cluster, namespace: String) -> Self {
-        Self { cluster, namespace }
-    }
-
-    /// Loads everything. Works that are damaged are left out: the hub will be asked for them again.
-    ///
-    /// # Errors
-    /// Fails when the member cannot be read; there is no partial load.
-    pub async fn load(&self) -> Result<(Memory, Vec<Held>)> {
-        let stored = self
-            .cluster
-            .get(&known::CONFIG_MAPS, &self.namespace, POSITION)
-            .await?;
-        let mut memory = stored
-            .as_ref()
-            .and_then(|map| map.pointer("/data/position").and_then(Value::as_str))
-            .and_then(|text| serde_json::from_str::<StoredPosition>(text).ok())
-            .unwrap_or_default()
-            .memory;
-        let secrets = self
-            .cluster
-            .list(&known::SECRETS, &self.namespace, LABEL)
-            .await?;
-        let label = |secret: &Value| {
-            secret
-                .pointer("/metadata/labels")
-                .and_then(|l| l.get(LABEL))
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let name = |secret: &Value| {
-            secret
-                .pointer("/metadata/name")
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let rest: BTreeMap<String, &Value> = secrets
-            .iter()
-            .filter(|s| label(s) == REST)
-            .map(|s| (name(s), s))
-            .collect();
-        let mut used = std::collections::BTreeSet::new();
-        let mut works = Vec::new();
-        for secret in secrets.iter().filter(|s| label(s) == HEAD) {
-            let Some(head) = data(secret, "work.json")
-                .and_then(|bytes| serde_json::from_slice::<Head>(&bytes).ok())
-            else {
-                warn!(name = %name(secret), "a stored work is unreadable");
-                continue;
-            };
-            if let Some(position) = &head.position {
-                memory.recall(position.clone(), head.rollbacks);
-            }
-            let pieces = (1..head.pieces)
-                .map(|n| rest_name(&head, n))
-                .collect::<Vec<_>>();
-            used.extend(pieces.iter().cloned());
-            let mut body = data(secret, "body.gz").unwrap_or_default();
-            for piece in &pieces {
-                body.extend(
-                    rest.get(piece)
-                        .and_then(|s| data(s, "body.gz"))
-                        .unwrap_or_default(),
-                );
-            }
-            let digest = unhex(&head.digest);
-            let whole = body.is_empty() && head.tombstone
-                || decompress(&body).is_ok_and(|plain| Sha256::digest(&plain).as_slice() == digest);
-            if !whole && !head.tombstone {
-                warn!(work = %head.name, "a stored work is damaged and will be asked for again");
-                continue;
-            }
-            works.push(Held {
-                name: head.name,
-                uid: head.uid,
-                generation: head.generation,
-                digest,
-                tombstone: head.tombstone,
-                labels: head.labels,
-                directives: head.directives,
-                revision: head.revision,
-                body: body.into(),
-                origin: Origin::Member,
-            });
+        Self {
+            cluster,
+            namespace,
+            places: Arc::default(),
         }
-        for stray in rest.keys().filter(|name| !used.contains(*name)) {
-            debug!(name = %stray, "deleting a leftover piece of a body");
-            self.cluster
-                .delete(&known::SECRETS, &self.namespace, stray, None)
-                .await?;
-        }
-        Ok((memory, works))
     }
 
     /// Stores a work, together with the position at which it was learned.
@@ -171,49 +83,31 @@ impl Store {
     /// # Errors
     /// Fails when the member refuses it; then the state before is still there.
     pub async fn save(&self, held: &Held, before: Option<&Held>, memory: &Memory) -> Result<()> {
-        let pieces: Vec<&[u8]> = if held.body.is_empty() {
-            vec![&[]]
-        } else {
-            held.body.chunks(PIECE).collect()
-        };
-        let head = Head {
-            name: held.name.clone(),
-            uid: held.uid.clone(),
-            generation: held.generation,
-            digest: hex(&held.digest),
-            tombstone: held.tombstone,
-            labels: held.labels.clone(),
-            directives: held.directives.clone(),
-            revision: held.revision,
-            position: memory.seen.clone(),
-            rollbacks: memory.rollbacks,
-            pieces: pieces.len(),
-        };
+        self.tidy().await?;
+        if let Some(shelf) = self.shelf_of(&held.name) {
+            return self.save_on(&shelf, held, before, memory).await;
+        }
+        let (first, rest) = layout(&held.body, PIECE);
+        let head = Head::of(held, memory, rest.len());
         let same_body =
             before.is_some_and(|b| b.digest == held.digest && b.body.len() == held.body.len());
         if !same_body {
-            for (n, piece) in pieces.iter().enumerate().skip(1) {
-                self.put(
-                    &rest_name(&head, n),
-                    REST,
-                    json!({"body.gz": STANDARD.encode(piece)}),
-                    Exists::Perhaps,
-                )
-                .await?;
-            }
+            self.put_rest(held, &rest).await?;
         }
-        let meta = serde_json::to_vec(&head).unwrap_or_default();
-        let content =
-            json!({"work.json": STANDARD.encode(meta), "body.gz": STANDARD.encode(pieces[0])});
         let exists = if before.is_some() {
             Exists::Surely
         } else {
             Exists::Perhaps
         };
-        self.put(&head_name(&held.name), HEAD, content, exists)
-            .await?;
+        let put = self
+            .put(&head_name(&held.name), HEAD, head.data(first), exists)
+            .await;
+        if let Err(error) = put {
+            self.places.lock().alone.insert(held.name.clone());
+            return Err(error);
+        }
         if let Some(before) = before.filter(|_| !same_body) {
-            self.delete_rest(before).await;
+            self.delete_rest(before, PIECE).await;
         }
         Ok(())
     }
@@ -223,15 +117,13 @@ impl Store {
     /// # Errors
     /// Fails when the member refuses it.
     pub async fn remove(&self, held: &Held) -> Result<()> {
-        self.cluster
-            .delete(
-                &known::SECRETS,
-                &self.namespace,
-                &head_name(&held.name),
-                None,
-            )
-            .await?;
-        self.delete_rest(held).await;
+        self.tidy().await?;
+        if let Some(shelf) = self.shelf_of(&held.name) {
+            return self.take_off(&shelf, held).await;
+        }
+        self.delete(&head_name(&held.name)).await?;
+        self.places.lock().alone.remove(&held.name);
+        self.delete_rest(held, PIECE).await;
         Ok(())
     }
 
@@ -254,24 +146,35 @@ impl Store {
             .await
     }
 
+    fn shelf_of(&self, work: &str) -> Option<String> {
+        self.places.lock().of.get(work).cloned()
+    }
+
+    async fn put_rest(&self, held: &Held, rest: &[&[u8]]) -> Result<()> {
+        for (n, piece) in rest.iter().enumerate() {
+            let name = rest_name(&held.name, &held.digest, n + 1);
+            self.put(&name, REST, head::piece(piece), Exists::Perhaps)
+                .await?;
+        }
+        Ok(())
+    }
+
     /// Deletes the further pieces of a body that nothing refers to any more; what is missed is found at the next load.
-    async fn delete_rest(&self, held: &Held) {
-        let pieces = held.body.len().div_ceil(PIECE).max(1);
-        let (name, digest) = (&held.name, hex(&held.digest));
-        for n in 1..pieces {
-            let piece = format!(
-                "{}-{}-{n}",
-                head_name(name),
-                &digest[..digest.len().min(12)]
-            );
-            if let Err(error) = self
-                .cluster
-                .delete(&known::SECRETS, &self.namespace, &piece, None)
-                .await
-            {
+    async fn delete_rest(&self, held: &Held, room: usize) {
+        let (_, rest) = layout(&held.body, room);
+        for n in 0..rest.len() {
+            let piece = rest_name(&held.name, &held.digest, n + 1);
+            if let Err(error) = self.delete(&piece).await {
                 debug!(name = %piece, %error, "a leftover piece of a body was not deleted");
             }
         }
+    }
+
+    async fn delete(&self, secret: &str) -> Result<()> {
+        self.cluster
+            .delete(&known::SECRETS, &self.namespace, secret, None)
+            .await
+            .map(drop)
     }
 
     async fn put(&self, name: &str, kind: &str, content: Value, exists: Exists) -> Result<()> {
@@ -326,46 +229,4 @@ impl Store {
 enum Exists {
     Surely,
     Perhaps,
-}
-
-/// Name of the head Secret: a work's name may be longer than what a suffix leaves room for.
-fn head_name(work: &str) -> String {
-    format!("work-{}", &hex(&Sha256::digest(work.as_bytes()))[..32])
-}
-
-fn rest_name(head: &Head, n: usize) -> String {
-    format!(
-        "{}-{}-{n}",
-        head_name(&head.name),
-        &head.digest[..head.digest.len().min(12)]
-    )
-}
-
-fn data(secret: &Value, key: &str) -> Option<Vec<u8>> {
-    STANDARD
-        .decode(secret.get("data")?.get(key)?.as_str()?)
-        .ok()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    (0..text.len() / 2)
-        .filter_map(|n| u8::from_str_radix(text.get(2 * n..2 * n + 2)?, 16).ok())
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_fit_whatever_the_work_is_called() {
-        let long = "w".repeat(253);
-        assert!(head_name(&long).len() < 60);
-        assert_ne!(head_name("a"), head_name("b"));
-        assert_eq!(unhex(&hex(&[0, 171, 255])), [0, 171, 255]);
-    }
 }

@@ -1,6 +1,8 @@
 //! The life of one work.
 
 mod leave;
+mod look;
+mod prepare;
 mod settle;
 
 use std::{
@@ -9,22 +11,20 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use koinon_api::{
-    applied::AppliedManifestResourceMeta, labels::condition, meta, work::ManifestWorkStatus,
-};
+use koinon_api::{applied::AppliedManifestResourceMeta, work::ManifestWorkStatus};
+use parking_lot::Mutex;
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
 };
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::{
-    Shared,
+    Shared, Wish,
     apply::Remembered,
-    fight::{self, Fight},
-    pass::{Availability, DEFINITION_PATIENCE, Pass, Slot},
-    plan,
+    fight::Fight,
+    pass::Slot,
+    planned::Planned,
     record::{self, Expect, Record},
     status::{self, Delayed},
 };
@@ -35,13 +35,17 @@ use crate::{
     desired::{Held, Origin},
 };
 
-/// Which manifests a pass looks at.
+/// What a look at a work is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Scope {
-    /// All, and the record.
+    /// All manifests, and the record.
     Everything,
-    /// Those whose objects were touched, and always those that failed.
+    /// Those whose objects were touched.
     Touched(BTreeSet<ObjectKey>),
+    /// Those that failed, and these.
+    Again(BTreeSet<ObjectKey>),
+    /// None: what was applied is to be recorded.
+    Books,
 }
 
 /// Why a pass could not do its part.
@@ -56,22 +60,24 @@ enum Trouble {
 /// Owns everything that is known of one work.
 pub(super) struct Actor {
     shared: Arc<Shared>,
-    desired: watch::Receiver<Arc<Held>>,
+    desired: watch::Receiver<Wish>,
     name: String,
     wake: Arc<Wake>,
     record: Option<Record>,
     slots: BTreeMap<usize, Slot>,
-    memory: BTreeMap<ObjectKey, Remembered>,
+    memory: Arc<Mutex<BTreeMap<ObjectKey, Remembered>>>,
     tracked: BTreeSet<ObjectKey>,
     /// Applied but perhaps not recorded, because the record could not be written.
     unrecorded: Vec<AppliedManifestResourceMeta>,
     fights: BTreeMap<ObjectKey, Fight>,
     /// Objects that are left alone until then.
     resting: BTreeMap<ObjectKey, Instant>,
-    status: ManifestWorkStatus,
+    status: Arc<ManifestWorkStatus>,
     /// uid and generation that were looked at last.
     current: Option<(String, i64)>,
     resync_at: Instant,
+    /// When what was applied is to be recorded, if it is not.
+    books_at: Option<Instant>,
     backoff: Backoff,
     /// Why a deletion waits for an approval, if one does.
     delayed: Option<Delayed>,
@@ -83,8 +89,8 @@ pub(super) struct Actor {
 }
 
 impl Actor {
-    pub(super) fn new(shared: Arc<Shared>, desired: watch::Receiver<Arc<Held>>) -> Self {
-        let name = desired.borrow().name.clone();
+    pub(super) fn new(shared: Arc<Shared>, desired: watch::Receiver<Wish>) -> Self {
+        let name = desired.borrow().held.name.clone();
         let approvals = shared.guard.approvals();
         let policies = shared.policies.changes();
         let rbac = shared.executors.changes();
@@ -95,14 +101,15 @@ impl Actor {
             wake: Arc::default(),
             record: None,
             slots: BTreeMap::new(),
-            memory: BTreeMap::new(),
+            memory: Arc::default(),
             tracked: BTreeSet::new(),
             unrecorded: Vec::new(),
             fights: BTreeMap::new(),
             resting: BTreeMap::new(),
-            status: ManifestWorkStatus::default(),
+            status: Arc::default(),
             current: None,
             resync_at: Instant::now(),
+            books_at: None,
             backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(60)),
             delayed: None,
             approvals,
@@ -126,12 +133,21 @@ impl Actor {
     async fn live(&mut self) {
         let mut scope = Scope::Everything;
         loop {
-            let held = self.desired.borrow_and_update().clone();
+            let Wish { held, stored } = self.desired.borrow_and_update().clone();
+            if !stored {
+                Box::pin(self.prepare(&held)).await;
+                if self.desired.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            // Boxed: an actor that waits, as nearly all do, takes no room for what it would do.
             let deadline = if held.tombstone {
-                self.leave(&held).await
+                Box::pin(self.leave(&held)).await
             } else {
-                self.stay(&held, scope).await
+                Box::pin(self.stay(&held, scope)).await
             };
+            drop(held);
             scope = match self.wait(deadline).await {
                 Some(scope) => scope,
                 None => return,
@@ -142,13 +158,11 @@ impl Actor {
     /// Waits for the next reason to look; `None` when the work is forgotten.
     async fn wait(&mut self, deadline: Instant) -> Option<Scope> {
         loop {
-            let rested = self
-                .resting
-                .values()
-                .min()
-                .copied()
-                .unwrap_or(deadline)
-                .min(deadline);
+            let rested = self.resting.values().min().copied();
+            let next = [rested, self.books_at]
+                .into_iter()
+                .flatten()
+                .fold(deadline, Instant::min);
             tokio::select! {
                 // A new desired state makes everything else that happened moot.
                 biased;
@@ -168,15 +182,18 @@ impl Actor {
                         return Some(scope);
                     }
                 }
-                () = sleep_until(rested) => {
+                () = sleep_until(next) => {
                     let now = Instant::now();
                     if now >= self.resync_at {
                         return Some(Scope::Everything);
                     }
+                    if now < deadline && rested.is_none_or(|rested| now < rested) {
+                        return Some(Scope::Books);
+                    }
                     // A retry looks at what failed; what is fine was not touched.
                     let over: BTreeSet<_> = self.resting.iter().filter(|(_, until)| **until <= now).map(|(key, _)| key.clone()).collect();
                     self.resting.retain(|key, _| !over.contains(key));
-                    return Some(Scope::Touched(over));
+                    return Some(Scope::Again(over));
                 }
             }
         }
@@ -194,7 +211,7 @@ impl Actor {
             } else if !self.resting.contains_key(&key)
                 && is_news(
                     version.as_deref(),
-                    self.memory.get(&key).map(|m| m.version.as_str()),
+                    self.memory.lock().get(&key).map(|m| m.version.as_str()),
                 )
             {
                 touched.insert(key);
@@ -206,6 +223,9 @@ impl Actor {
     /// One pass over a work that is to stay. Returns when to look again.
     async fn stay(&mut self, held: &Held, scope: Scope) -> Instant {
         let shared = self.shared.clone();
+        if scope == Scope::Books && self.put_off() {
+            return self.resync_at;
+        }
         let _permit = shared.permits.acquire().await;
         if scope == Scope::Everything {
             self.resync_at = Instant::now() + spread(shared.resync);
@@ -227,116 +247,6 @@ impl Actor {
         }
     }
 
-    async fn pass(&mut self, held: &Held, scope: Scope) -> Result<bool, Trouble> {
-        let shared = self.shared.clone();
-        let spec = held.spec().map_err(|e| Trouble::Body(e.to_string()))?;
-        let manifests = plan::manifests(&spec);
-        let another = |(uid, _): &(String, i64)| *uid != held.uid;
-        if self.current.as_ref().is_some_and(another)
-            || meta::condition(&self.status.conditions, condition::DELETING).is_some()
-        {
-            // What was said was said of another work, or of the end of this one.
-            self.status = ManifestWorkStatus::default();
-        }
-        let newer = self
-            .current
-            .as_ref()
-            .is_none_or(|(uid, generation)| (uid, *generation) != (&held.uid, held.generation));
-        let scope = if newer || self.record.is_none() {
-            Scope::Everything
-        } else {
-            scope
-        };
-        if scope == Scope::Everything && !self.ensure_record(held, newer).await? {
-            return Ok(false);
-        }
-        let Some(mut record) = self.record.clone() else {
-            return Ok(false);
-        };
-        record.completed = record.completed.of(&held.uid);
-
-        // First for the policies to be known at all: that is no change of them.
-        shared.policies.known().await;
-        self.policies.mark_unchanged();
-        self.rbac.mark_unchanged();
-        self.has_executor = spec.executor.is_some();
-        let judge = shared.policies.known().await;
-        let pass = Pass {
-            judge: &judge,
-            shared: &shared,
-            work: &self.name,
-            wake: &self.wake,
-            spec: &spec,
-            manifests: &manifests,
-            owner: &record.owner,
-            fresh: record.created && newer,
-            completed: &record.completed,
-            recorded: &record.applied,
-            patience: Instant::now() + DEFINITION_PATIENCE,
-            availability: Availability::of(&held.directives),
-        };
-        for manifest in &manifests {
-            let due = match (&scope, self.slots.get(&manifest.ordinal)) {
-                (Scope::Everything, _) | (_, None) => true,
-                (Scope::Touched(touched), Some(slot)) => {
-                    slot.outcome.applied.is_err()
-                        || slot.key.as_ref().is_some_and(|key| touched.contains(key))
-                }
-            };
-            if !due {
-                continue;
-            }
-            let mut slot = pass.apply(manifest, &mut self.memory).await;
-            shared.metrics.member_writes.inc_by(u64::from(slot.writes));
-            if let Some(key) = &slot.key
-                && slot.writes > 0
-                && !newer
-            {
-                shared.metrics.repairs.inc();
-                if let Some(rest) = self
-                    .fights
-                    .entry(key.clone())
-                    .or_default()
-                    .repaired(Instant::now())
-                {
-                    let rival = slot.rival.as_deref().unwrap_or("somebody");
-                    warn!(work = %self.name, resource = %key.resource.plural, namespace = %key.namespace, name = %key.name, rival, "an applied object is changed again and again; leaving it alone for a while");
-                    slot.outcome.derived.push(fight::contested(rival, rest));
-                    self.resting.insert(key.clone(), Instant::now() + rest);
-                }
-            }
-            self.slots.insert(manifest.ordinal, slot);
-        }
-        self.slots.retain(|ordinal, _| *ordinal < manifests.len());
-        self.current = Some((held.uid.clone(), held.generation));
-        let outcomes: Vec<_> = self
-            .slots
-            .values()
-            .map(|slot| slot.outcome.clone())
-            .collect();
-        let frozen = record.completed.all();
-        let completed = record.completed.after(self.slots.values(), held.generation);
-        if completed != record.completed && !(completed.is_empty() && record.completed.is_empty()) {
-            // Before anybody hears of it: what was said to be complete must not be applied again.
-            record::set_completed(&shared.cluster, &mut record, completed).await?;
-        }
-        let generation = frozen.unwrap_or(held.generation);
-        let status = status::status(&self.status, generation, &outcomes, &clock::now());
-        self.report(held, status);
-        let settled = if frozen.is_some() {
-            self.record = Some(record);
-            Ok(true)
-        } else {
-            self.settle(held, &spec, record).await
-        };
-        self.track();
-        if newer {
-            let failed = outcomes.iter().filter(|o| o.applied.is_err()).count();
-            info!(work = %self.name, generation = held.generation, manifests = outcomes.len(), failed, "applied");
-        }
-        Ok(settled? && outcomes.iter().all(|o| o.applied.is_ok()))
-    }
-
     /// Makes sure that the record exists; false while an earlier one is still on its way out.
     async fn ensure_record(&mut self, held: &Held, newer: bool) -> Result<bool, Trouble> {
         let expect = if self.record.is_none() && newer && held.origin == Origin::Hub {
@@ -350,12 +260,13 @@ impl Actor {
             &self.name,
             &held.labels,
             expect,
+            &Planned::default(),
         )
         .await?;
         if record.deleting {
             // Somebody deleted it here: what it owns goes first, then all is made again.
             self.record = None;
-            self.memory.clear();
+            self.memory.lock().clear();
             self.dismantle(held, &mut record).await?;
             self.backoff.reset();
             return Ok(false);
@@ -365,8 +276,14 @@ impl Actor {
             .as_ref()
             .is_some_and(|before| before.owner != record.owner)
         {
-            self.memory.clear();
+            self.memory.lock().clear();
         }
+        self.adopt(record);
+        Ok(true)
+    }
+
+    /// Watches the record from now on.
+    fn adopt(&mut self, record: Record) {
         let key = ObjectKey {
             resource: Arc::new(Resource::clone(&APPLIED_WORKS)),
             namespace: String::new(),
@@ -378,7 +295,6 @@ impl Actor {
             .seen(&self.name, &key, Some(&record.version));
         self.tracked.insert(key);
         self.record = Some(record);
-        Ok(true)
     }
 
     /// Watches exactly the objects of the work and its record.
@@ -393,7 +309,7 @@ impl Actor {
             .partition(|key| wanted.contains(key) || *key.resource == *APPLIED_WORKS);
         for key in &stale {
             self.shared.watches.remove(&self.name, key);
-            self.memory.remove(key);
+            self.memory.lock().remove(key);
             self.fights.remove(key);
             self.resting.remove(key);
         }
@@ -403,12 +319,9 @@ impl Actor {
 
     fn report(&mut self, held: &Held, mut status: ManifestWorkStatus) {
         status::delay(&mut status, self.delayed.as_ref(), &clock::now());
+        let status = Arc::new(status);
         let shown = status::fit(&status, status::MOST);
-        if let Ok(json) = serde_json::to_vec(&shown) {
-            self.shared
-                .outbox
-                .report(&held.name, &held.uid, Bytes::from(json));
-        }
+        self.shared.outbox.report(&held.name, &held.uid, shown);
         self.status = status;
     }
 }

@@ -1,6 +1,13 @@
 //! One look of an actor at its work: applies the manifests that are in scope and remembers what came of it.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+mod locate;
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use koinon_api::{
     applied::AppliedManifestResourceMeta,
@@ -12,6 +19,7 @@ use koinon_api::{
     policy::PolicyVerb,
     work::{ManifestResourceMeta, ManifestWorkSpec, UpdateStrategyType},
 };
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -22,12 +30,13 @@ use super::{
     executor::{self, Denial, Rights, Without},
     ignore::Ignored,
     plan::{self, Manifest, Object, Ownership, Treatment},
+    planned::Place,
     prune::Unmapped,
     status::{Feedback, NotApplied, Outcome, Presence},
     update::Owner,
 };
 use crate::{
-    cluster::{Cluster, Error, MapError, ObjectKey, Resource, Wake, refused},
+    cluster::{Cluster, Error, ObjectKey, Resource, Wake, refused},
     feedback::{self, Derived},
     policy::Judge,
 };
@@ -100,79 +109,63 @@ pub(super) struct Pass<'a> {
     pub(super) fresh: bool,
     pub(super) completed: &'a Completed,
     /// What the work owned before this pass.
-    pub(super) recorded: &'a [AppliedManifestResourceMeta],
+    pub(super) recorded: &'a BTreeSet<Place>,
+    /// What is remembered of the objects.
+    pub(super) memory: &'a Mutex<BTreeMap<ObjectKey, Remembered>>,
+    /// Group and kind of definitions of the work that could not be applied.
+    pub(super) undefined: Mutex<BTreeSet<(String, String)>>,
     /// Until when kinds are waited for that the work itself brings.
     pub(super) patience: Instant,
     pub(super) availability: Availability,
 }
 
-impl Pass<'_> {
-    /// Applies one manifest.
-    pub(super) async fn apply(
-        &self,
-        manifest: &Manifest,
-        memory: &mut BTreeMap<ObjectKey, Remembered>,
-    ) -> Slot {
-        let mut meta = ManifestResourceMeta {
-            ordinal: i32::try_from(manifest.ordinal).unwrap_or(i32::MAX),
-            ..Default::default()
-        };
-        let object = match &manifest.object {
-            Ok(object) => object,
-            Err(error) => return incomplete(meta, error.clone(), None),
-        };
-        let (group, version) = object
-            .api_version
-            .rsplit_once('/')
-            .unwrap_or(("", &object.api_version));
-        (meta.group, meta.version) = (group.to_owned(), version.to_owned());
-        (meta.kind, meta.name, meta.namespace) = (
-            object.kind.clone(),
-            object.name.clone(),
-            object.namespace.clone(),
-        );
+/// A manifest whose object has a place in the cluster.
+pub(super) struct Located<'a> {
+    pub(super) ordinal: usize,
+    meta: ManifestResourceMeta,
+    object: Cow<'a, Object>,
+    pub(super) key: ObjectKey,
+}
 
-        let resource = match self.resolve(object).await {
-            Ok(resource) => resource,
-            Err(error) => {
-                let unmapped = Unmapped {
-                    group: meta.group.clone(),
-                    namespace: meta.namespace.clone(),
-                    name: meta.name.clone(),
-                };
-                return incomplete(meta, error.to_string(), Some(unmapped));
-            }
-        };
-        let mut object = object.clone();
-        if !resource.namespaced {
-            object.namespace.clear();
-            if let Some(metadata) = object
-                .value
-                .get_mut("metadata")
-                .and_then(Value::as_object_mut)
-            {
-                metadata.remove("namespace");
-            }
-        }
-        meta.resource.clone_from(&resource.plural);
-        meta.namespace.clone_from(&object.namespace);
-        let key = ObjectKey {
-            resource: resource.clone(),
-            namespace: object.namespace.clone(),
-            name: object.name.clone(),
-        };
-        // Before the object is touched, so that no change after our own can be missed.
-        self.shared.watches.add(self.work, self.wake, &key);
-        self.object(meta, &object, key, memory).await
+impl Located<'_> {
+    /// The object as it is recorded; its uid is not known yet.
+    pub(super) fn applied(&self) -> AppliedManifestResourceMeta {
+        plan::recorded(&self.object, &self.key.resource)
     }
 
-    async fn object(
-        &self,
-        meta: ManifestResourceMeta,
-        object: &Object,
-        key: ObjectKey,
-        memory: &mut BTreeMap<ObjectKey, Remembered>,
-    ) -> Slot {
+    /// A slot for an object that was not even tried to be applied.
+    pub(super) fn refused(self, error: &Error) -> Slot {
+        let applied = self.applied();
+        let outcome = Outcome {
+            meta: self.meta,
+            applied: Err(NotApplied::failed(error)),
+            presence: Presence::Unknown(error.to_string()),
+            feedback: Feedback::default(),
+            derived: Vec::new(),
+        };
+        Slot {
+            outcome,
+            key: Some(self.key),
+            applied: Some(applied),
+            unmapped: None,
+            writes: 0,
+            completes: false,
+            rival: None,
+        }
+    }
+}
+
+impl Pass<'_> {
+    /// Applies one object; returns its manifest's place in the work as well.
+    pub(super) async fn apply(&self, located: Located<'_>) -> (usize, Slot) {
+        let mut applied = located.applied();
+        let Located {
+            ordinal,
+            meta,
+            object,
+            key,
+        } = located;
+        let object = object.as_ref();
         let resource = key.resource.clone();
         let treatment = plan::treatment(
             &self.spec.manifest_configs,
@@ -195,7 +188,7 @@ impl Pass<'_> {
         let permitted = self
             .permitted(object, &resource, &treatment, ownership)
             .await;
-        let mut remembered = memory.remove(&key);
+        let mut remembered = self.memory.lock().remove(&key);
         let ignored = treatment
             .strategy
             .server_side_apply
@@ -259,24 +252,12 @@ impl Pass<'_> {
                     .await
                 {
                     // Its definition is accepted a moment before its URLs are served.
-                    Err(error)
-                        if error.is_not_found()
-                            && self.brings(object)
-                            && Instant::now() < self.patience =>
-                    {
+                    Err(error) if error.is_not_found() && self.awaits(object) => {
                         tokio::time::sleep(Duration::from_millis(100)).await;
                     }
                     result => break result.map_err(Failure::Server),
                 }
             }
-        };
-        let mut applied = AppliedManifestResourceMeta {
-            group: resource.group.clone(),
-            version: resource.version.clone(),
-            resource: resource.plural.clone(),
-            namespace: object.namespace.clone(),
-            name: object.name.clone(),
-            uid: String::new(),
         };
         let mut rival = None;
         let (live, error, writes) = match result {
@@ -338,7 +319,12 @@ impl Pass<'_> {
         if error.is_none()
             && let Some(remembered) = remembered
         {
-            memory.insert(key.clone(), remembered);
+            self.memory.lock().insert(key.clone(), remembered);
+        }
+        if error.is_some()
+            && let Some(defined) = defines(object)
+        {
+            self.undefined.lock().insert(defined);
         }
         let outcome = Outcome {
             meta,
@@ -347,7 +333,7 @@ impl Pass<'_> {
             feedback,
             derived,
         };
-        Slot {
+        let slot = Slot {
             outcome,
             key: Some(key),
             applied: Some(applied),
@@ -358,7 +344,8 @@ impl Pass<'_> {
                 .iter()
                 .any(|rule| rule.condition == condition::COMPLETE),
             rival,
-        }
+        };
+        (ordinal, slot)
     }
 
     /// Checks that the member and the executor allow it; returns the client to apply with, unless it is the agent's own.
@@ -399,15 +386,13 @@ impl Pass<'_> {
     }
 
     fn is_recorded(&self, key: &ObjectKey) -> bool {
-        self.recorded.iter().any(|r| {
-            (&r.group, &r.resource, &r.namespace, &r.name)
-                == (
-                    &key.resource.group,
-                    &key.resource.plural,
-                    &key.namespace,
-                    &key.name,
-                )
-        })
+        let place = (
+            key.resource.group.clone(),
+            key.resource.plural.clone(),
+            key.namespace.clone(),
+            key.name.clone(),
+        );
+        self.recorded.contains(&place)
     }
 
     /// Derives conditions: what the work's rules say, then what the kind says of itself.
@@ -422,59 +407,12 @@ impl Pass<'_> {
         }
         derived
     }
-
-    /// Finds the resource of an object; waits for it if a definition in the same work brings it.
-    async fn resolve(&self, object: &Object) -> Result<Arc<Resource>, MapError> {
-        loop {
-            match self
-                .shared
-                .mapper
-                .resolve(&object.api_version, &object.kind)
-                .await
-            {
-                Err(MapError::NoMatch(_))
-                    if self.brings(object) && Instant::now() < self.patience =>
-                {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-                other => return other,
-            }
-        }
-    }
-
-    /// Says whether a definition in this work defines the object's kind.
-    fn brings(&self, object: &Object) -> bool {
-        let group = object
-            .api_version
-            .rsplit_once('/')
-            .map_or("", |(group, _)| group);
-        self.manifests
-            .iter()
-            .filter_map(|m| m.object.as_ref().ok())
-            .any(|o| {
-                o.kind == "CustomResourceDefinition"
-                    && o.value.pointer("/spec/group").and_then(Value::as_str) == Some(group)
-                    && o.value.pointer("/spec/names/kind").and_then(Value::as_str)
-                        == Some(&object.kind)
-            })
-    }
 }
 
-fn incomplete(meta: ManifestResourceMeta, error: String, unmapped: Option<Unmapped>) -> Slot {
-    let outcome = Outcome {
-        meta,
-        applied: Err(NotApplied::failed(error)),
-        presence: Presence::Incomplete,
-        feedback: Feedback::default(),
-        derived: Vec::new(),
-    };
-    Slot {
-        outcome,
-        key: None,
-        applied: None,
-        unmapped,
-        writes: 0,
-        completes: false,
-        rival: None,
-    }
+/// Group and kind that an object defines, if it is a definition.
+fn defines(object: &Object) -> Option<(String, String)> {
+    let text = |pointer: &str| Some(object.value.pointer(pointer)?.as_str()?.to_owned());
+    (object.kind == "CustomResourceDefinition")
+        .then(|| Some((text("/spec/group")?, text("/spec/names/kind")?)))
+        .flatten()
 }

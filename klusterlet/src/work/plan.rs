@@ -15,6 +15,8 @@ use crate::cluster::Resource;
 pub(super) struct Manifest {
     /// Place in the work.
     pub(super) ordinal: usize,
+    /// Lower ranks are applied first.
+    pub(super) rank: u16,
     /// The object, or why it is none.
     pub(super) object: Result<Object, String>,
 }
@@ -52,16 +54,19 @@ pub(super) fn manifests(spec: &ManifestWorkSpec) -> Vec<Manifest> {
         .manifests
         .iter()
         .enumerate()
-        .map(|(ordinal, manifest)| Manifest {
-            ordinal,
-            object: read(&manifest.0),
+        .map(|(ordinal, manifest)| {
+            let object = read(&manifest.0);
+            let rank = object
+                .as_ref()
+                .map_or(order::UNREADABLE, |o| order::rank(&o.kind));
+            Manifest {
+                ordinal,
+                rank,
+                object,
+            }
         })
         .collect();
-    manifests.sort_by_key(|m| {
-        m.object
-            .as_ref()
-            .map_or(order::UNREADABLE, |o| order::rank(&o.kind))
-    });
+    manifests.sort_by_key(|m| m.rank);
     manifests
 }
 
@@ -267,6 +272,22 @@ pub(super) fn ownership(
                 Ownership::Owned
             }
         }
+    }
+}
+
+/// Returns an object as it is recorded, without a uid.
+pub(super) fn recorded(object: &Object, resource: &Resource) -> Applied {
+    Applied {
+        group: resource.group.clone(),
+        version: resource.version.clone(),
+        resource: resource.plural.clone(),
+        namespace: if resource.namespaced {
+            object.namespace.clone()
+        } else {
+            String::new()
+        },
+        name: object.name.clone(),
+        uid: String::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a work owned before and no longer asks for. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use koinon_api::applied::AppliedManifestResourceMeta as Applied;
 
@@ -24,33 +24,32 @@ pub(super) struct Pruning {
 /// Compares what was recorded with what the work asks for now.
 ///
 /// `planned` are the objects of the work; their uid is empty if it could not be read this time. An object whose kind is
-/// unknown just now is not pruned: a definition that is missing for a moment must not delete anything.
+/// unknown just now is not pruned: a definition that is missing for a moment must not delete anything. What was only planned
+/// before (no uid) is never recorded for that, but is dropped as everything else is.
 pub(super) fn prune(recorded: &[Applied], planned: &[Applied], unmapped: &[Unmapped]) -> Pruning {
-    let same = |a: &Applied, b: &Applied| {
-        (&a.group, &a.resource, &a.namespace, &a.name)
-            == (&b.group, &b.resource, &b.namespace, &b.name)
-    };
+    // Of several entries the first one counts.
+    let before: BTreeMap<_, &Applied> = recorded.iter().rev().map(|r| (at(r), r)).collect();
+    let wanted: BTreeSet<_> = planned.iter().map(at).collect();
     let mut keep = BTreeSet::new();
     for object in planned {
         if !object.uid.is_empty() {
             keep.insert(object.clone());
-        } else if let Some(before) = recorded.iter().find(|r| same(r, object)) {
-            keep.insert(before.clone());
+        } else if let Some(before) = before.get(&at(object))
+            && !before.uid.is_empty()
+        {
+            keep.insert(Applied::clone(before));
         }
     }
     let mut drop = Vec::new();
-    for before in recorded
-        .iter()
-        .filter(|r| !planned.iter().any(|p| same(p, r)))
-    {
+    for before in recorded.iter().filter(|r| !wanted.contains(&at(r))) {
         let uncertain = unmapped.iter().any(|u| {
             // A manifest may name a namespace that its kind, if it were known, has no use for.
             (&u.group, &u.name) == (&before.group, &before.name)
                 && (u.namespace == before.namespace || before.namespace.is_empty())
         });
-        if uncertain {
+        if uncertain && !before.uid.is_empty() {
             keep.insert(before.clone());
-        } else {
+        } else if !uncertain {
             drop.push(before.clone());
         }
     }
@@ -58,6 +57,16 @@ pub(super) fn prune(recorded: &[Applied], planned: &[Applied], unmapped: &[Unmap
         keep: sorted(keep),
         drop,
     }
+}
+
+/// Where an object is, whatever its version and uid.
+fn at(object: &Applied) -> (&str, &str, &str, &str) {
+    (
+        &object.group,
+        &object.resource,
+        &object.namespace,
+        &object.name,
+    )
 }
 
 /// Sorts by group, version, resource, namespace, name as OCM does.

@@ -1,6 +1,6 @@
 //! The `AppliedManifestWork`: the member's own record of what a work owns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use koinon_api::{
     applied::{AppliedManifestResourceMeta, AppliedManifestWorkStatus},
@@ -8,8 +8,12 @@ use koinon_api::{
 };
 use serde_json::{Value, json};
 
-use super::{complete::Completed, update::Owner};
-use crate::cluster::{Cluster, Result, known::APPLIED_WORKS};
+use super::{
+    complete::Completed,
+    planned::{Place, Planned, place},
+    update::Owner,
+};
+use crate::cluster::{Cluster, Result, known::APPLIED_WORKS, refused};
 
 /// A record as it is in the cluster.
 #[derive(Debug, Clone)]
@@ -17,8 +21,10 @@ pub(super) struct Record {
     pub(super) owner: Owner,
     /// The version that was read or written last.
     pub(super) version: String,
-    /// Objects that the work owns.
+    /// Objects that the work owns, with their uids; not all, if they are very many.
     pub(super) applied: Vec<AppliedManifestResourceMeta>,
+    /// Objects that the work may own: what is not among `applied` is known by its owner reference.
+    pub(super) planned: Planned,
     /// What of the work is complete for good.
     pub(super) completed: Completed,
     /// It was deleted and waits for its objects to go.
@@ -29,6 +35,21 @@ pub(super) struct Record {
 
 /// Annotation of a record: what of its work is complete for good.
 const COMPLETED: &str = "koinon.dev/completed";
+
+/// Annotation of a record: what its work is about to apply, or has applied.
+const PLANNED: &str = "koinon.dev/planned";
+
+/// Bytes of the list of applied objects: the record must fit into the 1.5 MiB of an etcd.
+const MOST_APPLIED: usize = 900 * 1024;
+
+impl Record {
+    /// All that the work may own.
+    pub(super) fn owned(&self) -> Vec<AppliedManifestResourceMeta> {
+        let known: BTreeSet<Place> = self.applied.iter().map(place).collect();
+        let planned = self.planned.iter().filter(|o| !known.contains(&place(o)));
+        self.applied.iter().cloned().chain(planned).collect()
+    }
+}
 
 /// How records are named: by the hub and the work.
 ///
@@ -73,6 +94,7 @@ pub(super) async fn ensure(
     work: &str,
     labels: &BTreeMap<String, String>,
     expect: Expect,
+    planned: &Planned,
 ) -> Result<Record> {
     let name = naming.of(work);
     let existing = match expect {
@@ -90,6 +112,9 @@ pub(super) async fn ensure(
             });
             if !labels.is_empty() {
                 object["metadata"]["labels"] = json!(labels);
+            }
+            if let (false, Ok(planned)) = (planned.is_empty(), planned.render()) {
+                object["metadata"]["annotations"] = json!({PLANNED: planned});
             }
             match cluster.create(&APPLIED_WORKS, "", &object).await {
                 Ok(created) => return Ok(read(&created, true)),
@@ -123,7 +148,43 @@ pub(super) async fn ensure(
     ))
 }
 
-/// Writes what the work owns, unless it is recorded so already.
+/// Writes what the work is about to apply. Before that is done nothing of it may be applied.
+pub(super) async fn plan(cluster: &Cluster, record: &mut Record, planned: Planned) -> Result<()> {
+    let text = planned
+        .render()
+        .map_err(|error| refused(413, "RequestEntityTooLarge", error.to_string()))?;
+    let patch = json!({"metadata": {"uid": record.owner.uid, "annotations": {PLANNED: text}}});
+    let written = cluster
+        .merge(&APPLIED_WORKS, "", &record.owner.name, None, &patch)
+        .await?;
+    record.version = version(&written);
+    record.planned = planned;
+    Ok(())
+}
+
+/// What of a sorted list is recorded. The rest is known by the plan.
+pub(super) fn fitting(
+    mut applied: Vec<AppliedManifestResourceMeta>,
+) -> Vec<AppliedManifestResourceMeta> {
+    let mut size = 0;
+    let fits = applied.iter().take_while(|object| {
+        let names = [
+            &object.group,
+            &object.version,
+            &object.resource,
+            &object.namespace,
+            &object.name,
+            &object.uid,
+        ];
+        size += names.iter().map(|name| name.len()).sum::<usize>() + 80;
+        size <= MOST_APPLIED
+    });
+    let count = fits.count();
+    applied.truncate(count);
+    applied
+}
+
+/// Writes what the work owns, unless it is recorded so already. The list is one that [`fitting`] returned.
 pub(super) async fn set_applied(
     cluster: &Cluster,
     record: &mut Record,
@@ -215,6 +276,12 @@ fn read(value: &Value, created: bool) -> Record {
         },
         version: text("/metadata/resourceVersion"),
         applied: status.applied_resources,
+        planned: value
+            .pointer("/metadata/annotations")
+            .and_then(|annotations| annotations.get(PLANNED))
+            .and_then(Value::as_str)
+            .map(Planned::parse)
+            .unwrap_or_default(),
         completed: value
             .pointer("/metadata/annotations")
             .and_then(|annotations| annotations.get(COMPLETED))

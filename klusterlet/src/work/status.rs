@@ -73,10 +73,10 @@ pub(super) struct Feedback {
 }
 
 /// Returns the status of a work; `outcomes` are in the order of its manifests.
-pub(super) fn status(
+pub(super) fn status<'o>(
     previous: &ManifestWorkStatus,
     generation: i64,
-    outcomes: &[Outcome],
+    outcomes: impl IntoIterator<Item = &'o Outcome>,
     now: &Time,
 ) -> ManifestWorkStatus {
     let mut status = ManifestWorkStatus {
@@ -84,14 +84,18 @@ pub(super) fn status(
         ..Default::default()
     };
     let index = manifest::Index::of(previous);
+    let mut all_applied = true;
     status.resource_status.manifests = outcomes
-        .iter()
-        .map(|outcome| manifest::condition(index.find(&outcome.meta), generation, outcome, now))
+        .into_iter()
+        .map(|outcome| {
+            all_applied &= outcome.applied.is_ok();
+            manifest::condition(index.find(&outcome.meta), generation, outcome, now)
+        })
         .collect();
     let manifests = &status.resource_status.manifests;
     let mut conditions = Vec::new();
-    if !outcomes.is_empty() {
-        let (truth, reason, message) = if outcomes.iter().all(|o| o.applied.is_ok()) {
+    if !manifests.is_empty() {
+        let (truth, reason, message) = if all_applied {
             (
                 Truth::True,
                 reason::APPLY_COMPLETE,

@@ -62,3 +62,19 @@ pub(super) fn shown(bytes: u64) -> String {
         format!("{:.1} MiB", bytes / 1024.0 / 1024.0)
     }
 }
+
+/// Processor time that a process has used so far.
+pub(super) fn processor(pid: u32) -> anyhow::Result<std::time::Duration> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    // The name, in parentheses, may contain spaces. User and system time are the 14th and 15th field.
+    let (_, rest) = stat.rsplit_once(')').context("no name")?;
+    let field = |n: usize| -> anyhow::Result<u64> {
+        let text = rest.split_whitespace().nth(n).context("too few fields")?;
+        Ok(text.parse()?)
+    };
+    // In hundredths of a second, whatever the kernel counts in.
+    Ok(std::time::Duration::from_millis(
+        (field(11)? + field(12)?) * 10,
+    ))
+}

@@ -56,6 +56,24 @@ pub(super) fn work(name: &str) -> Value {
     })
 }
 
+/// A work with several small ConfigMaps in it.
+pub(super) fn several(name: &str, count: usize) -> Value {
+    let manifests: Vec<Value> = (0..count)
+        .map(|n| {
+            json!({
+                "apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": { "name": format!("{name}-{n}"), "namespace": "default", "labels": { "app": "bench" } },
+                "data": { "key": "value" },
+            })
+        })
+        .collect();
+    json!({
+        "apiVersion": "work.open-cluster-management.io/v1", "kind": "ManifestWork",
+        "metadata": { "name": name },
+        "spec": { "workload": { "manifests": manifests } },
+    })
+}
+
 /// A replica set whose manifest carries `version`.
 pub(super) fn replica_set(version: &str) -> Value {
     let mut manifest = config_map("fan");

@@ -41,6 +41,9 @@ struct Args {
     /// Works of those clusters.
     #[arg(long, default_value_t = 100_000)]
     assigned: usize,
+    /// Works that an agent at rest has.
+    #[arg(long, default_value_t = 1000)]
+    held: usize,
 }
 
 fn main() -> ExitCode {
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         objects,
         clusters,
         assigned,
+        held,
     } = Args::parse();
     let parts = if parts.is_empty() {
         Part::value_variants().to_vec()
@@ -74,6 +78,7 @@ fn main() -> ExitCode {
         objects,
         clusters,
         assigned,
+        held,
     };
     let done = tokio::runtime::Runtime::new()
         .map_err(anyhow::Error::from)

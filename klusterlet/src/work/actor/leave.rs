@@ -47,8 +47,9 @@ impl Actor {
             return Ok(true);
         };
         if !record.deleting {
-            self.shared.guard.applied(&self.name, record.applied.len());
-            self.delayed = self.ask(held, record.applied.len());
+            let owned = record.owned().len();
+            self.shared.guard.applied(&self.name, owned);
+            self.delayed = self.ask(held, owned);
             self.report(held, status::deleting(&self.status, &clock::now()));
             if self.delayed.is_some() {
                 return Ok(false);
@@ -66,13 +67,10 @@ impl Actor {
         record: &mut Record,
     ) -> Result<bool, Trouble> {
         // Objects that were applied but never recorded are ours as well.
-        let mut all: Vec<_> = record.applied.clone();
-        all.extend(
-            self.unrecorded
-                .iter()
-                .filter(|u| !record.applied.contains(u))
-                .cloned(),
-        );
+        let mut all = record.owned();
+        let unrecorded = self.unrecorded.iter();
+        let unrecorded: Vec<_> = unrecorded.filter(|u| !all.contains(u)).cloned().collect();
+        all.extend(unrecorded);
         let (mut pending, mut trouble, mut delayed) = (Vec::new(), None, None);
         let judge = self.shared.policies.known().await;
         let spec = held.spec().map_err(|e| Trouble::Body(e.to_string()))?;
@@ -98,7 +96,8 @@ impl Actor {
         }
         let done = pending.is_empty();
         self.postpone(held, delayed);
-        record::set_applied(&self.shared.cluster, record, prune::sorted(pending)).await?;
+        let applied = record::fitting(prune::sorted(pending));
+        record::set_applied(&self.shared.cluster, record, applied).await?;
         if let Some(error) = trouble {
             return Err(error.into());
         }

@@ -1,6 +1,6 @@
 //! What a work owns, and what it owned: records the one, deletes the other.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use koinon_api::work::ManifestWorkSpec;
 use tokio::time::Instant;
@@ -9,6 +9,7 @@ use tracing::debug;
 use super::{
     super::{
         guard::Permit,
+        planned::place,
         prune,
         record::{self, Record},
         remove::{self, Fate, Leaving},
@@ -17,11 +18,35 @@ use super::{
     Actor, Trouble,
 };
 use crate::{
+    backoff::spread,
     cluster::{ObjectKey, Resource, known::APPLIED_WORKS},
     desired::Held,
 };
 
+/// How long uids may wait to be recorded. The record names the objects already.
+const LATER: Duration = Duration::from_millis(700);
+
+/// How often they wait again while works wait to be applied, and at most how long after they were due.
+const AGAIN: Duration = Duration::from_millis(300);
+
+/// When what is applied is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settle {
+    /// When there is time, if nothing depends on it.
+    Soon,
+    Now,
+}
+
 impl Actor {
+    /// Puts off what has time while works wait to be applied.
+    pub(super) fn put_off(&mut self) -> bool {
+        let busy = self.shared.permits.available_permits() == 0;
+        if busy {
+            self.books_at = Some(Instant::now() + spread(AGAIN));
+        }
+        busy
+    }
+
     /// Asks whether so many objects may be deleted; if not, returns why.
     pub(super) fn ask(&self, held: &Held, objects: usize) -> Option<Delayed> {
         if objects == 0 {
@@ -42,7 +67,7 @@ impl Actor {
     pub(super) fn postpone(&mut self, held: &Held, delayed: Option<Delayed>) {
         if self.delayed != delayed {
             self.delayed = delayed;
-            self.report(held, self.status.clone());
+            self.report(held, (*self.status).clone());
         }
     }
 
@@ -52,7 +77,9 @@ impl Actor {
         held: &Held,
         spec: &ManifestWorkSpec,
         mut record: Record,
+        when: Settle,
     ) -> Result<bool, Trouble> {
+        record.created = false;
         let planned: Vec<_> = self
             .slots
             .values()
@@ -63,24 +90,34 @@ impl Actor {
             .values()
             .filter_map(|slot| slot.unmapped.clone())
             .collect();
-        let recorded: Vec<_> = record
-            .applied
-            .iter()
-            .chain(&self.unrecorded)
-            .cloned()
-            .collect();
+        let mut recorded = record.applied.clone();
+        recorded.extend(self.unrecorded.iter().cloned());
+        recorded.extend(record.owned().into_iter().filter(|o| o.uid.is_empty()));
         let pruning = prune::prune(&recorded, &planned, &unmapped);
-        self.unrecorded.clone_from(&pruning.keep);
         let (mut keep, mut pending, mut trouble) = (pruning.keep, Vec::new(), None);
         let mut delayed = self.ask(held, pruning.drop.len());
         let waits = delayed.is_some();
         let kept = keep.len() + if waits { pruning.drop.len() } else { 0 };
+        if when == Settle::Soon
+            && pruning.drop.is_empty()
+            && keep.iter().all(|o| record.planned.covers(&place(o)))
+        {
+            self.shared.guard.applied(&self.name, kept);
+            self.postpone(held, None);
+            self.books_at =
+                (record::fitting(keep) != record.applied).then(|| Instant::now() + spread(LATER));
+            self.record = Some(record);
+            return Ok(true);
+        }
+        self.books_at = None;
+        self.unrecorded.clone_from(&keep);
         let judge = self.shared.policies.known().await;
         let leaving = Leaving {
             spec,
             directives: &held.directives,
             policies: &judge,
         };
+        let mut gone = BTreeSet::new();
         for object in pruning.drop {
             if waits {
                 pending.push(object);
@@ -89,7 +126,8 @@ impl Actor {
             let removed = remove::remove(&self.shared.cluster, &object, &record.owner, &leaving);
             match removed.await {
                 Ok(Fate::Done) => {
-                    debug!(work = %self.name, resource = %object.resource, name = %object.name, "pruned")
+                    debug!(work = %self.name, resource = %object.resource, name = %object.name, "pruned");
+                    gone.insert(place(&object));
                 }
                 Ok(Fate::Pending) => pending.push(object),
                 Ok(Fate::Held(why)) => {
@@ -104,11 +142,11 @@ impl Actor {
         }
         let done = pending.is_empty();
         keep.extend(pending);
-        let written =
-            record::set_applied(&self.shared.cluster, &mut record, prune::sorted(keep)).await;
-        record.created = false;
+        let applied = record::fitting(prune::sorted(keep));
+        let written = record::set_applied(&self.shared.cluster, &mut record, applied).await;
         if written.is_ok() {
             self.unrecorded.clear();
+            record.planned.retain(|place| !gone.contains(place));
             self.shared.guard.applied(&self.name, kept);
         }
         let key = ObjectKey {

@@ -1,5 +1,7 @@
 //! Keeps a status within what hub, database and clients can carry.
 
+use std::sync::Arc;
+
 use k8s_openapi::jiff::Timestamp;
 use koinon_api::{
     labels::condition as kind,
@@ -12,19 +14,24 @@ pub(in crate::work) const MOST: usize = 1024 * 1024;
 
 /// Returns what of a status is reported: all of it, or the manifests that need attention first and a condition that
 /// counts what is left out. The conditions of the work are always of all its manifests.
-pub(in crate::work) fn fit(status: &ManifestWorkStatus, most: usize) -> ManifestWorkStatus {
-    let mut status = status.clone();
-    status
-        .conditions
-        .retain(|c| c.type_ != kind::STATUS_TRUNCATED);
-    let manifests = &status.resource_status.manifests;
-    let sizes: Vec<usize> = manifests.iter().map(size).collect();
-    let total = manifests.len();
+pub(in crate::work) fn fit(
+    status: &Arc<ManifestWorkStatus>,
+    most: usize,
+) -> Arc<ManifestWorkStatus> {
     // A quarter is for the conditions of the work itself.
     let room = most - most / 4;
-    if sizes.iter().sum::<usize>() <= room {
-        return status;
+    let manifests = &status.resource_status.manifests;
+    // Most statuses are small: no need to write them out. A character takes six bytes at most.
+    if manifests.iter().map(texts).sum::<usize>() <= room / 6 {
+        return status.clone();
     }
+    let sizes: Vec<usize> = manifests.iter().map(size).collect();
+    let total = manifests.len();
+    if sizes.iter().sum::<usize>() <= room {
+        return status.clone();
+    }
+    let mut status = ManifestWorkStatus::clone(status);
+    let manifests = &status.resource_status.manifests;
     let mut order: Vec<usize> = (0..total).collect();
     order.sort_by_key(|at| (is_well(&manifests[*at]), *at));
     let (mut shown, mut used) = (Vec::new(), 0);
@@ -64,7 +71,32 @@ pub(in crate::work) fn fit(status: &ManifestWorkStatus, most: usize) -> Manifest
             since,
         ),
     );
-    status
+    Arc::new(status)
+}
+
+/// Length of all texts of an entry, and of what stands between them.
+fn texts(manifest: &ManifestCondition) -> usize {
+    let meta = &manifest.resource_meta;
+    let names = [
+        &meta.group,
+        &meta.version,
+        &meta.kind,
+        &meta.resource,
+        &meta.name,
+        &meta.namespace,
+    ];
+    let conditions = manifest.conditions.iter();
+    let values = manifest.status_feedback.values.iter();
+    200 + names.iter().map(|name| name.len()).sum::<usize>()
+        + conditions
+            .map(|c| 150 + c.type_.len() + c.reason.len() + c.message.len())
+            .sum::<usize>()
+        + values
+            .map(|v| {
+                let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+                150 + v.name.len() + text(&v.field_value.string) + text(&v.field_value.json_raw)
+            })
+            .sum::<usize>()
 }
 
 fn size(manifest: &ManifestCondition) -> usize {

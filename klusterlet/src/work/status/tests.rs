@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use k8s_openapi::jiff::Timestamp;
 use koinon_api::work::{FieldValue, ValueType};
 
@@ -351,7 +353,7 @@ fn a_rule_may_say_what_available_means() {
 fn a_status_that_is_too_large_shows_what_needs_attention_and_counts_the_rest() {
     let mut outcomes: Vec<_> = (0..100).map(|n| good(n, &format!("m{n}"))).collect();
     outcomes[97].applied = Err(NotApplied::failed("boom"));
-    let whole = status(&ManifestWorkStatus::default(), 1, &outcomes, &at(1));
+    let whole = Arc::new(status(&ManifestWorkStatus::default(), 1, &outcomes, &at(1)));
     assert_eq!(fit(&whole, MOST), whole);
     let shown = fit(&whole, 16 * 1024);
     let bytes = serde_json::to_vec(&shown).unwrap().len();

@@ -1,0 +1,175 @@
+//! Fetches bodies and stores them as they come.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures::{StreamExt as _, stream::FuturesUnordered};
+use koinon_proto::v1::WorkRef;
+use tracing::debug;
+
+use super::{
+    super::{
+        Held, Notice, Origin, Store, compress,
+        pull::{Assembly, Pulled},
+    },
+    Keeper, work,
+};
+use crate::{cluster, hub::Puller};
+
+/// Writes of bodies that are under way at the same time.
+const STORING: usize = 8;
+
+/// New works that are stored together, at most.
+const TOGETHER: usize = 64;
+
+/// Longest silence within a pull.
+const PULL_TIMEOUT: Duration = Duration::from_secs(60);
+
+impl Keeper {
+    /// Fetches and stores bodies; what fails goes back to the inbox.
+    ///
+    /// New works that arrive together are stored together: what has arrived waits only as long as more is at hand.
+    pub(super) async fn pull(
+        &self,
+        session: u64,
+        wanted: &mut BTreeMap<String, Notice>,
+        mut puller: Puller,
+    ) -> cluster::Result<()> {
+        let works = wanted.values().map(reference).collect();
+        let (mut storing, mut assembly, mut failure) =
+            (FuturesUnordered::new(), Assembly::default(), None);
+        let mut arrived: Vec<(Notice, Held)> = Vec::new();
+        let mut chunks = match tokio::time::timeout(PULL_TIMEOUT, puller.pull(works)).await {
+            Ok(Ok(chunks)) => Some(chunks),
+            Ok(Err(status)) => {
+                debug!(code = ?status.code(), "a pull was refused");
+                failure = Some(refused(&status));
+                None
+            }
+            Err(_) => {
+                failure = Some(cluster::Error::Timeout);
+                None
+            }
+        };
+        loop {
+            let receiving = chunks.is_some();
+            let next = async {
+                match &mut chunks {
+                    Some(stream) => tokio::time::timeout(PULL_TIMEOUT, stream.message())
+                        .await
+                        .ok(),
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // What is at hand is taken before anything is stored.
+                biased;
+                Some((notices, result)) = storing.next(), if !storing.is_empty() => {
+                    if let Err(error) = result {
+                        for notice in notices {
+                            self.parts.inbox.put_back(session, notice);
+                        }
+                        failure = Some(error);
+                    }
+                }
+                chunk = next, if receiving && storing.len() < STORING && arrived.len() < TOGETHER => match chunk {
+                    Some(Ok(Some(chunk))) => match assembly.add(chunk) {
+                        Ok(Some(pulled)) => {
+                            self.parts.metrics.pulled_bytes.inc_by(pulled.body.len() as u64);
+                            let notice = wanted
+                                .remove(&pulled.name)
+                                .filter(|n| n.digest == pulled.digest && n.uid == pulled.uid);
+                            match notice.map(|notice| received(notice, pulled)) {
+                                Some(Ok((notice, held))) => {
+                                    let new = self.is_new(&held);
+                                    if new {
+                                        self.announce(&held);
+                                    }
+                                    if new && Store::fits(&held) {
+                                        arrived.push((notice, held));
+                                    } else {
+                                        storing.push(self.take_in(vec![(notice, held)]));
+                                    }
+                                }
+                                Some(Err(failed)) => {
+                                    let (notice, error) = *failed;
+                                    self.parts.inbox.put_back(session, notice);
+                                    failure = Some(error);
+                                }
+                                None => {}
+                            }
+                        }
+                        Ok(None) => {}
+                        Err(error) => {
+                            failure = Some(cluster::Error::Unreachable(error.to_string()));
+                            chunks = None;
+                        }
+                    },
+                    // The end. Works that are still wanted are gone on the hub; newer notices follow.
+                    Some(Ok(None)) => {
+                        for notice in std::mem::take(wanted).into_values().filter(|n| n.tombstone) {
+                            let held = self.without_body(&notice);
+                            storing.push(self.take_in(vec![(notice, held)]));
+                        }
+                        chunks = None;
+                    }
+                    Some(Err(status)) => {
+                        failure = Some(refused(&status));
+                        chunks = None;
+                    }
+                    None => {
+                        failure = Some(cluster::Error::Timeout);
+                        chunks = None;
+                    }
+                },
+                () = std::future::ready(()), if !arrived.is_empty() => {
+                    storing.push(self.take_in(std::mem::take(&mut arrived)));
+                }
+                else => break,
+            }
+        }
+        drop(storing);
+        for notice in std::mem::take(wanted).into_values() {
+            self.parts.inbox.put_back(session, notice);
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// A work that is deleted, and gone on the hub, with what is here.
+    fn without_body(&self, notice: &Notice) -> Held {
+        let held = self.parts.holding.get(&notice.name);
+        let (labels, body) = held
+            .filter(|held| held.uid == notice.uid)
+            .map(|held| (held.labels.clone(), held.body.clone()))
+            .unwrap_or_default();
+        work(notice, labels, body, Origin::Member)
+    }
+}
+
+fn reference(notice: &Notice) -> WorkRef {
+    WorkRef {
+        name: notice.name.clone(),
+        uid: notice.uid.clone(),
+        digest: notice.digest.clone().into(),
+    }
+}
+
+/// Makes a work of what was pulled.
+fn received(
+    notice: Notice,
+    pulled: Pulled,
+) -> Result<(Notice, Held), Box<(Notice, cluster::Error)>> {
+    match compress(&pulled.body) {
+        Ok(body) => {
+            let held = work(&notice, pulled.labels, body, Origin::Hub);
+            Ok((notice, held))
+        }
+        Err(error) => {
+            let error = cluster::Error::Unreachable(error.to_string());
+            Err(Box::new((notice, error)))
+        }
+    }
+}
+
+fn refused(status: &tonic::Status) -> cluster::Error {
+    cluster::Error::Unreachable(format!("pull: {}", status.message()))
+}

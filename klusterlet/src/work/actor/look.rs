@@ -1,0 +1,226 @@
+//! One look of an actor at its work.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use futures::{
+    StreamExt as _,
+    stream::{FuturesOrdered, FuturesUnordered},
+};
+use koinon_api::{labels::condition, meta};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::{
+    super::{
+        fight,
+        pass::{Availability, DEFINITION_PATIENCE, Located, Pass, Slot},
+        plan::{self, Manifest},
+        planned::place,
+        record::{self, Record},
+        status,
+    },
+    Actor, Scope, Trouble,
+    settle::Settle,
+};
+use crate::{
+    clock,
+    cluster::{Error, ObjectKey},
+    desired::Held,
+};
+
+/// Manifests of one work that are applied at the same time.
+const TOGETHER: usize = 8;
+
+impl Actor {
+    /// Looks at what is in scope: applies it, reports, records. False if something is left to do.
+    pub(super) async fn pass(&mut self, held: &Held, scope: Scope) -> Result<bool, Trouble> {
+        let shared = self.shared.clone();
+        let spec = held.spec().map_err(|e| Trouble::Body(e.to_string()))?;
+        let another = |(uid, _): &(String, i64)| *uid != held.uid;
+        if self.current.as_ref().is_some_and(another)
+            || meta::condition(&self.status.conditions, condition::DELETING).is_some()
+        {
+            // What was said was said of another work, or of the end of this one.
+            self.status = Arc::default();
+        }
+        let newer = self
+            .current
+            .as_ref()
+            .is_none_or(|(uid, generation)| (uid, *generation) != (&held.uid, held.generation));
+        let scope = if newer || self.record.is_none() {
+            Scope::Everything
+        } else {
+            scope
+        };
+        if scope == Scope::Everything
+            && !self.is_prepared()
+            && !self.ensure_record(held, newer).await?
+        {
+            return Ok(false);
+        }
+        let Some(mut record) = self.record.clone() else {
+            return Ok(false);
+        };
+        if scope == Scope::Books {
+            return self.settle(held, &spec, record, Settle::Now).await;
+        }
+        record.completed = record.completed.of(&held.uid);
+        let manifests = plan::manifests(&spec);
+
+        // First for the policies to be known at all: that is no change of them.
+        shared.policies.known().await;
+        self.policies.mark_unchanged();
+        self.rbac.mark_unchanged();
+        self.has_executor = spec.executor.is_some();
+        let judge = shared.policies.known().await;
+        let (name, wake, memory) = (self.name.clone(), self.wake.clone(), self.memory.clone());
+        let (owner, completed) = (record.owner.clone(), record.completed.clone());
+        let recorded = record.owned().iter().map(place).collect();
+        let pass = Pass {
+            judge: &judge,
+            shared: &shared,
+            work: &name,
+            wake: &wake,
+            spec: &spec,
+            manifests: &manifests,
+            owner: &owner,
+            fresh: record.created && newer,
+            completed: &completed,
+            recorded: &recorded,
+            memory: &memory,
+            undefined: Mutex::default(),
+            patience: Instant::now() + DEFINITION_PATIENCE,
+            availability: Availability::of(&held.directives),
+        };
+        for rank in manifests.chunk_by(|a, b| a.rank == b.rank) {
+            let due = rank.iter().filter(|m| self.is_due(&scope, m.ordinal));
+            let due: Vec<&Manifest> = due.collect();
+            self.apply(&pass, due, &mut record, newer).await;
+        }
+        drop(pass);
+        self.slots.retain(|ordinal, _| *ordinal < manifests.len());
+        self.current = Some((held.uid.clone(), held.generation));
+        let frozen = record.completed.all();
+        let completed = record.completed.after(self.slots.values(), held.generation);
+        if completed != record.completed && !(completed.is_empty() && record.completed.is_empty()) {
+            // Before anybody hears of it: what was said to be complete must not be applied again.
+            record::set_completed(&shared.cluster, &mut record, completed).await?;
+        }
+        let generation = frozen.unwrap_or(held.generation);
+        let outcomes = self.slots.values().map(|slot| &slot.outcome);
+        let status = status::status(&self.status, generation, outcomes, &clock::now());
+        self.report(held, status);
+        let settled = if frozen.is_some() {
+            self.record = Some(record);
+            Ok(true)
+        } else {
+            self.settle(held, &spec, record, Settle::Soon).await
+        };
+        self.track();
+        let failed = self.slots.values().filter(|s| s.outcome.applied.is_err());
+        let failed = failed.count();
+        if newer {
+            info!(work = %self.name, generation = held.generation, manifests = self.slots.len(), failed, "applied");
+        }
+        Ok(settled? && failed == 0)
+    }
+
+    fn is_due(&self, scope: &Scope, ordinal: usize) -> bool {
+        let Some(slot) = self.slots.get(&ordinal) else {
+            return true;
+        };
+        let among =
+            |keys: &BTreeSet<ObjectKey>| slot.key.as_ref().is_some_and(|k| keys.contains(k));
+        match scope {
+            Scope::Everything => true,
+            Scope::Touched(keys) => among(keys),
+            Scope::Again(keys) => slot.outcome.applied.is_err() || among(keys),
+            Scope::Books => false,
+        }
+    }
+
+    /// Applies manifests of one rank, several at a time, once the record names all of their objects.
+    async fn apply(
+        &mut self,
+        pass: &Pass<'_>,
+        due: Vec<&Manifest>,
+        record: &mut Record,
+        newer: bool,
+    ) {
+        let mut located = Vec::with_capacity(due.len());
+        let (mut waiting, mut finding) = (due.into_iter(), FuturesOrdered::new());
+        loop {
+            while finding.len() < TOGETHER
+                && let Some(manifest) = waiting.next()
+            {
+                finding.push_back(pass.locate(manifest));
+            }
+            match finding.next().await {
+                Some((_, Ok(place))) => located.push(place),
+                Some((ordinal, Err(slot))) => self.note(ordinal, *slot, newer),
+                None => break,
+            }
+        }
+        if let Err(error) = self.plan(&located, record).await {
+            for place in located {
+                let ordinal = place.ordinal;
+                self.note(ordinal, place.refused(&error), newer);
+            }
+            return;
+        }
+        let (mut waiting, mut applying) = (located.into_iter(), FuturesUnordered::new());
+        loop {
+            while applying.len() < TOGETHER
+                && let Some(place) = waiting.next()
+            {
+                applying.push(pass.apply(place));
+            }
+            let Some((ordinal, slot)) = applying.next().await else {
+                return;
+            };
+            self.note(ordinal, slot, newer);
+        }
+    }
+
+    /// Makes the record name all objects that are about to be applied.
+    async fn plan(&self, located: &[Located<'_>], record: &mut Record) -> Result<(), Error> {
+        if record.completed.all().is_some() {
+            return Ok(());
+        }
+        let known: BTreeSet<_> = record.applied.iter().map(place).collect();
+        let missing = located.iter().map(Located::applied).filter(|object| {
+            let place = place(object);
+            !known.contains(&place) && !record.planned.covers(&place)
+        });
+        let missing: Vec<_> = missing.collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mut planned = record.planned.clone();
+        missing.iter().for_each(|object| planned.insert(object));
+        record::plan(&self.shared.cluster, record, planned).await
+    }
+
+    /// Takes in what came of one manifest.
+    fn note(&mut self, ordinal: usize, mut slot: Slot, newer: bool) {
+        self.shared
+            .metrics
+            .member_writes
+            .inc_by(u64::from(slot.writes));
+        if let Some(key) = &slot.key
+            && slot.writes > 0
+            && !newer
+        {
+            self.shared.metrics.repairs.inc();
+            let fight = self.fights.entry(key.clone()).or_default();
+            if let Some(rest) = fight.repaired(Instant::now()) {
+                let rival = slot.rival.as_deref().unwrap_or("somebody");
+                warn!(work = %self.name, resource = %key.resource.plural, namespace = %key.namespace, name = %key.name, rival, "an applied object is changed again and again; leaving it alone for a while");
+                slot.outcome.derived.push(fight::contested(rival, rest));
+                self.resting.insert(key.clone(), Instant::now() + rest);
+            }
+        }
+        self.slots.insert(ordinal, slot);
+    }
+}
