@@ -6,6 +6,7 @@
 mod agent;
 mod apply;
 mod beside;
+mod engine;
 mod etcd;
 mod fanout;
 mod fleet;
@@ -16,6 +17,7 @@ mod load;
 mod machine;
 mod memory;
 mod objects;
+mod placing;
 mod scale;
 mod steady;
 mod table;
@@ -77,6 +79,10 @@ pub enum Part {
     Steady,
     /// One replica set to many simulated agents, and what an agent costs the hub.
     Fanout,
+    /// The placement engine alone: full evaluations, one cluster's taint, memory.
+    Engine,
+    /// 10,000 placements through the API, with Postgres; 1,000 clusters lost at once.
+    Placing,
 }
 
 /// Measures and prints one table.
@@ -103,6 +109,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             Part::Apply => Box::pin(apply::run(&settings, &mut table)).await,
             Part::Steady => Box::pin(steady::run(&settings, &mut table)).await,
             Part::Fanout => Box::pin(fanout::run(&settings, &mut table)).await,
+            Part::Engine => engine::run(&mut table),
+            Part::Placing => Box::pin(placing::run(&mut table)).await,
         };
         if let Err(error) = done {
             eprintln!("bench: {name}: {error:#}");

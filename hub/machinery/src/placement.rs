@@ -9,9 +9,13 @@
 //! Same snapshot, same decisions: nothing here reads a clock, iterates a hash map or knows what a store is.
 //! A policy is compiled once per generation of its placement, a cluster is prepared once per change, so that
 //! an evaluation over 1,000 clusters parses and allocates nothing per cluster but its verdict and its scores.
+//!
+//! Two ways lead to a choice over the same filters and scores: [`evaluate`] keeps all that is needed to explain it, the
+//! [`Engine`] keeps up to date what a choice takes, and remembers nothing of those who are not chosen. Tests hold them
+//! to the same answers.
 
-mod amount;
 mod compile;
+mod engine;
 mod evaluate;
 mod explain;
 pub mod expression;
@@ -32,6 +36,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 pub use self::{
+    engine::{Choice, Conditions, Decided, Engine, Footprint},
     evaluate::{Evaluation, Facts, Ranked, Scored, Snapshot, Verdict, evaluate},
     explain::{ClusterExplanation, Explanation, FilterExplanation, ScoreExplanation, step},
     filter::{Predicate, Refusal, Toleration},
@@ -39,7 +44,7 @@ pub use self::{
         Group, GroupPolicy, GroupSize, MAX_DECISIONS_PER_OBJECT, Order, Shard, groups, shards,
     },
     hypothesis::{Difference, Loss, Standing, State},
-    load::{Load, Slot},
+    load::Load,
     membership::Membership,
     pack::{Amounts, Lacking, Packing, Strategy},
     policy::{Misconfigured, Policy},
@@ -62,8 +67,14 @@ pub struct Cluster {
     pub memory: Option<f64>,
     /// All that is allocatable, by resource name.
     pub allocatable: Amounts,
-    /// Where the owner's [`Load`] counts its decisions, to find it without its name.
-    pub slot: Option<Slot>,
+}
+
+impl Cluster {
+    /// How much of a resource can be allocated.
+    #[must_use]
+    pub fn amount(&self, resource: &str) -> Option<f64> {
+        self.allocatable.get(resource).copied()
+    }
 }
 
 /// A taint of a cluster.

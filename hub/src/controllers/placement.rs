@@ -7,7 +7,6 @@ mod conditions;
 mod decide;
 mod index;
 mod layout;
-mod pool;
 
 use std::{iter, sync::Arc, time::Duration};
 

@@ -22,9 +22,15 @@ use koinon_api::{
 use super::{
     Cluster, Effect, GroupPolicy, GroupSize, Invalid, Misconfigured, Operator, Order, Packing,
     Policy, Predicate, Prioritizer, Requirement, Resource, Selector, Spread, Strategy, Taint,
-    Toleration, Topology, Unsatisfiable, Weighted, amount::approximate, expression,
-    policy::SCORE_RATE_LIMIT,
+    Toleration, Topology, Unsatisfiable, Weighted, expression, policy::SCORE_RATE_LIMIT,
 };
+use crate::quantity;
+
+/// A quantity like `250m` or `16Gi` as a number, which is all that relative scores need.
+fn approximate(text: &str) -> Option<f64> {
+    let amount: quantity::Quantity = text.trim().parse().ok()?;
+    Some(amount.as_f64())
+}
 
 /// OCM's names of the parts that can refuse a spec.
 mod plugin {
@@ -219,7 +225,6 @@ impl Cluster {
         Self {
             name: cluster.metadata.name.clone().unwrap_or_default(),
             labels: cluster.metadata.labels.clone().unwrap_or_default(),
-            slot: None,
             cpu: amount("cpu"),
             memory: amount("memory"),
             allocatable: status

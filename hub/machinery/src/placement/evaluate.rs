@@ -5,8 +5,8 @@ use std::cmp::Reverse;
 use jiff::Timestamp;
 
 use super::{
-    AddOnScore, Amounts, Cluster, Lacking, Policy, Predicate, Refusal, Weighted,
-    expression::{CLUSTER_BUDGET, Outcome, PLACEMENT_BUDGET},
+    AddOnScore, Amounts, Cluster, Lacking, Policy, Refusal, Weighted,
+    expression::{Budget, Outcome},
     filter::{Held, Tolerance, tolerance},
     score::score,
     spread,
@@ -26,19 +26,6 @@ pub trait Facts {
     fn condition(&self, cluster: &Cluster, expression: &Program) -> Outcome;
     /// What other packing placements have reserved on a cluster; asked only for placements that pack.
     fn reserved(&self, cluster: &Cluster) -> Amounts;
-
-    /// Whether the labels and claims of the candidate at `position` match the predicate at `place`; for whoever
-    /// remembers that.
-    fn selects(
-        &self,
-        position: usize,
-        cluster: &Cluster,
-        place: usize,
-        predicate: &Predicate,
-    ) -> bool {
-        let _ = (position, place);
-        predicate.selects(cluster)
-    }
 }
 
 impl<F: Facts> Facts for &F {
@@ -64,16 +51,6 @@ impl<F: Facts> Facts for &F {
 
     fn reserved(&self, cluster: &Cluster) -> Amounts {
         (**self).reserved(cluster)
-    }
-
-    fn selects(
-        &self,
-        position: usize,
-        cluster: &Cluster,
-        place: usize,
-        predicate: &Predicate,
-    ) -> bool {
-        (**self).selects(position, cluster, place, predicate)
     }
 }
 
@@ -177,6 +154,10 @@ impl<'a> Evaluation<'a> {
 pub(super) struct Earliest(Option<Timestamp>);
 
 impl Earliest {
+    pub(super) fn at(&self) -> Option<Timestamp> {
+        self.0
+    }
+
     pub(super) fn add(&mut self, at: Timestamp) {
         self.0 = Some(self.0.map_or(at, |earliest| earliest.min(at)));
     }
@@ -203,12 +184,12 @@ pub fn evaluate<'a, F: Facts>(policy: &Policy, snapshot: Snapshot<'a, F>) -> Eva
         policy,
         facts: &facts,
         now,
-        budget: PLACEMENT_BUDGET,
+        budget: Budget::default(),
     };
     let mut verdicts = Vec::with_capacity(candidates.len());
     let mut feasible: Vec<Feasible> = Vec::new();
     for (candidate, cluster) in candidates.iter().enumerate() {
-        match filter.pass(candidate, cluster, &mut expiry) {
+        match filter.pass(cluster, &mut expiry) {
             Ok(avoided) => {
                 feasible.push(Feasible { candidate, avoided });
                 verdicts.push(Verdict::NotNeeded { rank: 0 });
@@ -225,11 +206,9 @@ pub fn evaluate<'a, F: Facts>(policy: &Policy, snapshot: Snapshot<'a, F>) -> Eva
     let picks: Vec<usize> = if policy.spread.is_empty() {
         (0..wanted.min(ranking.len())).collect()
     } else {
-        let ranked: Vec<&Cluster> = ranking
-            .iter()
-            .map(|ranked| candidates[ranked.candidate])
-            .collect();
-        spread::choose(&policy.spread, &ranked, wanted)
+        spread::choose(&policy.spread, ranking.len(), wanted, |spread, at| {
+            spread.domain(candidates[ranking[at].candidate])
+        })
     };
     let left_out = picks.len() < wanted;
     for (rank, ranked) in ranking.iter().enumerate() {
@@ -261,24 +240,27 @@ struct Filter<'p, F> {
     policy: &'p Policy,
     facts: &'p F,
     now: Timestamp,
-    budget: u64,
+    budget: Budget,
 }
 
 impl<F: Facts> Filter<'_, F> {
     /// How many taints speak against a cluster that passes; the verdict on one that does not.
-    fn pass(
-        &mut self,
-        position: usize,
-        cluster: &Cluster,
-        expiry: &mut Earliest,
-    ) -> Result<usize, Verdict> {
-        self.admits(position, cluster)?;
+    fn pass(&mut self, cluster: &Cluster, expiry: &mut Earliest) -> Result<usize, Verdict> {
+        let facts = self.facts;
+        let admitted = self.budget.admits(
+            &self.policy.predicates,
+            |_, predicate| predicate.selects(cluster),
+            |expression| facts.condition(cluster, expression),
+        );
+        admitted.map_err(|error| Verdict::NoPredicateMatches {
+            error: error.map(Box::new),
+        })?;
         let held = if !cluster.taints.is_empty() && self.facts.held(cluster) {
             Held::Yes
         } else {
             Held::No
         };
-        let avoided = match tolerance(cluster, &self.policy.tolerations, held, self.now) {
+        let avoided = match tolerance(&cluster.taints, &self.policy.tolerations, held, self.now) {
             Tolerance::Refused { taint, why } => {
                 return Err(Verdict::TaintNotTolerated { taint, why });
             }
@@ -288,57 +270,12 @@ impl<F: Facts> Filter<'_, F> {
             }
         };
         if let Some(packing) = &self.policy.packing
-            && let Some(lacking) = packing.lacking(cluster, &self.facts.reserved(cluster))
+            && let Some(lacking) =
+                packing.lacking(|name| cluster.amount(name), &self.facts.reserved(cluster))
         {
             return Err(Verdict::DoesNotFit(Box::new(lacking)));
         }
         Ok(avoided)
-    }
-
-    fn admits(&mut self, position: usize, cluster: &Cluster) -> Result<(), Verdict> {
-        let predicates = &self.policy.predicates;
-        if predicates.is_empty() {
-            return Ok(());
-        }
-        let mut error = None;
-        let mut left = CLUSTER_BUDGET;
-        for (place, predicate) in predicates.iter().enumerate() {
-            if !self.facts.selects(position, cluster, place, predicate) {
-                continue;
-            }
-            if predicate.expressions.is_empty() {
-                return Ok(());
-            }
-            match self.hold(cluster, &predicate.expressions, &mut left) {
-                Ok(true) => return Ok(()),
-                Ok(false) => {}
-                Err(why) => error = error.or(Some(why)),
-            }
-        }
-        Err(Verdict::NoPredicateMatches {
-            error: error.map(Box::new),
-        })
-    }
-
-    /// Whether all expressions hold, one after the other until one does not.
-    fn hold(
-        &mut self,
-        cluster: &Cluster,
-        expressions: &[Program],
-        left: &mut u64,
-    ) -> Result<bool, EvaluationError> {
-        for expression in expressions {
-            if self.budget == 0 || *left == 0 {
-                return Err(EvaluationError::CostLimit);
-            }
-            let outcome = self.facts.condition(cluster, expression);
-            self.budget = self.budget.saturating_sub(outcome.cost);
-            *left = left.saturating_sub(outcome.cost);
-            if !outcome.result? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 }
 

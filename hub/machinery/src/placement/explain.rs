@@ -268,7 +268,7 @@ fn measured(
         Prioritizer::Packing => policy
             .packing
             .as_ref()?
-            .share(cluster, &facts.reserved(cluster)),
+            .share(|name| cluster.amount(name), &facts.reserved(cluster)),
     }
 }
 

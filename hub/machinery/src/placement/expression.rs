@@ -6,16 +6,17 @@
 
 use std::sync::{Arc, LazyLock};
 
+use super::Predicate;
 use crate::cel::{
     Bindings, COST_LIMIT, CompileError, Environment, EvaluationError, Host, Meter, Program, Value,
     value,
 };
 
 /// OCM's bound on all expressions of one predicate evaluation on one cluster.
-pub(super) const CLUSTER_BUDGET: u64 = 10 * COST_LIMIT;
+const CLUSTER_BUDGET: u64 = 10 * COST_LIMIT;
 /// Bound on all expressions of one placement on all clusters: some seconds. OCM has none; an expression that is dear
 /// everywhere would keep every other placement waiting.
-pub(super) const PLACEMENT_BUDGET: u64 = 100 * COST_LIMIT;
+const PLACEMENT_BUDGET: u64 = 100 * COST_LIMIT;
 
 static ENVIRONMENT: LazyLock<Environment> = LazyLock::new(|| {
     Environment::new()
@@ -47,6 +48,69 @@ impl Default for Outcome {
             result: Ok(false),
             cost: 0,
         }
+    }
+}
+
+/// What one placement's expressions may still cost.
+#[derive(Debug)]
+pub(super) struct Budget {
+    placement: u64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            placement: PLACEMENT_BUDGET,
+        }
+    }
+}
+
+impl Budget {
+    /// Whether a cluster matches one of the predicates, or if there are none; else the first reason for which an
+    /// expression had no value, if that was it. `selects` says whether labels and claims match the predicate at a place.
+    pub(super) fn admits(
+        &mut self,
+        predicates: &[Predicate],
+        selects: impl Fn(usize, &Predicate) -> bool,
+        condition: impl Fn(&Program) -> Outcome,
+    ) -> Result<(), Option<EvaluationError>> {
+        if predicates.is_empty() {
+            return Ok(());
+        }
+        let mut error = None;
+        let mut left = CLUSTER_BUDGET;
+        for (place, predicate) in predicates.iter().enumerate() {
+            if !selects(place, predicate) {
+                continue;
+            }
+            match self.hold(&predicate.expressions, &condition, &mut left) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(why) => error = error.or(Some(why)),
+            }
+        }
+        Err(error)
+    }
+
+    /// Whether all expressions hold, one after the other until one does not.
+    fn hold(
+        &mut self,
+        expressions: &[Program],
+        condition: impl Fn(&Program) -> Outcome,
+        left: &mut u64,
+    ) -> Result<bool, EvaluationError> {
+        for expression in expressions {
+            if self.placement == 0 || *left == 0 {
+                return Err(EvaluationError::CostLimit);
+            }
+            let outcome = condition(expression);
+            self.placement = self.placement.saturating_sub(outcome.cost);
+            *left = left.saturating_sub(outcome.cost);
+            if !outcome.result? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

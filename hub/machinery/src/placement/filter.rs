@@ -47,8 +47,28 @@ pub struct Toleration {
     pub seconds: Option<i64>,
 }
 
+/// A taint, wherever its strings are kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TaintRef<'a> {
+    pub(super) key: &'a str,
+    pub(super) value: &'a str,
+    pub(super) effect: Effect,
+    pub(super) added: Option<Timestamp>,
+}
+
+impl<'a> From<&'a Taint> for TaintRef<'a> {
+    fn from(taint: &'a Taint) -> Self {
+        Self {
+            key: &taint.key,
+            value: &taint.value,
+            effect: taint.effect,
+            added: taint.added,
+        }
+    }
+}
+
 impl Toleration {
-    fn matches(&self, taint: &Taint) -> bool {
+    fn matches(&self, taint: TaintRef<'_>) -> bool {
         self.effect.is_none_or(|effect| effect == taint.effect)
             && self.key.as_ref().is_none_or(|key| *key == taint.key)
             && self
@@ -58,7 +78,7 @@ impl Toleration {
     }
 
     /// When the toleration of `taint` ends; `None` = never.
-    fn until(&self, taint: &Taint) -> Option<Timestamp> {
+    fn until(&self, taint: TaintRef<'_>) -> Option<Timestamp> {
         let seconds = self.seconds?;
         let added = taint.added.unwrap_or(Timestamp::UNIX_EPOCH);
         Some(
@@ -100,15 +120,16 @@ pub(super) enum Held {
     No,
 }
 
-pub(super) fn tolerance(
-    cluster: &Cluster,
+pub(super) fn tolerance<'a>(
+    taints: impl IntoIterator<Item = impl Into<TaintRef<'a>>>,
     tolerations: &[Toleration],
     held: Held,
     now: Timestamp,
 ) -> Tolerance {
     let mut until: Option<Timestamp> = None;
     let mut avoided = 0;
-    for (index, taint) in cluster.taints.iter().enumerate() {
+    for (index, taint) in taints.into_iter().enumerate() {
+        let taint: TaintRef<'a> = taint.into();
         if taint.effect == Effect::NoSelectIfNew && held == Held::Yes {
             continue;
         }
@@ -123,7 +144,7 @@ pub(super) fn tolerance(
 
 /// How long `taint` is tolerated: `None` for good. Of several tolerations the longest counts.
 fn taint_tolerance(
-    taint: &Taint,
+    taint: TaintRef<'_>,
     tolerations: &[Toleration],
     now: Timestamp,
 ) -> Result<Option<Timestamp>, Refusal> {

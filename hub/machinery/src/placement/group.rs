@@ -78,31 +78,41 @@ pub fn groups<'a>(
     order: Order,
     selected: impl IntoIterator<Item = &'a Cluster>,
 ) -> Vec<Group> {
-    let mut rest: Vec<&Cluster> = selected.into_iter().collect();
+    let mut all: Vec<&Cluster> = selected.into_iter().collect();
     if order == Order::Name {
-        rest.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     }
+    let selects = |cluster: &&Cluster, at: usize| policy.named[at].1.selects(cluster);
+    partition(policy, all, selects, |cluster| cluster.name.clone())
+}
+
+/// The same for clusters that are kept in any way, and are in their final order; `selects` says whether the named
+/// group at an index would take one.
+pub(super) fn partition<T>(
+    policy: &GroupPolicy,
+    mut rest: Vec<T>,
+    selects: impl Fn(&T, usize) -> bool,
+    name: impl Fn(&T) -> String,
+) -> Vec<Group> {
     let limit = policy.size.limit(rest.len());
     let mut groups = Vec::new();
-    for (name, selector) in &policy.named {
-        let (matched, others): (Vec<&Cluster>, Vec<&Cluster>) = rest
-            .into_iter()
-            .partition(|cluster| selector.selects(cluster));
+    let mut add = |group: &str, clusters: &[T]| {
+        groups.extend(clusters.chunks(limit).map(|chunk| Group {
+            name: group.to_owned(),
+            clusters: chunk.iter().map(&name).collect(),
+        }));
+    };
+    for (at, (group, _)) in policy.named.iter().enumerate() {
+        let (matched, others) = rest.into_iter().partition(|one| selects(one, at));
         rest = others;
-        groups.extend(chunks(name, &matched, limit));
+        let matched: Vec<T> = matched;
+        add(group, &matched);
     }
-    groups.extend(chunks("", &rest, limit));
+    add("", &rest);
     if groups.is_empty() {
         groups.push(Group::default());
     }
     groups
-}
-
-fn chunks(name: &str, clusters: &[&Cluster], limit: usize) -> impl Iterator<Item = Group> {
-    clusters.chunks(limit).map(move |chunk| Group {
-        name: name.to_owned(),
-        clusters: chunk.iter().map(|cluster| cluster.name.clone()).collect(),
-    })
 }
 
 /// Splits groups into objects of at most [`MAX_DECISIONS_PER_OBJECT`] decisions; an empty group has one, empty.

@@ -2,21 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::Cluster;
-
-/// Where a [`Load`] keeps the count of a cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slot(u32);
-
 /// Decision counts per cluster, with the maximum at hand.
 ///
 /// `Balance` leaves the decisions of the placement in question out: take them off with [`Load::remove`] before
 /// the evaluation, add the new ones after it.
 #[derive(Clone, Debug, Default)]
 pub struct Load {
-    /// The place of each name in `counts`. Names stay: there are as many as there ever were clusters.
-    slots: HashMap<String, Slot>,
-    counts: Vec<u32>,
+    counts: HashMap<String, u32>,
     /// How many clusters have each count; its last key is the maximum.
     clusters_by_count: BTreeMap<u32, u32>,
 }
@@ -25,29 +17,7 @@ impl Load {
     /// Decisions that name `cluster`.
     #[must_use]
     pub fn count(&self, cluster: &str) -> u32 {
-        self.slots
-            .get(cluster)
-            .map_or(0, |slot| self.counts[slot.0 as usize])
-    }
-
-    /// The same for a prepared cluster, without a look-up by name if it knows its slot.
-    #[must_use]
-    pub fn count_of(&self, cluster: &Cluster) -> u32 {
-        match cluster.slot {
-            Some(slot) => self.counts.get(slot.0 as usize).copied().unwrap_or(0),
-            None => self.count(&cluster.name),
-        }
-    }
-
-    /// The slot of a name, for [`Cluster::slot`].
-    pub fn slot(&mut self, cluster: &str) -> Slot {
-        if let Some(slot) = self.slots.get(cluster) {
-            return *slot;
-        }
-        let slot = Slot(u32::try_from(self.counts.len()).unwrap_or(u32::MAX));
-        self.counts.push(0);
-        self.slots.insert(cluster.to_owned(), slot);
-        slot
+        self.counts.get(cluster).copied().unwrap_or(0)
     }
 
     /// The highest count of any cluster.
@@ -85,8 +55,9 @@ impl Load {
         }
         if to > 0 {
             *self.clusters_by_count.entry(to).or_default() += 1;
+            self.counts.insert(cluster.to_owned(), to);
+        } else {
+            self.counts.remove(cluster);
         }
-        let slot = self.slot(cluster);
-        self.counts[slot.0 as usize] = to;
     }
 }

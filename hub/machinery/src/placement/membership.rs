@@ -7,7 +7,7 @@ use koinon_api::{
     labels::label,
 };
 
-use super::Selector;
+use super::{Operator, Requirement, Selector};
 
 /// How a set selects its members.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +32,20 @@ impl Membership {
                 Selector::compile(labels).map_or(Self::Nobody, Self::Labels)
             }
             (SelectorType::LabelSelector, None) => Self::Nobody,
+        }
+    }
+
+    /// As a selector over labels.
+    #[must_use]
+    pub fn selector(&self) -> Option<Selector> {
+        match self {
+            Self::Exclusive(name) => Some(Selector::new(vec![Requirement {
+                key: label::CLUSTER_SET.to_owned(),
+                operator: Operator::In,
+                values: vec![name.clone()],
+            }])),
+            Self::Labels(selector) => Some(selector.clone()),
+            Self::Nobody => None,
         }
     }
 

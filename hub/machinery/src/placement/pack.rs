@@ -5,8 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use super::Cluster;
-
 /// Amounts by resource name, in base units (cores, bytes).
 pub type Amounts = BTreeMap<String, f64>;
 
@@ -39,10 +37,15 @@ pub struct Lacking {
 }
 
 impl Packing {
-    /// The first resource, by name, that does not suffice.
-    pub(super) fn lacking(&self, cluster: &Cluster, reserved: &Amounts) -> Option<Lacking> {
+    /// The first resource, by name, that does not suffice; `allocatable` says what there is of a resource in all.
+    pub(super) fn lacking(
+        &self,
+        allocatable: impl Fn(&str) -> Option<f64>,
+        reserved: &Amounts,
+    ) -> Option<Lacking> {
         self.requests.iter().find_map(|(resource, requested)| {
-            let free = free(cluster, reserved, resource);
+            let taken = reserved.get(resource).copied().unwrap_or(0.0);
+            let free = allocatable(resource).map(|all| all - taken);
             let suffices = free.is_some_and(|free| *requested <= free);
             (!suffices).then(|| Lacking {
                 resource: resource.clone(),
@@ -54,8 +57,12 @@ impl Packing {
 
     /// −100 for the worst, 100 for the best.
     #[expect(clippy::cast_possible_truncation, reason = "−100..100")]
-    pub(super) fn score(&self, cluster: &Cluster, reserved: &Amounts) -> Option<i64> {
-        let score = (self.share(cluster, reserved)? * 200.0 - 100.0) as i64;
+    pub(super) fn score(
+        &self,
+        allocatable: impl Fn(&str) -> Option<f64>,
+        reserved: &Amounts,
+    ) -> Option<i64> {
+        let score = (self.share(allocatable, reserved)? * 200.0 - 100.0) as i64;
         match self.strategy {
             Strategy::Fit => None,
             Strategy::Pack => Some(score),
@@ -64,20 +71,19 @@ impl Packing {
     }
 
     /// The share of the scarcest requested resource that is in use once the workload is there: 0 to 1.
-    pub(super) fn share(&self, cluster: &Cluster, reserved: &Amounts) -> Option<f64> {
+    pub(super) fn share(
+        &self,
+        allocatable: impl Fn(&str) -> Option<f64>,
+        reserved: &Amounts,
+    ) -> Option<f64> {
         let of = |(resource, requested): (&String, &f64)| {
-            let all = cluster.allocatable.get(resource)?;
+            let all = allocatable(resource)?;
             let taken = reserved.get(resource).copied().unwrap_or(0.0) + requested;
-            (*all > 0.0).then(|| (taken / all).clamp(0.0, 1.0))
+            (all > 0.0).then(|| (taken / all).clamp(0.0, 1.0))
         };
         let shares = self.requests.iter().filter_map(of);
         shares.fold(None, |most: Option<f64>, share| {
             Some(most.map_or(share, |most| most.max(share)))
         })
     }
-}
-
-fn free(cluster: &Cluster, reserved: &Amounts, resource: &str) -> Option<f64> {
-    let all = cluster.allocatable.get(resource)?;
-    Some(all - reserved.get(resource).copied().unwrap_or(0.0))
 }

@@ -72,7 +72,7 @@ impl Policy {
     pub fn may_choose(&self, cluster: &Cluster) -> bool {
         let selected =
             self.predicates.is_empty() || self.predicates.iter().any(|one| one.selects(cluster));
-        let tolerated = || tolerance(cluster, &self.tolerations, Held::No, Timestamp::MIN);
+        let tolerated = || tolerance(&cluster.taints, &self.tolerations, Held::No, Timestamp::MIN);
         selected && matches!(tolerated(), Tolerance::Granted { .. })
     }
 

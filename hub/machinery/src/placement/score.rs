@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Cluster, Facts, Policy, evaluate::Earliest};
 
-const MAX_SCORE: i64 = 100;
+pub(super) const MAX_SCORE: i64 = 100;
 
 /// A prioritizer and what its score is multiplied with.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,7 +104,7 @@ pub(super) fn score(
             .iter()
             .map(|cluster| {
                 let packing = policy.packing.as_ref()?;
-                packing.score(cluster, &facts.reserved(cluster))
+                packing.score(|name| cluster.amount(name), &facts.reserved(cluster))
             })
             .collect(),
     };
@@ -113,7 +113,7 @@ pub(super) fn score(
 
 /// Truncated before it is doubled, as OCM does: scores are even.
 #[expect(clippy::cast_possible_truncation, reason = "−50..50")]
-fn balance(load: u32, max: f64) -> i64 {
+pub(super) fn balance(load: u32, max: f64) -> i64 {
     if load == 0 {
         MAX_SCORE
     } else {
@@ -121,27 +121,51 @@ fn balance(load: u32, max: f64) -> i64 {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "−100..100")]
-fn allocatable(resource: Resource, clusters: &[&Cluster]) -> Vec<Option<i64>> {
-    let amount = |cluster: &Cluster| match resource {
-        Resource::Cpu => cluster.cpu,
-        Resource::Memory => cluster.memory,
+/// The least and the most of a resource among the candidates that report it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Span {
+    min: f64,
+    max: f64,
+}
+
+impl Span {
+    pub(super) const NOTHING: Self = Self {
+        min: f64::INFINITY,
+        max: f64::NEG_INFINITY,
     };
-    let (mut min, mut max) = (f64::INFINITY, f64::NEG_INFINITY);
-    for amount in clusters.iter().filter_map(|cluster| amount(cluster)) {
-        min = min.min(amount);
-        max = max.max(amount);
+
+    pub(super) fn of(amounts: impl Iterator<Item = f64>) -> Self {
+        let widen = |span: Self, amount: f64| Self {
+            min: span.min.min(amount),
+            max: span.max.max(amount),
+        };
+        amounts.fold(Self::NOTHING, widen)
     }
-    let span = max - min;
-    let score = |amount: f64| {
+
+    /// Whether the span stays as it is with or without a cluster that has this much.
+    pub(super) fn surrounds(&self, amount: f64) -> bool {
+        self.min < amount && amount < self.max
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "−100..100")]
+    pub(super) fn score(&self, amount: f64) -> i64 {
+        let span = self.max - self.min;
         if span == 0.0 {
             MAX_SCORE
         } else {
-            (((amount - min) / span - 0.5) * 2.0 * 100.0) as i64
+            (((amount - self.min) / span - 0.5) * 2.0 * 100.0) as i64
         }
+    }
+}
+
+fn allocatable(resource: Resource, clusters: &[&Cluster]) -> Vec<Option<i64>> {
+    let amount = |cluster: &&Cluster| match resource {
+        Resource::Cpu => cluster.cpu,
+        Resource::Memory => cluster.memory,
     };
+    let span = Span::of(clusters.iter().filter_map(amount));
     clusters
         .iter()
-        .map(|cluster| amount(cluster).map(score))
+        .map(|cluster| amount(cluster).map(|amount| span.score(amount)))
         .collect()
 }

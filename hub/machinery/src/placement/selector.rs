@@ -90,6 +90,11 @@ impl Selector {
         Self { requirements }
     }
 
+    #[must_use]
+    pub fn requirements(&self) -> &[Requirement] {
+        &self.requirements
+    }
+
     /// The first requirement that `set` does not meet.
     #[must_use]
     pub fn unmet(&self, set: &BTreeMap<String, String>) -> Option<&Requirement> {

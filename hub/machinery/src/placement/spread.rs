@@ -54,17 +54,13 @@ struct Domains {
 }
 
 impl Domains {
-    fn new(spread: &Spread, ranked: &[&Cluster]) -> Self {
-        let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
-        let mut of = Vec::with_capacity(ranked.len());
-        for cluster in ranked {
+    fn new<D: Ord>(spread: &Spread, domains: impl Iterator<Item = Option<D>>) -> Self {
+        let mut numbers: BTreeMap<D, usize> = BTreeMap::new();
+        let of = domains.map(|domain| {
             let next = numbers.len();
-            of.push(
-                spread
-                    .domain(cluster)
-                    .map(|domain| *numbers.entry(domain).or_insert(next)),
-            );
-        }
+            domain.map(|domain| *numbers.entry(domain).or_insert(next))
+        });
+        let of = of.collect();
         Self {
             of,
             chosen: vec![0; numbers.len()],
@@ -87,19 +83,25 @@ impl Domains {
 }
 
 /// Chooses up to `wanted` of the clusters, which are given best first; returns their positions in the order of choice.
-pub(super) fn choose(spreads: &[Spread], ranked: &[&Cluster], wanted: usize) -> Vec<usize> {
+/// `domain` says in which domain the cluster at a position is.
+pub(super) fn choose<D: Ord>(
+    spreads: &[Spread],
+    ranked: usize,
+    wanted: usize,
+    domain: impl Fn(&Spread, usize) -> Option<D>,
+) -> Vec<usize> {
     let mut domains: Vec<Domains> = spreads
         .iter()
-        .map(|spread| Domains::new(spread, ranked))
+        .map(|spread| Domains::new(spread, (0..ranked).map(|at| domain(spread, at))))
         .collect();
     // Clusters of the same domains are interchangeable but for their rank: only the first of each kind is looked at.
     let mut kinds: BTreeMap<Vec<Option<usize>>, Vec<usize>> = BTreeMap::new();
-    for position in (0..ranked.len()).rev() {
+    for position in (0..ranked).rev() {
         let kind = domains.iter().map(|domains| domains.of[position]).collect();
         kinds.entry(kind).or_default().push(position);
     }
     let mut kinds: Vec<(Vec<Option<usize>>, Vec<usize>)> = kinds.into_iter().collect();
-    let mut chosen = Vec::with_capacity(wanted.min(ranked.len()));
+    let mut chosen = Vec::with_capacity(wanted.min(ranked));
     let mut least: Vec<usize> = domains.iter().map(Domains::least).collect();
     while chosen.len() < wanted {
         let mut best: Option<(usize, usize)> = None;

@@ -132,6 +132,10 @@ impl World {
         self.sets.insert(name, Membership::of(set));
     }
 
+    pub fn remove_set(&mut self, name: &str) {
+        self.sets.remove(name);
+    }
+
     #[must_use]
     pub fn has_set(&self, name: &str) -> bool {
         self.sets.contains_key(name)
@@ -285,7 +289,7 @@ impl World {
         }
     }
 
-    fn hold(&mut self, name: Name, chosen: BTreeSet<String>) -> bool {
+    pub(super) fn hold(&mut self, name: Name, chosen: BTreeSet<String>) -> bool {
         let before = self.held.get(&name);
         if before.is_none_or(BTreeSet::is_empty) && chosen.is_empty() || before == Some(&chosen) {
             return false;

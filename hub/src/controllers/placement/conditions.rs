@@ -64,30 +64,6 @@ impl Conditions {
         *self.known.get_mut() = Known::default();
     }
 
-    /// Whether an expression holds on a cluster.
-    pub(super) fn test(
-        &self,
-        cluster: &str,
-        expression: &Program,
-        scores: ScoreLookup<'_>,
-    ) -> Outcome {
-        let mut known = self.known.lock();
-        let remembered = known
-            .outcomes
-            .get(cluster)
-            .and_then(|of| of.get(expression.source()));
-        if let Some(outcome) = remembered {
-            return outcome.clone();
-        }
-        let Some(subject) = self.subject(cluster, &mut known) else {
-            return Outcome::default();
-        };
-        let outcome = expression::test(expression, &subject, scores);
-        let of_cluster = known.outcomes.entry(cluster.to_owned()).or_default();
-        of_cluster.insert(expression.source().to_owned(), outcome.clone());
-        outcome
-    }
-
     fn subject(&self, cluster: &str, known: &mut Known) -> Option<Value> {
         if let Some((_, subject)) = known.subjects.get(cluster) {
             return Some(subject.clone());
@@ -104,5 +80,25 @@ impl Conditions {
                 .insert(cluster.to_owned(), (json.len(), subject.clone()));
         }
         Some(subject)
+    }
+}
+
+impl koinon_machinery::placement::Conditions for Conditions {
+    fn test(&self, cluster: &str, expression: &Program, scores: ScoreLookup<'_>) -> Outcome {
+        let mut known = self.known.lock();
+        let remembered = known
+            .outcomes
+            .get(cluster)
+            .and_then(|of| of.get(expression.source()));
+        if let Some(outcome) = remembered {
+            return outcome.clone();
+        }
+        let Some(subject) = self.subject(cluster, &mut known) else {
+            return Outcome::default();
+        };
+        let outcome = expression::test(expression, &subject, scores);
+        let of_cluster = known.outcomes.entry(cluster.to_owned()).or_default();
+        of_cluster.insert(expression.source().to_owned(), outcome.clone());
+        outcome
     }
 }

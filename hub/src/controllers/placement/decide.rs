@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    slice,
 };
 
 use jiff::Timestamp;
@@ -12,24 +12,15 @@ use koinon_api::{
     meta::{Truth, condition as find_condition, new_condition, set_condition},
     placement::{DecisionGroupStatus, PlacementStatus},
 };
-use koinon_machinery::{
-    cel::Program,
-    placement::{
-        AddOnScore, Amounts, Cluster, Evaluation, Facts, Group, GroupPolicy, Load, Misconfigured,
-        NoClusters, Order, Policy, Predicate, Snapshot, evaluate, expression, groups,
-    },
+use koinon_machinery::placement::{
+    Choice, Decided, Group, Misconfigured, NoClusters, Order, Policy,
 };
-
 use koinon_store::Revision;
 
 use super::{
-    index::{Decision, Entry, Index, Name},
+    index::{Entry, Index, Name},
     layout::count,
-    pool::{Column, Pool},
 };
-
-/// OCM's bound on the scores in an event.
-const MAX_EVENT_MESSAGE: usize = 1000;
 
 /// What is to be done for one placement, in this order.
 #[derive(Clone, Debug, PartialEq)]
@@ -106,25 +97,7 @@ impl Index {
         if entry.untouched {
             return None;
         }
-        let bound = self.bound_sets(&name.0);
-        let eligible: Vec<String> = match entry.cluster_sets.as_slice() {
-            [] => bound.clone(),
-            wanted => bound
-                .iter()
-                .filter(|set| wanted.contains(set))
-                .cloned()
-                .collect(),
-        };
-        let candidates = self.candidates(&eligible);
-        let no_clusters = if bound.is_empty() {
-            Some(NoClusters::NoBindings)
-        } else if eligible.is_empty() {
-            Some(NoClusters::NoIntersection(entry.cluster_sets.clone()))
-        } else if candidates.is_empty() {
-            Some(NoClusters::AllEmpty(eligible))
-        } else {
-            None
-        };
+        let decided = self.engine.decide(name, now, &self.conditions)?;
         let mut plan = Plan {
             placement: name.clone(),
             uid: entry.uid.clone(),
@@ -132,33 +105,19 @@ impl Index {
             recheck_at: None,
             revision: self.revision,
         };
-        let outcome = match (no_clusters, entry.policy.as_ref()) {
-            (Some(none), policy) => {
-                let groups = groups(&GroupPolicy::default(), Order::Name, []);
-                let satisfied = new_condition(
-                    condition::PLACEMENT_SATISFIED,
-                    Truth::False,
-                    none.reason(),
-                    none.to_string(),
-                    now,
-                );
-
-                Outcome {
-                    selected: 0,
-                    satisfied: Some(satisfied),
-                    misconfigured: misconfigured(policy.as_ref().err(), now),
-                    groups: self.lay_out(&mut plan, &groups, &Shown::default()),
-                    scored_at: None,
-                }
+        let outcome = match (decided, entry.policy.as_ref()) {
+            (Decided::Same, _) => return None,
+            (Decided::NoClusters(none), policy) => {
+                self.empty(&mut plan, &none, policy.as_ref().err(), now)
             }
-            (None, Ok(policy)) => self.schedule(&mut plan, &entry, policy, &candidates, now),
-            (None, Err(error)) => {
-                let clusters: BTreeSet<&str> = candidates
-                    .clusters()
-                    .map(|cluster| cluster.name.as_str())
-                    .collect();
-                self.keep(&mut plan, &entry, error, &clusters, now)
+            (Decided::Chosen(choice), Ok(policy)) => {
+                self.schedule(&mut plan, &entry, policy, *choice, now)
             }
+            (Decided::Misconfigured { error, remaining }, _) => {
+                self.keep(&mut plan, &entry, &error, &remaining, now)
+            }
+            // The engine has the policy of the entry.
+            (Decided::Chosen(_), Err(_)) => return None,
         };
         let mut status = entry.status.clone();
         if outcome.apply(&mut status) {
@@ -167,80 +126,69 @@ impl Index {
         Some(plan)
     }
 
-    /// The ordinary case: evaluates the policy.
+    /// There is nothing to choose from.
+    fn empty(
+        &self,
+        plan: &mut Plan,
+        none: &NoClusters,
+        error: Option<&Misconfigured>,
+        now: Timestamp,
+    ) -> Outcome {
+        let satisfied = new_condition(
+            condition::PLACEMENT_SATISFIED,
+            Truth::False,
+            none.reason(),
+            none.to_string(),
+            now,
+        );
+        Outcome {
+            selected: 0,
+            satisfied: Some(satisfied),
+            misconfigured: misconfigured(error, now),
+            groups: self.lay_out(plan, slice::from_ref(&Group::default()), &Shown::default()),
+            scored_at: None,
+        }
+    }
+
+    /// The ordinary case.
     fn schedule(
-        &mut self,
+        &self,
         plan: &mut Plan,
         entry: &Entry,
         policy: &Policy,
-        pool: &Pool,
+        choice: Choice,
         now: Timestamp,
     ) -> Outcome {
-        let held: BTreeSet<String> = self.held(&plan.placement);
-        let own: Vec<String> = self
-            .own(&plan.placement)
-            .flat_map(Decision::clusters)
-            .map(str::to_owned)
-            .collect();
-        // Balance looks at the decisions of others only.
-        let mut load = std::mem::take(&mut self.load);
-        load.remove(own.iter().map(String::as_str));
-        let reserved = match policy.packing {
-            Some(_) => self.reserved_by_others(&plan.placement),
-            None => BTreeMap::new(),
-        };
-        let facts = View {
-            held: &held,
-            load: &load,
-            reserved: &reserved,
-            columns: pool.columns(&policy.predicates),
-            index: self,
-        };
-        let evaluation = evaluate(
-            policy,
-            Snapshot {
-                candidates: pool.clusters().collect(),
-                facts,
-                now,
-            },
-        );
-        let groups = groups(&policy.groups, policy.order, evaluation.selection());
-        load.add(own.iter().map(String::as_str));
-        self.load = load;
-
-        plan.recheck_at = evaluation.recheck_at;
-        let unchanged = held.len() == evaluation.selected
-            && evaluation.selection().all(|one| held.contains(&one.name));
+        let Choice {
+            groups,
+            selected,
+            unscheduled,
+            changed,
+            scores,
+            ranking,
+            recheck_at,
+            expired,
+        } = choice;
+        plan.recheck_at = recheck_at;
         let shown = Shown {
-            event: if unchanged {
-                String::new()
-            } else {
-                scores(&evaluation)
-            },
-            scores: match policy.order {
-                Order::Score => totals(&evaluation),
-                Order::Name => BTreeMap::new(),
-            },
+            event: ranking,
+            scores,
             reason: match policy.clusters {
                 None => "every cluster that qualifies is selected",
                 Some(_) => "among the best ranked",
             },
         };
-        let (layout, scored_at) = if policy.order == Order::Score && unchanged {
+        let (layout, scored_at) = if policy.order == Order::Score && !changed {
             self.lay_out_scores(plan, entry, policy, &groups, &shown, now)
         } else {
             let scored_at = (policy.order == Order::Score).then_some(now);
             (self.lay_out(plan, &groups, &shown), scored_at)
         };
-        if let Some((weighted, cluster)) = evaluation.expired().next() {
-            let message = format!(
-                "score {} of cluster {} expired",
-                weighted.prioritizer.name(),
-                cluster.name
-            );
-            tracing::debug!(placement = %plan.placement.1, message);
+        if let Some((prioritizer, cluster)) = expired {
+            let placement = &plan.placement.1;
+            tracing::debug!(placement, prioritizer, cluster, "a score has expired");
         }
-        let (truth, reason, message) = match (evaluation.selected, evaluation.unscheduled) {
+        let (truth, reason, message) = match (selected, unscheduled) {
             (0, _) => (
                 Truth::False,
                 reason::NO_CLUSTER_MATCHED,
@@ -259,7 +207,7 @@ impl Index {
         };
         Outcome {
             groups: layout,
-            selected: evaluation.selected,
+            selected,
             satisfied: Some(new_condition(
                 condition::PLACEMENT_SATISFIED,
                 truth,
@@ -299,30 +247,13 @@ impl Index {
         }
     }
 
-    /// What the decisions of other packing placements take of each cluster.
-    fn reserved_by_others(&self, placement: &Name) -> BTreeMap<String, Amounts> {
-        let mut reserved: BTreeMap<String, Amounts> = BTreeMap::new();
-        for other in self.packing.iter().filter(|other| *other != placement) {
-            let Some(packing) = self.placements.get(other).and_then(Entry::packing) else {
-                continue;
-            };
-            for cluster in self.own(other).flat_map(Decision::clusters) {
-                let of_cluster = reserved.entry(cluster.to_owned()).or_default();
-                for (resource, amount) in &packing.requests {
-                    *of_cluster.entry(resource.clone()).or_default() += amount;
-                }
-            }
-        }
-        reserved
-    }
-
     /// A spec that cannot be evaluated keeps its decisions, as far as those clusters may still be chosen.
     fn keep(
         &self,
         plan: &mut Plan,
         entry: &Entry,
         error: &Misconfigured,
-        candidates: &BTreeSet<&str>,
+        remaining: &BTreeSet<String>,
         now: Timestamp,
     ) -> Outcome {
         let mut groups = entry.status.decision_groups.clone();
@@ -335,7 +266,7 @@ impl Index {
             let had = decision.clusters().count();
             let kept: Vec<String> = decision
                 .clusters()
-                .filter(|cluster| candidates.contains(cluster))
+                .filter(|cluster| remaining.contains(*cluster))
                 .map(str::to_owned)
                 .collect();
             selected += kept.len();
@@ -374,18 +305,6 @@ impl Index {
             scored_at: None,
         }
     }
-
-    fn own(&self, placement: &Name) -> impl Iterator<Item = &Decision> {
-        let names = self.of_placement.get(placement).into_iter().flatten();
-        names.filter_map(|name| self.decisions.get(&(placement.0.clone(), name.clone())))
-    }
-
-    fn held(&self, placement: &Name) -> BTreeSet<String> {
-        self.own(placement)
-            .flat_map(Decision::clusters)
-            .map(str::to_owned)
-            .collect()
-    }
 }
 
 impl Outcome {
@@ -404,63 +323,6 @@ impl Outcome {
     }
 }
 
-/// The facts of one placement's evaluation.
-struct View<'a> {
-    held: &'a BTreeSet<String>,
-    load: &'a Load,
-    reserved: &'a BTreeMap<String, Amounts>,
-    /// What the candidates' labels and claims say to each predicate.
-    columns: Vec<Arc<Column>>,
-    index: &'a Index,
-}
-
-impl Facts for View<'_> {
-    fn held(&self, cluster: &Cluster) -> bool {
-        !self.held.is_empty() && self.held.contains(&cluster.name)
-    }
-
-    fn load(&self, cluster: &Cluster) -> u32 {
-        self.load.count_of(cluster)
-    }
-
-    fn max_load(&self) -> u32 {
-        self.load.max()
-    }
-
-    fn add_on_score(&self, cluster: &Cluster, resource: &str, score: &str) -> Option<AddOnScore> {
-        self.index.add_on_score(&cluster.name, resource, score)
-    }
-
-    fn condition(&self, cluster: &Cluster, expression: &Program) -> expression::Outcome {
-        let scores = |name: &str| self.index.scores_of(&cluster.name, name);
-        self.index
-            .conditions
-            .test(&cluster.name, expression, &scores)
-    }
-
-    fn reserved(&self, cluster: &Cluster) -> Amounts {
-        self.reserved
-            .get(&cluster.name)
-            .cloned()
-            .unwrap_or_default()
-    }
-
-    fn selects(&self, position: usize, _: &Cluster, place: usize, _: &Predicate) -> bool {
-        self.columns[place].has(position)
-    }
-}
-
-fn totals(evaluation: &Evaluation<'_>) -> BTreeMap<String, i64> {
-    let picked = evaluation
-        .picks
-        .iter()
-        .map(|pick| &evaluation.ranking[*pick]);
-    let name = |candidate: usize| evaluation.candidates[candidate].name.clone();
-    picked
-        .map(|ranked| (name(ranked.candidate), ranked.score))
-        .collect()
-}
-
 fn misconfigured(error: Option<&Misconfigured>, now: Timestamp) -> Condition {
     let (truth, reason, message) = match error {
         Some(error) => (Truth::True, reason::MISCONFIGURED, error.to_string()),
@@ -477,20 +339,4 @@ fn misconfigured(error: Option<&Misconfigured>, now: Timestamp) -> Condition {
         message,
         now,
     )
-}
-
-fn scores(evaluation: &Evaluation<'_>) -> String {
-    let mut text = String::new();
-    for ranked in &evaluation.ranking {
-        let one = format!(
-            "{}:{} ",
-            evaluation.candidates[ranked.candidate].name, ranked.score
-        );
-        if text.len() + one.len() > MAX_EVENT_MESSAGE {
-            text.push_str("......");
-            break;
-        }
-        text.push_str(&one);
-    }
-    text
 }

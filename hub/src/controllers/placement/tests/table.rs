@@ -349,7 +349,9 @@ fn a_change_marks_only_what_it_can_affect() {
         json!({ "prioritizerPolicy": { "configurations": [{ "scoreCoordinate": { "builtIn": "ResourceAllocatableMemory" } }] } }),
     );
     placement(&mut index, "other", 1, json!({ "clusterSets": ["dev"] }));
-    index.queue.take(Instant::now());
+    for name in index.queue.take(Instant::now()) {
+        decide(&mut index, &name.1);
+    }
 
     let labels = json!({ "labels": { "cluster.open-cluster-management.io/clusterset": "prod" } });
     let spec = json!({ "spec": { "hubAcceptsClient": true, "taints": [] } });

@@ -1,0 +1,628 @@
+//! The engine: everything that placements depend on, indexed and kept up to date change by change.
+//!
+//! ```text
+//!  put_cluster, put_set, bind, put_scores, put_placement, hold
+//!        │                                     │
+//!        ▼                                     ▼
+//!  fleet (numbers of strings) ─► columns ─► marks: which placements that can concern, and how ─► decide
+//! ```
+//!
+//! A cluster that qualifies for a placement anew is compared with those that the placement holds: unless it would take
+//! the place of one of them, nothing is evaluated. Everything else that can matter evaluates the placement in full,
+//! over sets of bits: labels and claims are asked once per change of a cluster, not once per decision.
+
+mod bits;
+mod choose;
+mod columns;
+mod counts;
+mod fleet;
+mod grow;
+mod marks;
+mod texts;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+
+use self::{
+    bits::Bits,
+    columns::{Columns, Number},
+    counts::Counts,
+    fleet::{Fleet, Resolved, Slot},
+    marks::Mark,
+};
+use super::{
+    Cluster, Group, Membership, Misconfigured, Name, NoClusters, Policy, Prioritizer, Resource,
+    expression::{Outcome, ScoreLookup},
+    score::Span,
+};
+use crate::cel::Program;
+
+/// What expressions say of clusters; the owner has the objects and may remember answers.
+pub trait Conditions {
+    fn test(&self, cluster: &str, expression: &Program, scores: ScoreLookup<'_>) -> Outcome;
+}
+
+/// What [`Engine::decide`] found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decided {
+    /// What has changed cannot change the choice.
+    Same,
+    NoClusters(NoClusters),
+    /// The spec cannot be evaluated; of the clusters that are held, these may still be chosen from.
+    Misconfigured {
+        error: Misconfigured,
+        remaining: BTreeSet<String>,
+    },
+    Chosen(Box<Choice>),
+}
+
+/// The clusters that a placement should have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    pub groups: Vec<Group>,
+    pub selected: usize,
+    /// How many more the placement asked for.
+    pub unscheduled: usize,
+    /// Whether they are others than those that are held.
+    pub changed: bool,
+    /// Totals of the selected clusters, where decisions are sorted by score; empty otherwise.
+    pub scores: BTreeMap<String, i64>,
+    /// The best ranked with their totals, as OCM's event `ScoreUpdate` lists them; empty when nothing has changed.
+    pub ranking: String,
+    /// When the answer may change although no input does.
+    pub recheck_at: Option<Timestamp>,
+    /// A prioritizer and a cluster whose score had expired, if there is one.
+    pub expired: Option<(String, String)>,
+}
+
+/// Bytes that the engine spends on clusters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Footprint {
+    /// Of their strings, each distinct one once.
+    pub strings: usize,
+    /// Of all that is kept beside the strings, empty places of tables included.
+    pub beside: usize,
+}
+
+#[derive(Debug)]
+struct Set {
+    membership: Membership,
+    members: Bits,
+}
+
+/// An `AddOnPlacementScore`.
+#[derive(Debug, PartialEq)]
+struct Published {
+    /// By name.
+    values: Box<[(Box<str>, i64)]>,
+    valid_until: Option<Timestamp>,
+}
+
+impl Published {
+    fn value(&self, score: &str) -> Option<i64> {
+        let at = self
+            .values
+            .binary_search_by(|(name, _)| (**name).cmp(score));
+        Some(self.values[at.ok()?].1)
+    }
+}
+
+/// What a placement asks for.
+#[derive(Debug)]
+struct Spec {
+    cluster_sets: Vec<String>,
+    policy: Arc<Result<Policy, Misconfigured>>,
+    /// One for each predicate.
+    columns: Vec<Number>,
+    /// One for each named group.
+    groups: Vec<Number>,
+}
+
+/// The place of a placement.
+type Id = u32;
+
+/// A placement, or what decisions say of one.
+#[derive(Debug)]
+struct Placed {
+    name: Name,
+    spec: Option<Arc<Spec>>,
+    /// The clusters that its decisions name, in the order of their slots; twice if two objects name them.
+    held: Vec<Slot>,
+    mark: Option<Mark>,
+    /// Of CPU and memory, as of the last evaluation.
+    spans: [Span; 2],
+    /// When the last evaluation may become wrong.
+    recheck_at: Option<Timestamp>,
+}
+
+impl Placed {
+    fn holds(&self, slot: Slot) -> bool {
+        self.held.binary_search(&slot).is_ok()
+    }
+}
+
+/// Clusters, sets, bindings, scores, placements and what they hold.
+#[derive(Debug, Default)]
+pub struct Engine {
+    fleet: Fleet,
+    columns: Columns,
+    counts: Counts,
+    sets: BTreeMap<String, Set>,
+    /// Namespace and set.
+    bindings: BTreeSet<(String, String)>,
+    namespaces: BTreeMap<String, BTreeSet<String>>,
+    /// By name of the score object.
+    scores: HashMap<String, HashMap<Slot, Published>>,
+    placed: Vec<Option<Placed>>,
+    free: Vec<Id>,
+    by_name: BTreeMap<Name, Id>,
+    /// Which placements hold a cluster.
+    holders: BTreeSet<(Slot, Id)>,
+    /// Placements that look at scores of a name.
+    scored: HashMap<String, BTreeSet<Id>>,
+    /// Placements that look at whole objects.
+    looking: BTreeSet<Id>,
+    /// Placements that measure candidates against each other, or count them by domain.
+    comparing: BTreeSet<Id>,
+    packing: BTreeMap<Name, Id>,
+    /// Placements that were marked since [`Engine::take_marked`].
+    fresh: Vec<Id>,
+    scratch: Vec<choose::Ranked>,
+}
+
+impl Engine {
+    /// Adds a cluster, or replaces it. One that is being deleted is to be removed.
+    pub fn put_cluster(&mut self, cluster: &Cluster) {
+        let slot = self.fleet.slot(&cluster.name);
+        let new = self.fleet.prepare(cluster);
+        let known = self.fleet.row(slot);
+        let same_terms = known.is_some_and(|old| old.same_terms(&new.row));
+        if same_terms
+            && known.is_some_and(|old| old.same_resources(&new.row))
+            && self.fleet.spots(slot) == &*new.taints
+        {
+            self.fleet.dispose(new);
+            return;
+        }
+        let old = self.fleet.replace(slot, Some(new));
+        let mut moves = Vec::new();
+        if !same_terms {
+            match &old {
+                Some(old) => {
+                    let keys = self.keys(slot, &old.row);
+                    self.columns.update_keys(slot, &keys, &self.fleet);
+                }
+                None => self.columns.update(slot, &self.fleet),
+            }
+            moves = self.enter(slot, Some(cluster));
+        }
+        self.cluster_changed(slot, old.as_ref(), &moves);
+        if let Some(old) = old {
+            self.fleet.dispose(old);
+        }
+    }
+
+    pub fn remove_cluster(&mut self, name: &str) {
+        let Some(slot) = self.fleet.find(name) else {
+            return;
+        };
+        let Some(old) = self.fleet.replace(slot, None) else {
+            return;
+        };
+        self.columns.update(slot, &self.fleet);
+        let moves = self.enter(slot, None);
+        self.cluster_changed(slot, Some(&old), &moves);
+        self.fleet.dispose(old);
+        self.forget(slot);
+    }
+
+    /// Something else of a cluster's object changed.
+    pub fn touch_cluster(&mut self, name: &str) {
+        if self.looking.is_empty() {
+            return;
+        }
+        let Some(slot) = self.fleet.find(name) else {
+            return;
+        };
+        let looking: Vec<Id> = self.looking.iter().copied().collect();
+        for id in looking {
+            if self.sees(id, slot) {
+                self.mark_id(id, Mark::Full);
+            }
+        }
+    }
+
+    /// Brings the sets' members up to date; returns the sets that the cluster entered or left.
+    fn enter(&mut self, slot: Slot, cluster: Option<&Cluster>) -> Vec<String> {
+        let mut moves = Vec::new();
+        for (name, set) in &mut self.sets {
+            let member = cluster.is_some_and(|cluster| set.membership.includes(&cluster.labels));
+            if set.members.set(slot, member) {
+                moves.push(name.clone());
+            }
+        }
+        moves
+    }
+
+    /// Keys of the labels and claims that differ.
+    fn keys(&self, slot: Slot, old: &fleet::Row) -> BTreeSet<String> {
+        let Some(new) = self.fleet.row(slot) else {
+            return BTreeSet::new();
+        };
+        let texts = &self.fleet.texts;
+        let keys = new.differing(old).filter_map(|pair| texts.key(pair));
+        keys.map(|key| texts.get(key).to_owned()).collect()
+    }
+
+    pub fn put_set(&mut self, name: &str, membership: Membership) {
+        if self
+            .sets
+            .get(name)
+            .is_some_and(|set| set.membership == membership)
+        {
+            return;
+        }
+        let mut members = Bits::default();
+        if let Some(selector) = membership.selector() {
+            let selects = Resolved::new(&selector, &self.fleet.texts);
+            for (slot, row) in self.fleet.rows() {
+                members.set(slot, selects.matches(row.labels(), &self.fleet.texts));
+            }
+        }
+        let set = Set {
+            membership,
+            members,
+        };
+        self.sets.insert(name.to_owned(), set);
+        self.mark_set(name);
+    }
+
+    pub fn remove_set(&mut self, name: &str) {
+        if self.sets.remove(name).is_some() {
+            self.mark_set(name);
+        }
+    }
+
+    pub fn bind(&mut self, namespace: &str, set: &str) {
+        if self.bindings.insert((namespace.to_owned(), set.to_owned())) {
+            let namespaces = self.namespaces.entry(set.to_owned()).or_default();
+            namespaces.insert(namespace.to_owned());
+            self.mark_namespace(namespace, set);
+        }
+    }
+
+    pub fn unbind(&mut self, namespace: &str, set: &str) {
+        if self
+            .bindings
+            .remove(&(namespace.to_owned(), set.to_owned()))
+        {
+            if let Some(namespaces) = self.namespaces.get_mut(set) {
+                namespaces.remove(namespace);
+                if namespaces.is_empty() {
+                    self.namespaces.remove(set);
+                }
+            }
+            self.mark_namespace(namespace, set);
+        }
+    }
+
+    /// Puts the scores of an `AddOnPlacementScore`, named `object`, of a cluster.
+    pub fn put_scores(
+        &mut self,
+        cluster: &str,
+        object: &str,
+        values: impl IntoIterator<Item = (String, i64)>,
+        valid_until: Option<Timestamp>,
+    ) {
+        let values: BTreeMap<String, i64> = values.into_iter().collect();
+        let values = values.into_iter().map(|(name, value)| (name.into(), value));
+        let published = Published {
+            values: values.collect(),
+            valid_until,
+        };
+        let slot = self.fleet.slot(cluster);
+        let of_object = self.scores.entry(object.to_owned()).or_default();
+        if of_object.get(&slot) != Some(&published) {
+            of_object.insert(slot, published);
+            self.scores_changed(slot, object);
+        }
+    }
+
+    pub fn remove_scores(&mut self, cluster: &str, object: &str) {
+        let Some(slot) = self.fleet.find(cluster) else {
+            return;
+        };
+        let Some(of_object) = self.scores.get_mut(object) else {
+            return;
+        };
+        if of_object.remove(&slot).is_some() {
+            if of_object.is_empty() {
+                self.scores.remove(object);
+            }
+            self.scores_changed(slot, object);
+            self.forget(slot);
+        }
+    }
+
+    /// Puts a placement, which is marked if it is not the same as before.
+    pub fn put_placement(
+        &mut self,
+        name: &Name,
+        cluster_sets: &[String],
+        policy: &Arc<Result<Policy, Misconfigured>>,
+    ) {
+        let id = self.id(name);
+        let before = self.placed[id as usize]
+            .as_ref()
+            .and_then(|placed| placed.spec.clone());
+        if let Some(before) = before {
+            if before.cluster_sets == cluster_sets
+                && (Arc::ptr_eq(&before.policy, policy) || before.policy == *policy)
+            {
+                return;
+            }
+            self.drop_spec(id, &before);
+        }
+        let (mut columns, mut groups) = (Vec::new(), Vec::new());
+        if let Ok(policy) = policy.as_ref() {
+            for predicate in &policy.predicates {
+                columns.push(self.columns.acquire(predicate, &self.fleet));
+            }
+            for (_, predicate) in &policy.groups.named {
+                groups.push(self.columns.acquire(predicate, &self.fleet));
+            }
+            for weighted in &policy.prioritizers {
+                if let Prioritizer::AddOn { resource, .. } = &weighted.prioritizer {
+                    self.scored.entry(resource.clone()).or_default().insert(id);
+                }
+            }
+            if policy.looks_at_objects() {
+                self.looking.insert(id);
+            }
+            if policy.compares_candidates() {
+                self.comparing.insert(id);
+            }
+            if policy.packing.is_some() {
+                self.packing.insert(name.clone(), id);
+            }
+        }
+        if let Some(placed) = &mut self.placed[id as usize] {
+            placed.spans = [Span::NOTHING; 2];
+            placed.spec = Some(Arc::new(Spec {
+                cluster_sets: cluster_sets.to_vec(),
+                policy: Arc::clone(policy),
+                columns,
+                groups,
+            }));
+        }
+        self.mark_id(id, Mark::Full);
+    }
+
+    pub fn remove_placement(&mut self, name: &Name) {
+        let Some(&id) = self.by_name.get(name) else {
+            return;
+        };
+        let spec = self.placed[id as usize]
+            .as_mut()
+            .and_then(|placed| placed.spec.take());
+        if let Some(spec) = spec {
+            self.drop_spec(id, &spec);
+        }
+        self.forget_placed(id);
+    }
+
+    /// Takes a spec out of the indexes.
+    fn drop_spec(&mut self, id: Id, spec: &Spec) {
+        for number in spec.columns.iter().chain(&spec.groups) {
+            self.columns.release(*number);
+        }
+        let Ok(policy) = spec.policy.as_ref() else {
+            return;
+        };
+        for weighted in &policy.prioritizers {
+            if let Prioritizer::AddOn { resource, .. } = &weighted.prioritizer
+                && let Some(scored) = self.scored.get_mut(resource)
+            {
+                scored.remove(&id);
+                if scored.is_empty() {
+                    self.scored.remove(resource);
+                }
+            }
+        }
+        self.looking.remove(&id);
+        self.comparing.remove(&id);
+        if policy.packing.is_some() {
+            if let Some(placed) = &self.placed[id as usize] {
+                self.packing.remove(&placed.name);
+            }
+            // What it requests may be less from now on.
+            let others: Vec<Id> = self.packing.values().copied().collect();
+            others
+                .into_iter()
+                .for_each(|other| self.mark_id(other, Mark::Full));
+        }
+    }
+
+    /// Changes what the decisions of a placement hold; a cluster may be in two of them.
+    pub fn hold<'a>(
+        &mut self,
+        name: &Name,
+        more: impl IntoIterator<Item = &'a str>,
+        fewer: impl IntoIterator<Item = &'a str>,
+    ) {
+        let id = self.id(name);
+        let more: Vec<Slot> = more.into_iter().map(|name| self.fleet.slot(name)).collect();
+        let fewer = fewer.into_iter().filter_map(|name| self.fleet.find(name));
+        let fewer: Vec<Slot> = fewer.collect();
+        let Some(placed) = &mut self.placed[id as usize] else {
+            return;
+        };
+        placed.held.extend(&more);
+        placed.held.sort_unstable();
+        let mut gone = Vec::new();
+        for slot in fewer {
+            if let Ok(at) = placed.held.binary_search(&slot) {
+                placed.held.remove(at);
+                gone.push(slot);
+            }
+        }
+        self.counts.add(&more);
+        self.counts.remove(&gone);
+        let left: Vec<Slot> = gone
+            .iter()
+            .copied()
+            .filter(|slot| !placed.holds(*slot))
+            .collect();
+        self.holders.extend(more.into_iter().map(|slot| (slot, id)));
+        for slot in left {
+            self.holders.remove(&(slot, id));
+            if self.packing.contains_key(name) {
+                self.room_was_made(slot);
+            }
+            self.forget(slot);
+        }
+        self.forget_placed(id);
+    }
+
+    /// Placements that were marked since this was asked last.
+    pub fn take_marked(&mut self) -> Vec<Name> {
+        let fresh = std::mem::take(&mut self.fresh);
+        let names = fresh.into_iter().filter_map(|id| {
+            let placed = self.placed[id as usize].as_ref()?;
+            placed.mark.is_some().then(|| placed.name.clone())
+        });
+        names.collect()
+    }
+
+    /// The bytes that clusters take: their strings, rows, counts, columns and memberships.
+    #[must_use]
+    pub fn footprint(&self) -> Footprint {
+        let (strings, fleet) = self.fleet.footprint();
+        let sets = self.sets.values().map(|set| set.members.footprint());
+        Footprint {
+            strings,
+            beside: fleet
+                + self.counts.footprint()
+                + self.columns.footprint()
+                + sets.sum::<usize>(),
+        }
+    }
+
+    fn id(&mut self, name: &Name) -> Id {
+        if let Some(id) = self.by_name.get(name) {
+            return *id;
+        }
+        let placed = Some(Placed {
+            name: name.clone(),
+            spec: None,
+            held: Vec::new(),
+            mark: None,
+            spans: [Span::NOTHING; 2],
+            recheck_at: None,
+        });
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.placed[id as usize] = placed;
+                id
+            }
+            None => {
+                self.placed.push(placed);
+                Id::try_from(self.placed.len() - 1).expect("fewer than 2³² placements")
+            }
+        };
+        self.by_name.insert(name.clone(), id);
+        id
+    }
+
+    /// Forgets a placement that neither exists nor holds anything.
+    fn forget_placed(&mut self, id: Id) {
+        let place = &mut self.placed[id as usize];
+        if let Some(placed) = place
+            && placed.spec.is_none()
+            && placed.held.is_empty()
+        {
+            self.by_name.remove(&placed.name);
+            self.fresh.retain(|one| *one != id);
+            *place = None;
+            self.free.push(id);
+        }
+    }
+
+    /// Forgets a cluster that does not exist and that nothing refers to.
+    fn forget(&mut self, slot: Slot) {
+        let idle = self.fleet.row(slot).is_none()
+            && self.counts.of(slot) == 0
+            && !self.scores.values().any(|of| of.contains_key(&slot));
+        if idle {
+            self.fleet.forget(slot);
+        }
+    }
+
+    fn spec(&self, id: Id) -> Option<(&Placed, &Arc<Spec>)> {
+        let placed = self.placed.get(id as usize)?.as_ref()?;
+        Some((placed, placed.spec.as_ref()?))
+    }
+
+    /// The sets that a placement may choose from.
+    fn eligible<'a>(
+        &'a self,
+        name: &Name,
+        spec: &Spec,
+    ) -> Result<Vec<(&'a str, &'a Bits)>, NoClusters> {
+        let from = (name.0.clone(), String::new());
+        let bound: Vec<(&str, &Bits)> = self
+            .bindings
+            .range(from..)
+            .take_while(|(namespace, _)| *namespace == name.0)
+            .filter_map(|(_, set)| {
+                let (set, found) = self.sets.get_key_value(set)?;
+                Some((set.as_str(), &found.members))
+            })
+            .collect();
+        if bound.is_empty() {
+            return Err(NoClusters::NoBindings);
+        }
+        let wanted = |set: &str| {
+            spec.cluster_sets.is_empty() || spec.cluster_sets.iter().any(|wanted| wanted == set)
+        };
+        let eligible: Vec<(&str, &Bits)> =
+            bound.into_iter().filter(|(set, _)| wanted(set)).collect();
+        if eligible.is_empty() {
+            return Err(NoClusters::NoIntersection(spec.cluster_sets.clone()));
+        }
+        Ok(eligible)
+    }
+
+    /// Whether a cluster is among those that a placement may choose from.
+    fn is_candidate(&self, name: &Name, spec: &Spec, slot: Slot) -> bool {
+        let eligible = self.eligible(name, spec);
+        eligible.is_ok_and(|sets| sets.iter().any(|(_, members)| members.has(slot)))
+    }
+
+    /// Whether labels and claims of a cluster match one of a placement's predicates.
+    fn is_selected(&self, spec: &Spec, slot: Slot) -> bool {
+        spec.columns.is_empty()
+            || spec
+                .columns
+                .iter()
+                .any(|number| self.columns.get(*number).has(slot))
+    }
+
+    /// Whether what a cluster is can matter to a placement at all.
+    fn sees(&self, id: Id, slot: Slot) -> bool {
+        self.spec(id).is_some_and(|(placed, spec)| {
+            placed.holds(slot)
+                || self.is_candidate(&placed.name, spec, slot) && self.is_selected(spec, slot)
+        })
+    }
+}
+
+/// CPU and memory in the order in which spans are kept.
+const RESOURCES: [Resource; 2] = [Resource::Cpu, Resource::Memory];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,277 @@
+//! The placement engine alone, on one thread: 10,000 clusters and 1,000 placements.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hint::black_box,
+    sync::Arc,
+    time::Instant,
+};
+
+use jiff::Timestamp;
+use koinon_api::Placement;
+use koinon_machinery::{
+    cel::Program,
+    placement::{
+        Cluster, Conditions, Decided, Effect, Engine, Membership, Misconfigured, Name, Policy,
+        Taint,
+        expression::{Outcome, ScoreLookup},
+    },
+};
+use serde_json::json;
+
+use super::{
+    latency::{Latency, shown},
+    table::Table,
+};
+
+const CLUSTERS: usize = 10_000;
+const PLACEMENTS: usize = 1_000;
+/// Clusters that lose and get back their place.
+const LOSSES: usize = 300;
+
+pub(super) fn run(table: &mut Table) -> anyhow::Result<()> {
+    let mut engine = Engine::default();
+    engine.put_set("all", Membership::Exclusive("all".to_owned()));
+    engine.bind("apps", "all");
+    for n in 0..CLUSTERS {
+        engine.put_cluster(&cluster(n));
+        let scores = [("capacity".to_owned(), i64::try_from(n * 37 % 200)? - 100)];
+        engine.put_scores(&cluster(n).name, "demo", scores, None);
+    }
+    let mut policies = BTreeMap::new();
+    for n in 0..PLACEMENTS {
+        let name = ("apps".to_owned(), format!("p{n:04}"));
+        policies.insert(name, Arc::new(Policy::of(&placement(n)?)));
+    }
+    for (name, policy) in &policies {
+        engine.put_placement(name, &[], policy);
+    }
+    let mut held = BTreeMap::new();
+    let begin = Instant::now();
+    let first = decide(&mut engine, &mut held);
+    table.row(
+        &format!("engine: {PLACEMENTS} placements decided for the first time"),
+        &format!("{}, {first} decisions", shown(begin.elapsed())),
+        "",
+        "",
+    );
+    while decide(&mut engine, &mut held) > 0 {}
+    full(&mut engine, &policies, table);
+    lose_and_regain(&mut engine, &mut held, table);
+    let used = engine.footprint();
+    table.row(
+        "engine: memory per cluster beside its strings",
+        &format!(
+            "{} bytes (strings: {})",
+            used.beside / CLUSTERS,
+            used.strings / CLUSTERS
+        ),
+        "",
+        "< 300 bytes",
+    );
+    Ok(())
+}
+
+/// Nothing is known to be unchanged: every placement is evaluated.
+fn full(
+    engine: &mut Engine,
+    policies: &BTreeMap<Name, Arc<Result<Policy, Misconfigured>>>,
+    table: &mut Table,
+) {
+    let begin = Instant::now();
+    for name in policies.keys() {
+        black_box(engine.decide(name, Timestamp::UNIX_EPOCH, &Nobody));
+    }
+    table.row(
+        &format!("engine: full evaluation of {PLACEMENTS} placements over {CLUSTERS} clusters"),
+        &shown(begin.elapsed()),
+        "",
+        "< 1 s",
+    );
+}
+
+/// One cluster after the other gets a taint that nobody tolerates, and loses it again.
+fn lose_and_regain(
+    engine: &mut Engine,
+    held: &mut BTreeMap<Name, BTreeSet<String>>,
+    table: &mut Table,
+) {
+    let (mut lost, mut regained) = (Vec::new(), Vec::new());
+    let mut moved = 0;
+    for n in 0..LOSSES {
+        let sound = cluster(n * CLUSTERS / LOSSES);
+        let mut tainted = sound.clone();
+        tainted.taints.push(Taint {
+            key: "cluster.open-cluster-management.io/unreachable".to_owned(),
+            value: String::new(),
+            effect: Effect::NoSelect,
+            added: None,
+        });
+        let begin = Instant::now();
+        engine.put_cluster(&tainted);
+        moved += decide(engine, held);
+        lost.push(begin.elapsed());
+        let begin = Instant::now();
+        engine.put_cluster(&sound);
+        moved += decide(engine, held);
+        regained.push(begin.elapsed());
+    }
+    for (what, times) in [("gets a taint", lost), ("loses it", regained)] {
+        table.row(
+            &format!("engine: a cluster {what}: all affected decisions"),
+            &Latency::of(times).to_string(),
+            "",
+            "< 5 ms",
+        );
+    }
+    table.row(
+        "engine: decisions that moved meanwhile",
+        &moved.to_string(),
+        "",
+        "",
+    );
+}
+
+/// Decides what is marked and takes it as carried out; says how many clusters were added to decisions.
+fn decide(engine: &mut Engine, held: &mut BTreeMap<Name, BTreeSet<String>>) -> usize {
+    let mut added = 0;
+    for name in engine.take_marked() {
+        let Some(Decided::Chosen(choice)) = engine.decide(&name, Timestamp::UNIX_EPOCH, &Nobody)
+        else {
+            continue;
+        };
+        if !choice.changed {
+            continue;
+        }
+        let chosen: BTreeSet<String> = choice
+            .groups
+            .into_iter()
+            .flat_map(|group| group.clusters)
+            .collect();
+        let before = held.entry(name.clone()).or_default();
+        let more: Vec<&str> = chosen.difference(before).map(String::as_str).collect();
+        added += more.len();
+        engine.hold(&name, more, before.difference(&chosen).map(String::as_str));
+        *before = chosen;
+    }
+    added
+}
+
+/// No placement here has expressions.
+struct Nobody;
+
+impl Conditions for Nobody {
+    fn test(&self, _: &str, _: &Program, _: ScoreLookup<'_>) -> Outcome {
+        Outcome::default()
+    }
+}
+
+/// Eight labels and six claims, some of them its own, and four resources.
+fn cluster(n: usize) -> Cluster {
+    let pairs = |pairs: Vec<(&str, String)>| -> BTreeMap<String, String> {
+        let pairs = pairs.into_iter();
+        pairs.map(|(key, value)| (key.to_owned(), value)).collect()
+    };
+    let name = format!("cluster-{n:05}");
+    #[expect(clippy::cast_precision_loss, reason = "small")]
+    let cpu = (n * 13 % 97 + 4) as f64;
+    let resources = [
+        ("cpu", cpu),
+        ("memory", cpu * 4e9),
+        ("pods", 250.0),
+        ("ephemeral-storage", 1e11),
+    ];
+    Cluster {
+        labels: pairs(vec![
+            (
+                "cluster.open-cluster-management.io/clusterset",
+                "all".into(),
+            ),
+            ("name", name.clone()),
+            ("region", format!("region-{}", n % 20)),
+            ("zone", format!("zone-{}", n % 60)),
+            ("environment", ["dev", "test", "prod"][n % 3].into()),
+            ("vendor", "Kubernetes".into()),
+            (
+                "cloud",
+                ["Amazon", "Azure", "Google", "Other"][n % 4].into(),
+            ),
+            ("tier", format!("{}", n % 5)),
+        ]),
+        claims: pairs(vec![
+            ("id.k8s.io", format!("{n:08x}-1d4c-4f0a-9a5e-8f2d3c4b5a69")),
+            (
+                "kubeversion.open-cluster-management.io",
+                format!("v1.3{}.2", n % 5),
+            ),
+            ("platform.open-cluster-management.io", "AWS".into()),
+            ("product.open-cluster-management.io", "EKS".into()),
+            (
+                "region.open-cluster-management.io",
+                format!("region-{}", n % 20),
+            ),
+            (
+                "console.example.com",
+                format!("https://console-{n:05}.example.com"),
+            ),
+        ]),
+        cpu: Some(cpu),
+        memory: Some(cpu * 4e9),
+        allocatable: resources
+            .map(|(name, amount)| (name.to_owned(), amount))
+            .into(),
+        name,
+        ..Cluster::default()
+    }
+}
+
+/// Of ten: five by labels, one by claims, two anywhere, one by what is allocatable, one by an add-on's scores.
+fn placement(n: usize) -> serde_json::Result<Placement> {
+    let by = |labels: serde_json::Value| json!([{ "requiredClusterSelector": { "labelSelector": labels } }]);
+    let mut spec = json!({ "numberOfClusters": n % 5 + 1 });
+    match n % 10 {
+        0 => {
+            spec["predicates"] =
+                by(json!({ "matchLabels": { "region": format!("region-{}", n / 10 % 20) } }))
+        }
+        1 => {
+            spec["predicates"] = by(
+                json!({ "matchLabels": { "environment": "prod", "tier": format!("{}", n / 10 % 5) } }),
+            )
+        }
+        2 => {
+            let clouds = [["Amazon", "Azure"], ["Google", "Other"]][n / 10 % 2];
+            spec["predicates"] = by(
+                json!({ "matchExpressions": [{ "key": "cloud", "operator": "In", "values": clouds }] }),
+            );
+        }
+        3 => {
+            spec["predicates"] = by(
+                json!({ "matchExpressions": [{ "key": "environment", "operator": "NotIn", "values": ["dev"] }] }),
+            )
+        }
+        4 => {
+            spec["predicates"] =
+                by(json!({ "matchLabels": { "zone": format!("zone-{}", n / 10 % 60) } }))
+        }
+        5 => {
+            let version = format!("v1.3{}.2", n / 10 % 5);
+            spec["predicates"] = json!([{ "requiredClusterSelector": { "claimSelector": { "matchExpressions": [
+                { "key": "kubeversion.open-cluster-management.io", "operator": "In", "values": [version] },
+            ] } } }]);
+        }
+        6 => {
+            spec["prioritizerPolicy"] = json!({ "configurations": [{ "scoreCoordinate": { "builtIn": "ResourceAllocatableCPU" } }] })
+        }
+        7 => {
+            let add_on = json!({ "type": "AddOn", "addOn": { "resourceName": "demo", "scoreName": "capacity" } });
+            spec["prioritizerPolicy"] =
+                json!({ "configurations": [{ "scoreCoordinate": add_on }] });
+        }
+        _ => {}
+    }
+    serde_json::from_value(json!({
+        "apiVersion": "cluster.open-cluster-management.io/v1beta1", "kind": "Placement",
+        "metadata": { "name": format!("p{n:04}") }, "spec": spec,
+    }))
+}
