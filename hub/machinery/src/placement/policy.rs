@@ -98,10 +98,11 @@ impl Policy {
         self.packing.is_some() || self.prioritizers.iter().any(resources)
     }
 
-    /// Whether the `AddOnPlacementScore`s of this name matter. Expressions may look at all.
+    /// Whether an expression looks at `AddOnPlacementScore`s, of whatever name.
     #[must_use]
-    pub fn looks_at_scores(&self, name: &str) -> bool {
-        let scores = |one: &Weighted| matches!(&one.prioritizer, Prioritizer::AddOn { resource, .. } if resource == name);
-        self.looks_at_objects() || self.prioritizers.iter().any(scores)
+    pub fn looks_at_scores(&self) -> bool {
+        let mut expressions = self.predicates.iter().flat_map(|one| &one.expressions);
+        // The name of the method must be in the text, whatever is around it.
+        expressions.any(|expression| expression.source().contains("scores"))
     }
 }

@@ -239,6 +239,7 @@ impl Index {
         if let Some(new) = new {
             self.decisions.insert(name, new);
         }
+        self.announce();
         before
     }
 

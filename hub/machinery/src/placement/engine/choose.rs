@@ -458,7 +458,8 @@ impl Engine {
             };
             let (held_rank, held_name) =
                 (rank(*held, avoided, &mut expiry), self.fleet.name(*held));
-            (entrant, name) < (held_rank, held_name)
+            // What ends while it is looked at may have ended when it is decided.
+            expiry.at().is_some() || (entrant, name) < (held_rank, held_name)
         })
     }
 

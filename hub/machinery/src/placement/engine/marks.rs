@@ -202,7 +202,11 @@ impl Engine {
     /// The scores of a cluster changed.
     pub(super) fn scores_changed(&mut self, slot: Slot, object: &str) {
         let scored = self.scored.get(object).into_iter().flatten();
-        let mut concerned: Vec<Id> = scored.chain(&self.looking).copied().collect();
+        let looking = self.looking.iter().filter(|id| {
+            let policy = self.spec(**id).map(|(_, spec)| &spec.policy);
+            policy.is_some_and(|policy| policy.as_ref().as_ref().is_ok_and(Policy::looks_at_scores))
+        });
+        let mut concerned: Vec<Id> = scored.chain(looking).copied().collect();
         concerned.sort_unstable();
         concerned.dedup();
         for id in concerned {

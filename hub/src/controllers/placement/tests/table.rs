@@ -365,6 +365,7 @@ fn a_change_marks_only_what_it_can_affect() {
         resources.clone(),
     )));
     assert_eq!(index.queue.take(Instant::now()), [key("memory")]);
+    decide(&mut index, "memory");
 
     let mut conditions = resources;
     conditions["conditions"] = json!([]);
