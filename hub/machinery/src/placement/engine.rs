@@ -15,9 +15,11 @@ mod bits;
 mod choose;
 mod columns;
 mod counts;
+mod enter;
 mod fleet;
 mod grow;
 mod marks;
+mod placements;
 mod texts;
 
 use std::{
@@ -35,7 +37,7 @@ use self::{
     marks::Mark,
 };
 use super::{
-    Cluster, Group, Membership, Misconfigured, Name, NoClusters, Policy, Prioritizer, Resource,
+    Cluster, Group, Membership, Misconfigured, Name, NoClusters, Policy, Resource,
     expression::{Outcome, ScoreLookup},
     score::Span,
 };
@@ -348,146 +350,6 @@ impl Engine {
         }
     }
 
-    /// Puts a placement, which is marked if it is not the same as before.
-    pub fn put_placement(
-        &mut self,
-        name: &Name,
-        cluster_sets: &[String],
-        policy: &Arc<Result<Policy, Misconfigured>>,
-    ) {
-        let id = self.id(name);
-        let before = self.placed[id as usize]
-            .as_ref()
-            .and_then(|placed| placed.spec.clone());
-        if let Some(before) = before {
-            if before.cluster_sets == cluster_sets
-                && (Arc::ptr_eq(&before.policy, policy) || before.policy == *policy)
-            {
-                return;
-            }
-            self.drop_spec(id, &before);
-        }
-        let (mut columns, mut groups) = (Vec::new(), Vec::new());
-        if let Ok(policy) = policy.as_ref() {
-            for predicate in &policy.predicates {
-                columns.push(self.columns.acquire(predicate, &self.fleet));
-            }
-            for (_, predicate) in &policy.groups.named {
-                groups.push(self.columns.acquire(predicate, &self.fleet));
-            }
-            for weighted in &policy.prioritizers {
-                if let Prioritizer::AddOn { resource, .. } = &weighted.prioritizer {
-                    self.scored.entry(resource.clone()).or_default().insert(id);
-                }
-            }
-            if policy.looks_at_objects() {
-                self.looking.insert(id);
-            }
-            if policy.compares_candidates() {
-                self.comparing.insert(id);
-            }
-            if policy.packing.is_some() {
-                self.packing.insert(name.clone(), id);
-            }
-        }
-        if let Some(placed) = &mut self.placed[id as usize] {
-            placed.spans = [Span::NOTHING; 2];
-            placed.spec = Some(Arc::new(Spec {
-                cluster_sets: cluster_sets.to_vec(),
-                policy: Arc::clone(policy),
-                columns,
-                groups,
-            }));
-        }
-        self.mark_id(id, Mark::Full);
-    }
-
-    pub fn remove_placement(&mut self, name: &Name) {
-        let Some(&id) = self.by_name.get(name) else {
-            return;
-        };
-        let spec = self.placed[id as usize]
-            .as_mut()
-            .and_then(|placed| placed.spec.take());
-        if let Some(spec) = spec {
-            self.drop_spec(id, &spec);
-        }
-        self.forget_placed(id);
-    }
-
-    /// Takes a spec out of the indexes.
-    fn drop_spec(&mut self, id: Id, spec: &Spec) {
-        for number in spec.columns.iter().chain(&spec.groups) {
-            self.columns.release(*number);
-        }
-        let Ok(policy) = spec.policy.as_ref() else {
-            return;
-        };
-        for weighted in &policy.prioritizers {
-            if let Prioritizer::AddOn { resource, .. } = &weighted.prioritizer
-                && let Some(scored) = self.scored.get_mut(resource)
-            {
-                scored.remove(&id);
-                if scored.is_empty() {
-                    self.scored.remove(resource);
-                }
-            }
-        }
-        self.looking.remove(&id);
-        self.comparing.remove(&id);
-        if policy.packing.is_some() {
-            if let Some(placed) = &self.placed[id as usize] {
-                self.packing.remove(&placed.name);
-            }
-            // What it requests may be less from now on.
-            let others: Vec<Id> = self.packing.values().copied().collect();
-            others
-                .into_iter()
-                .for_each(|other| self.mark_id(other, Mark::Full));
-        }
-    }
-
-    /// Changes what the decisions of a placement hold; a cluster may be in two of them.
-    pub fn hold<'a>(
-        &mut self,
-        name: &Name,
-        more: impl IntoIterator<Item = &'a str>,
-        fewer: impl IntoIterator<Item = &'a str>,
-    ) {
-        let id = self.id(name);
-        let more: Vec<Slot> = more.into_iter().map(|name| self.fleet.slot(name)).collect();
-        let fewer = fewer.into_iter().filter_map(|name| self.fleet.find(name));
-        let fewer: Vec<Slot> = fewer.collect();
-        let Some(placed) = &mut self.placed[id as usize] else {
-            return;
-        };
-        placed.held.extend(&more);
-        placed.held.sort_unstable();
-        let mut gone = Vec::new();
-        for slot in fewer {
-            if let Ok(at) = placed.held.binary_search(&slot) {
-                placed.held.remove(at);
-                gone.push(slot);
-            }
-        }
-        self.counts.add(&more);
-        self.counts.remove(&gone);
-        let left: Vec<Slot> = gone
-            .iter()
-            .copied()
-            .filter(|slot| !placed.holds(*slot))
-            .collect();
-        self.holders.extend(more.into_iter().map(|slot| (slot, id)));
-        for slot in left {
-            self.holders.remove(&(slot, id));
-            if self.packing.contains_key(name) {
-                self.room_was_made(slot);
-            }
-            self.forget(slot);
-        }
-        self.forget_placed(id);
-    }
-
     /// Placements that were marked since this was asked last.
     pub fn take_marked(&mut self) -> Vec<Name> {
         let fresh = std::mem::take(&mut self.fresh);
@@ -509,46 +371,6 @@ impl Engine {
                 + self.counts.footprint()
                 + self.columns.footprint()
                 + sets.sum::<usize>(),
-        }
-    }
-
-    fn id(&mut self, name: &Name) -> Id {
-        if let Some(id) = self.by_name.get(name) {
-            return *id;
-        }
-        let placed = Some(Placed {
-            name: name.clone(),
-            spec: None,
-            held: Vec::new(),
-            mark: None,
-            spans: [Span::NOTHING; 2],
-            recheck_at: None,
-        });
-        let id = match self.free.pop() {
-            Some(id) => {
-                self.placed[id as usize] = placed;
-                id
-            }
-            None => {
-                self.placed.push(placed);
-                Id::try_from(self.placed.len() - 1).expect("fewer than 2³² placements")
-            }
-        };
-        self.by_name.insert(name.clone(), id);
-        id
-    }
-
-    /// Forgets a placement that neither exists nor holds anything.
-    fn forget_placed(&mut self, id: Id) {
-        let place = &mut self.placed[id as usize];
-        if let Some(placed) = place
-            && placed.spec.is_none()
-            && placed.held.is_empty()
-        {
-            self.by_name.remove(&placed.name);
-            self.fresh.retain(|one| *one != id);
-            *place = None;
-            self.free.push(id);
         }
     }
 

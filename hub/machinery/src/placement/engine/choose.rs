@@ -40,19 +40,19 @@ pub(super) struct Ranked {
 }
 
 /// What the score of a cluster for a placement depends on.
-struct Scale<'a> {
-    policy: &'a Policy,
-    placed: &'a Placed,
+pub(super) struct Scale<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) placed: &'a Placed,
     /// The placement's own decisions, as far as they are counted.
-    own: &'a [Slot],
+    pub(super) own: &'a [Slot],
     /// The highest count of decisions of other placements.
-    most: u32,
-    spans: [Span; 2],
-    reserved: Reserved,
+    pub(super) most: u32,
+    pub(super) spans: [Span; 2],
+    pub(super) reserved: Reserved,
 }
 
 /// What other packing placements take of clusters.
-type Reserved = HashMap<Slot, Amounts>;
+pub(super) type Reserved = HashMap<Slot, Amounts>;
 
 impl Engine {
     /// Decides a placement; `None` when there is no such placement.
@@ -269,7 +269,7 @@ impl Engine {
     }
 
     /// How many taints speak against a cluster that passes taints and fit; `None` when it does not.
-    fn passes(
+    pub(super) fn passes(
         &self,
         scale: &Scale<'_>,
         slot: Slot,
@@ -307,7 +307,7 @@ impl Engine {
     }
 
     /// The weighted scores of a cluster.
-    fn total(
+    pub(super) fn total(
         &self,
         scale: &Scale<'_>,
         slot: Slot,
@@ -360,7 +360,7 @@ impl Engine {
 
     /// What the decisions of other packing placements take, of one cluster or of all; nothing for placements that do
     /// not pack.
-    fn reserved(&self, policy: &Policy, name: &Name, only: Option<&[Slot]>) -> Reserved {
+    pub(super) fn reserved(&self, policy: &Policy, name: &Name, only: Option<&[Slot]>) -> Reserved {
         let mut reserved = Reserved::new();
         if policy.packing.is_none() {
             return reserved;
@@ -395,72 +395,6 @@ impl Engine {
             }
         }
         reserved
-    }
-
-    /// Whether a cluster that a placement does not hold would take the place of one that it does, if the placement were
-    /// decided now. Never `false` when it would.
-    pub(super) fn could_enter(&self, id: Id, slot: Slot, now: Timestamp) -> bool {
-        let Some((placed, spec)) = self.spec(id) else {
-            return false;
-        };
-        let Ok(policy) = spec.policy.as_ref() else {
-            return false;
-        };
-        if placed.holds(slot) {
-            return true;
-        }
-        if policy.clusters == Some(0)
-            || !self.is_selected(spec, slot)
-            || !self.is_candidate(&placed.name, spec, slot)
-        {
-            return false;
-        }
-        let compared: Vec<Slot> = if policy.packing.is_some() {
-            placed.held.iter().copied().chain([slot]).collect()
-        } else {
-            Vec::new()
-        };
-        let scale = Scale {
-            policy,
-            placed,
-            own: &placed.held,
-            most: self.counts.max_without(&placed.held),
-            spans: placed.spans,
-            reserved: self.reserved(policy, &placed.name, Some(&compared)),
-        };
-        let mut expiry = Earliest::default();
-        let Some(avoided) = self.passes(&scale, slot, now, &mut expiry) else {
-            return false;
-        };
-        let (Some(wanted), false, true) = (
-            policy.clusters,
-            policy.looks_at_objects(),
-            policy.spread.is_empty(),
-        ) else {
-            return true;
-        };
-        if placed.held.len() < wanted || expiry.at().is_some() {
-            return true;
-        }
-        let rank = |slot: Slot, avoided: u32, expiry: &mut Earliest| {
-            let total = self.total(&scale, slot, now, expiry, &mut None);
-            (avoided, -total)
-        };
-        let entrant = rank(slot, avoided, &mut expiry);
-        // A score that ends may be a bad one.
-        if expiry.at().is_some() {
-            return true;
-        }
-        let name = self.fleet.name(slot);
-        placed.held.iter().any(|held| {
-            let Some(avoided) = self.passes(&scale, *held, now, &mut expiry) else {
-                return true;
-            };
-            let (held_rank, held_name) =
-                (rank(*held, avoided, &mut expiry), self.fleet.name(*held));
-            // What ends while it is looked at may have ended when it is decided.
-            expiry.at().is_some() || (entrant, name) < (held_rank, held_name)
-        })
     }
 
     /// Decisions of other placements that name a cluster.
