@@ -5,7 +5,7 @@
 //!                     │            (prune, default)                    (causes)
 //!                     └─ validation (names, labels, finalizers)
 //!   PATCH ──► patch ──┘
-//!   stored object ──► selector ──► Table │ JSON      ResourceInfo ──► discovery, OpenAPI v3
+//!   stored object ──► selector ──► Table │ JSON      ResourceInfo ──► discovery, OpenAPI
 //! ```
 //!
 //! A kind is data: a [`ResourceInfo`] with a [`Schema`] and columns. Nothing here knows a kind, reads a clock,

@@ -1,14 +1,19 @@
 //! OpenAPI v3: one index and a document per group and version, enough for `kubectl explain`, for field validation, and
-//! for `kubectl apply` to know how each kind is patched.
+//! for `kubectl apply` to know how each kind is patched. And v2, all in one, for older clients.
 
 mod component;
 mod operation;
 mod paths;
+mod protobuf;
+mod v2;
 
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use serde_json::{Map, Value, json};
 
@@ -20,6 +25,15 @@ pub struct OpenApi {
     index: Document,
     /// By the path that the index uses: `api/v1`, `apis/{group}/{version}`.
     documents: BTreeMap<String, Document>,
+    release: String,
+    old: OnceLock<Old>,
+}
+
+/// OpenAPI v2, made when somebody first asks: few do, and it is large.
+#[derive(Clone, Debug)]
+struct Old {
+    json: Document,
+    protobuf: Document,
 }
 
 impl OpenApi {
@@ -46,6 +60,8 @@ impl OpenApi {
         Self {
             index: Document::new(&json!({ "paths": paths })),
             documents,
+            release: release.to_owned(),
+            old: OnceLock::new(),
         }
     }
 
@@ -59,6 +75,32 @@ impl OpenApi {
     #[must_use]
     pub fn document(&self, path: &str) -> Option<&Document> {
         self.documents.get(path)
+    }
+
+    /// `/openapi/v2` as JSON.
+    #[must_use]
+    pub fn v2(&self) -> &Document {
+        &self.old().json
+    }
+
+    /// `/openapi/v2` as protobuf.
+    #[must_use]
+    pub fn v2_protobuf(&self) -> &Document {
+        &self.old().protobuf
+    }
+
+    fn old(&self) -> &Old {
+        self.old.get_or_init(|| {
+            let documents = self
+                .documents
+                .values()
+                .filter_map(|document| serde_json::from_slice(&document.body).ok());
+            let document = v2::document(documents, &self.release);
+            Old {
+                protobuf: Document::of(protobuf::document(&document).into()),
+                json: Document::new(&document),
+            }
+        })
     }
 }
 

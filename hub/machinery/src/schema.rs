@@ -5,13 +5,14 @@
 //!
 //! The subset is that of
 //! [structural schemas](https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema).
-//! CEL rules (`x-kubernetes-validations`) are not evaluated: strategies check in code what a schema cannot say.
+//! CEL rules (`x-kubernetes-validations`) are compiled with the schema and judged last, on objects that are well-formed.
 
 mod format;
 mod limits;
 mod node;
 mod normalize;
 mod number;
+mod rule;
 mod unique;
 mod validate;
 
@@ -51,6 +52,12 @@ pub enum Error {
         #[source]
         source: Box<regex::Error>,
     },
+    #[error("the rule at {path:?} does not compile")]
+    Rule {
+        path: String,
+        #[source]
+        source: crate::cel::CompileError,
+    },
 }
 
 impl Schema {
@@ -87,9 +94,18 @@ impl Schema {
         normalize::object(&self.root, object)
     }
 
-    /// Lists what is wrong with a normalised object; metadata is not looked at.
+    /// Lists what is wrong with a normalised object; metadata is not looked at. `old` is what it replaces, for rules on
+    /// changes.
     #[must_use]
-    pub fn validate(&self, object: &Object) -> Vec<Cause> {
-        validate::object(&self.root, object)
+    pub fn validate(&self, object: &Object, old: Option<&Object>) -> Vec<Cause> {
+        let mut causes = validate::object(&self.root, object);
+        if self.root.ruled {
+            if rule::are_blocked(&causes) {
+                causes.push(rule::not_checked());
+            } else {
+                causes.extend(rule::object(&self.root, object, old));
+            }
+        }
+        causes
     }
 }

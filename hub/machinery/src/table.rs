@@ -109,6 +109,16 @@ impl Printer {
         Value::Object(row)
     }
 
+    /// What is written before and after the rows of a table whose rows are written one by one.
+    #[must_use]
+    pub fn around_rows(&self, meta: &ListMeta) -> (Vec<u8>, &'static [u8]) {
+        const END: &[u8] = b"]}";
+        let mut text = self.table(Vec::new(), meta, true).to_string().into_bytes();
+        // Fields are sorted, and the rows come last.
+        text.truncate(text.len() - END.len());
+        (text, END)
+    }
+
     /// A table; a watch sends the definitions with its first event only.
     #[must_use]
     pub fn table(&self, rows: Vec<Value>, meta: &ListMeta, with_definitions: bool) -> Value {

@@ -18,6 +18,9 @@ pub(super) async fn run(agents: &Agents) {
         resource::WORKS,
         |_| shared.roster.all(|session| session.resync()),
         |event| {
+            if is_same(event) {
+                return;
+            }
             let key = &event.latest().key;
             let (before, after) = (
                 event.before.as_deref().map(Work::of),
@@ -66,6 +69,20 @@ pub(super) async fn run(agents: &Agents) {
         },
     );
     tokio::join!(works, decisions, clusters);
+}
+
+/// Whether nothing changed that agents are told of, as far as can be seen without reading anything: most changes of works
+/// are statuses that the agents themselves report.
+fn is_same(event: &Event) -> bool {
+    match (&event.before, &event.after) {
+        (Some(before), Some(after)) => {
+            before.uid == after.uid
+                && before.generation == after.generation
+                && before.digest == after.digest
+                && before.metadata == after.metadata
+        }
+        _ => false,
+    }
 }
 
 /// Follows a resource for ever: from a snapshot on, and from a new snapshot after having fallen behind.

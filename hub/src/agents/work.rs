@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use koinon_api::labels::annotation;
 use koinon_proto::{Held, v1::WorkNotice};
 use koinon_store::{Digest, Stored};
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 use uuid::Uuid;
+
+use crate::registry::is_deleting;
 
 /// One state of a work, as far as agents are told of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,20 +80,6 @@ fn directives(metadata: &[u8]) -> BTreeMap<String, String> {
     found
 }
 
-/// Reads from metadata, JSON, whether the object is being deleted.
-pub(super) fn is_deleting(metadata: &[u8]) -> bool {
-    const KEY: &[u8] = b"\"deletionTimestamp\"";
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Metadata {
-        deletion_timestamp: Option<IgnoredAny>,
-    }
-    // Nearly no work is being deleted: look before parsing.
-    metadata.windows(KEY.len()).any(|window| window == KEY)
-        && serde_json::from_slice::<Metadata>(metadata)
-            .is_ok_and(|metadata| metadata.deletion_timestamp.is_some())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,17 +93,5 @@ mod tests {
         );
         assert!(directives(br#"{"labels":{"koinon.dev/availability":"exists"}}"#).is_empty());
         assert!(directives(b"{}").is_empty());
-    }
-
-    #[test]
-    fn only_the_metadata_field_means_deletion() {
-        assert!(is_deleting(
-            br#"{"deletionTimestamp":"2026-01-01T00:00:00Z","name":"a"}"#
-        ));
-        assert!(!is_deleting(br#"{"name":"a"}"#));
-        assert!(!is_deleting(
-            br#"{"labels":{"deletionTimestamp":"x"},"name":"a"}"#
-        ));
-        assert!(!is_deleting(br#"{"deletionTimestamp":null,"name":"a"}"#));
     }
 }

@@ -47,7 +47,7 @@ impl Registry {
             None => validation::metadata_create(object, &kind.info, kind.strategy.names()),
             Some(old) => validation::metadata_update(object, old),
         };
-        causes.extend(kind.info.schema.validate(object));
+        causes.extend(kind.info.schema.validate(object, old));
         if causes.is_empty() {
             // A strategy may rely on what the schema promises.
             causes = kind.strategy.validate(object, old);
@@ -106,7 +106,7 @@ impl Registry {
         };
         let key = Key::new(Arc::clone(&namespaces.key), "", namespace);
         let stored = self.current(namespaces, &key).await?;
-        if !parts::object(namespaces, &stored).is_deleting() {
+        if !parts::is_deleting(&stored.metadata) {
             return Ok(());
         }
         let why = format!(

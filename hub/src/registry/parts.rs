@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use koinon_machinery::{ApiError, Object, Parts, Result};
 use koinon_store::{Digest, Draft, Key, Revision, Stored};
-use serde::Serialize;
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -54,9 +54,20 @@ pub(super) fn draft(key: Key, object: Object) -> Result<Draft> {
 
 /// The metadata of an object as the store keeps it.
 pub(super) fn metadata(object: &Object) -> Result<Bytes> {
-    let mut metadata = object.metadata().clone();
-    metadata.remove("resourceVersion");
-    bytes(&metadata)
+    let kept = object
+        .metadata()
+        .iter()
+        .filter(|(field, _)| *field != "resourceVersion");
+    bytes(&Fields(kept))
+}
+
+/// Some fields of an object, as an object.
+struct Fields<I>(I);
+
+impl<'a, I: Iterator<Item = (&'a String, &'a Value)> + Clone> Serialize for Fields<I> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.clone())
+    }
 }
 
 /// The status of an object as the store keeps it.
@@ -122,7 +133,38 @@ fn bytes(value: &impl Serialize) -> Result<Bytes> {
         .map_err(|_| ApiError::internal("the object does not serialise"))
 }
 
+/// Reads from metadata, JSON, whether the object is being deleted.
+pub fn is_deleting(metadata: &[u8]) -> bool {
+    const KEY: &[u8] = b"\"deletionTimestamp\"";
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Metadata {
+        deletion_timestamp: Option<IgnoredAny>,
+    }
+    // Nearly no object is being deleted: look before parsing.
+    metadata.windows(KEY.len()).any(|window| window == KEY)
+        && serde_json::from_slice::<Metadata>(metadata)
+            .is_ok_and(|metadata| metadata.deletion_timestamp.is_some())
+}
+
 /// Metadata fields that are not kept.
 pub(super) fn drop_read_only(metadata: &mut Map<String, Value>) {
     metadata.remove("selfLink");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_metadata_field_means_deletion() {
+        assert!(is_deleting(
+            br#"{"deletionTimestamp":"2026-01-01T00:00:00Z","name":"a"}"#
+        ));
+        assert!(!is_deleting(br#"{"name":"a"}"#));
+        assert!(!is_deleting(
+            br#"{"labels":{"deletionTimestamp":"x"},"name":"a"}"#
+        ));
+        assert!(!is_deleting(br#"{"deletionTimestamp":null,"name":"a"}"#));
+    }
 }

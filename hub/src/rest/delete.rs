@@ -8,11 +8,13 @@ use serde_json::{Value, json};
 use super::{
     body,
     call::{Call, Source},
+    list,
     options::{self, ListOptions},
-    present, respond,
+    present,
+    respond::{self, Form},
     selection::Selection,
 };
-use crate::registry::{DeleteOptions, Deletion, object_of};
+use crate::registry::{DeleteOptions, Deletion};
 
 /// Options are small; whoever sends more means something else.
 const OPTIONS_LIMIT: usize = 64 << 10;
@@ -49,8 +51,8 @@ pub(super) async fn delete_collection(call: &Call, body: Body) -> Result<Respons
     let options = read(call, body).await?;
     call.settle(options::At::Newest).await?;
     let registry = call.api.registry();
-    let objects = match call.snapshot().await? {
-        Source::Snapshot(snapshot) => selection.objects(&snapshot, None),
+    let objects: Vec<_> = match call.snapshot().await? {
+        Source::Snapshot(snapshot) => selection.objects(&snapshot, None).cloned().collect(),
         Source::View(..) => Vec::new(),
     };
     let keys = objects.iter().map(|stored| stored.key.clone()).collect();
@@ -58,16 +60,9 @@ pub(super) async fn delete_collection(call: &Call, body: Body) -> Result<Respons
         .delete_collection(&call.kind, keys, &options, &call.writer())
         .await?;
     // As in Kubernetes the answer is what was listed, not what became of it.
-    let items: Vec<Value> = objects
-        .iter()
-        .map(|stored| object_of(&call.kind, stored).into_value())
-        .collect();
-    let revision = registry.store().revision().to_string();
-    let list = json!({
-        "kind": call.kind.info.list_kind(), "apiVersion": call.kind.api_version,
-        "metadata": { "resourceVersion": revision }, "items": items,
-    });
-    Ok(respond::json(StatusCode::OK, &list))
+    let page = list::Page::whole(registry.store().revision(), objects);
+    let body = list::body(call, Form::Object, page);
+    Ok(respond::streamed(StatusCode::OK, body))
 }
 
 async fn read(call: &Call, body: Body) -> Result<DeleteOptions> {

@@ -6,7 +6,11 @@ use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use futures::stream;
 use http::StatusCode;
-use koinon_machinery::{ApiError, Result, Verb, continue_token::ContinueToken, table::ListMeta};
+use koinon_machinery::{
+    ApiError, Result, Verb,
+    continue_token::ContinueToken,
+    table::{IncludeObject, ListMeta},
+};
 use koinon_store::{Revision, Stored};
 
 use super::{
@@ -16,16 +20,31 @@ use super::{
     respond::{self, Form},
     selection::Selection,
 };
+use crate::{clock, registry::object_of};
 
-/// Large lists leave in pieces of about this size, so that no list is in memory twice.
-const PIECE: usize = 256 << 10;
+/// Lists leave in pieces of about this size.
+const PIECE: usize = 128 << 10;
+/// What a buffer holds beyond a piece, so that the last object in it seldom makes it grow.
+const SPARE: usize = 32 << 10;
 
 /// The part of a list that is answered.
-struct Page {
+pub(super) struct Page {
     revision: Revision,
     objects: Vec<Arc<Stored>>,
     next: Option<ContinueToken>,
     remaining: Option<usize>,
+}
+
+impl Page {
+    /// A list that is answered in one.
+    pub(super) fn whole(revision: Revision, objects: Vec<Arc<Stored>>) -> Self {
+        Self {
+            revision,
+            objects,
+            next: None,
+            remaining: None,
+        }
+    }
 }
 
 /// Answers with the selected objects, or a page of them.
@@ -49,21 +68,11 @@ pub(super) async fn list(call: &Call) -> Result<Response> {
         Ok(page) => page,
         Err(gone) => return Ok(gone),
     };
-    let mut response = match form {
-        Form::Table(include) => {
-            let meta = ListMeta {
-                resource_version: page.revision.to_string(),
-                continue_token: page
-                    .next
-                    .as_ref()
-                    .map(ContinueToken::encode)
-                    .unwrap_or_default(),
-                remaining_item_count: page.remaining.and_then(|count| u64::try_from(count).ok()),
-            };
-            present::table(&call.kind, include, &page.objects, &meta)
-        }
-        form => respond::streamed(StatusCode::OK, body(call, form, page)),
+    let body = match form {
+        Form::Table(include) => table(call, include, page),
+        form => body(call, form, page),
     };
+    let mut response = respond::streamed(StatusCode::OK, body);
     respond::warn(&mut response, &warning.into_iter().collect::<Vec<_>>());
     Ok(response)
 }
@@ -78,12 +87,7 @@ async fn page(
         (Source::View(revision, objects), _) => {
             let selected = |stored: &Arc<Stored>| selection.selects(stored);
             let objects = objects.into_iter().filter(selected).collect();
-            return Ok(Ok(Page {
-                revision,
-                objects,
-                next: None,
-                remaining: None,
-            }));
+            return Ok(Ok(Page::whole(revision, objects)));
         }
         (Source::Snapshot(_), Some(token)) if token.revision > 0 => {
             match call
@@ -97,29 +101,27 @@ async fn page(
         }
         (Source::Snapshot(snapshot), _) => snapshot,
     };
+    let snapshot = match options.at {
+        At::Exactly(wanted) if token.is_none() && wanted < snapshot.revision() => {
+            let past = call.api.registry().store().past(&call.kind.key, wanted);
+            past.map_err(|_| {
+                ApiError::expired("The resourceVersion for the provided list is too old.")
+            })?
+        }
+        _ => snapshot,
+    };
     let revision = snapshot.revision();
-    if let At::Exactly(wanted) = options.at
-        && token.is_none()
-        && wanted != revision
-    {
-        return Err(ApiError::expired(format!(
-            "The provided resource version is too old: {wanted}, current: {revision}"
-        )));
-    }
     let start = token.map(|token| (token.namespace.as_str(), token.name.as_str()));
-    let mut objects = selection.objects(&snapshot, start);
-    if options.limit == 0 || objects.len() <= options.limit {
-        return Ok(Ok(Page {
-            revision,
-            objects,
-            next: None,
-            remaining: None,
-        }));
+    let mut rest = selection.objects(&snapshot, start);
+    if options.limit == 0 {
+        return Ok(Ok(Page::whole(revision, rest.cloned().collect())));
     }
-    let remaining = selection
-        .is_everything()
-        .then(|| objects.len() - options.limit);
-    objects.truncate(options.limit);
+    let objects: Vec<Arc<Stored>> = rest.by_ref().take(options.limit).cloned().collect();
+    let Some(_) = rest.next() else {
+        return Ok(Ok(Page::whole(revision, objects)));
+    };
+    // As in Kubernetes: with selectors a count would cost a look at all that is left.
+    let remaining = selection.is_everything().then(|| 1 + rest.count());
     let next = objects.last().map(|last| ContinueToken {
         revision: revision.0,
         namespace: last.key.namespace.to_string(),
@@ -135,7 +137,7 @@ async fn page(
 }
 
 /// The list as JSON, by concatenation of what the store holds.
-fn body(call: &Call, form: Form, page: Page) -> Body {
+pub(super) fn body(call: &Call, form: Form, page: Page) -> Body {
     let kind = Arc::clone(&call.kind);
     let Page {
         revision,
@@ -143,7 +145,7 @@ fn body(call: &Call, form: Form, page: Page) -> Body {
         next,
         remaining,
     } = page;
-    let mut head = Vec::with_capacity(256);
+    let mut head = Vec::with_capacity(PIECE + SPARE);
     let (list_version, list_kind) = match form {
         Form::Metadata => ("meta.k8s.io/v1", "PartialObjectMetadataList".to_owned()),
         _ => (kind.api_version.as_str(), kind.info.list_kind()),
@@ -160,19 +162,56 @@ fn body(call: &Call, form: Form, page: Page) -> Body {
         let _ = write!(head, r#","remainingItemCount":{remaining}"#);
     }
     head.extend_from_slice(br#"},"items":["#);
+    pieces(head, objects, b"]}\n", move |out, stored| {
+        present::render(out, &kind, form, stored, stored.revision);
+    })
+}
+
+/// The list as a table.
+fn table(call: &Call, include: IncludeObject, page: Page) -> Body {
+    let kind = Arc::clone(&call.kind);
+    let meta = ListMeta {
+        resource_version: page.revision.to_string(),
+        continue_token: page
+            .next
+            .as_ref()
+            .map(ContinueToken::encode)
+            .unwrap_or_default(),
+        remaining_item_count: page.remaining.and_then(|count| u64::try_from(count).ok()),
+    };
+    let now = clock::now();
+    let (head, tail) = kind.printer.around_rows(&meta);
+    pieces(head, page.objects, tail, move |out, stored| {
+        let row = kind.printer.row(&object_of(&kind, stored), now, include);
+        // A Vec takes every write.
+        let _ = serde_json::to_writer(out, &row);
+    })
+}
+
+/// What is written before objects, the objects with commas between them, and what is written after them; in pieces, so that
+/// no list is in memory twice.
+fn pieces(
+    head: Vec<u8>,
+    objects: Vec<Arc<Stored>>,
+    tail: &'static [u8],
+    render: impl Fn(&mut Vec<u8>, &Arc<Stored>) + Send + 'static,
+) -> Body {
     let pieces = stream::unfold(Some((head, 0)), move |state| {
         let piece = state.map(|(mut out, mut at)| {
             while at < objects.len() && out.len() < PIECE {
                 if at > 0 {
                     out.push(b',');
                 }
-                present::render(&mut out, &kind, form, &objects[at], objects[at].revision);
+                render(&mut out, &objects[at]);
                 at += 1;
             }
             if at < objects.len() {
-                return (Bytes::from(out), Some((Vec::with_capacity(PIECE), at)));
+                return (
+                    Bytes::from(out),
+                    Some((Vec::with_capacity(PIECE + SPARE), at)),
+                );
             }
-            out.extend_from_slice(b"]}\n");
+            out.extend_from_slice(tail);
             (Bytes::from(out), None)
         });
         std::future::ready(

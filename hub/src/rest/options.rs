@@ -34,8 +34,8 @@ pub(super) struct ListOptions {
     pub(super) continue_token: Option<String>,
     pub(super) at: At,
     pub(super) bookmarks: bool,
-    /// Whether a watch begins with the present state and marks its end.
-    pub(super) initial_events: bool,
+    /// Whether a watch begins with the present state and marks its end; `None` leaves it to the revision.
+    pub(super) initial_events: Option<bool>,
     pub(super) timeout: Option<Duration>,
 }
 
@@ -102,7 +102,7 @@ impl ListOptions {
             continue_token: query.text("continue").map(str::to_owned),
             at: at(query)?,
             bookmarks: query.flag("allowWatchBookmarks"),
-            initial_events: query.flag("sendInitialEvents"),
+            initial_events: query.optional_flag("sendInitialEvents"),
             timeout: timeout
                 .and_then(|seconds| u64::try_from(seconds).ok())
                 .map(Duration::from_secs),
@@ -339,6 +339,7 @@ mod tests {
             watch("sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=1")
                 .unwrap()
                 .initial_events
+                == Some(true)
         );
         assert!(watch("sendInitialEvents=true").is_err());
         assert!(watch("resourceVersionMatch=NotOlderThan&resourceVersion=1").is_err());

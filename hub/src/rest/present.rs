@@ -1,6 +1,6 @@
 //! Objects on their way out, in the form that the client asked for.
 
-use std::{io::Write as _, sync::Arc};
+use std::io::Write as _;
 
 use axum::response::Response;
 use bytes::Bytes;
@@ -92,21 +92,6 @@ pub(super) fn bookmark(
         out,
         r#"{{"kind":"{name}","apiVersion":"{version}","metadata":{{"resourceVersion":"{revision}","creationTimestamp":null{annotations}}}{rest}}}"#
     );
-}
-
-/// A list as a table.
-pub(super) fn table(
-    kind: &Kind,
-    include: IncludeObject,
-    objects: &[Arc<Stored>],
-    meta: &ListMeta,
-) -> Response {
-    let now = clock::now();
-    let rows = objects
-        .iter()
-        .map(|stored| kind.printer.row(&object_of(kind, stored), now, include))
-        .collect();
-    respond::json(StatusCode::OK, &kind.printer.table(rows, meta, true))
 }
 
 /// A response with one stored object.

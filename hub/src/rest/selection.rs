@@ -46,42 +46,32 @@ impl Selection {
     }
 
     /// What is selected in a snapshot, in key order, after the object at `start`.
-    pub(super) fn objects(
-        &self,
-        snapshot: &Snapshot,
+    pub(super) fn objects<'a>(
+        &'a self,
+        snapshot: &'a Snapshot,
         start: Option<(&str, &str)>,
-    ) -> Vec<Arc<Stored>> {
-        let selected = |stored: &&Arc<Stored>| self.selects(stored);
+    ) -> Box<dyn Iterator<Item = &'a Arc<Stored>> + 'a> {
+        let selected = |stored: &&'a Arc<Stored>| self.selects(stored);
         if let (None, Some(name)) = (start, self.fields.name())
             && (!self.namespace.is_empty() || !self.kind.info.namespaced)
         {
-            return snapshot
-                .get(&self.namespace, name)
-                .filter(selected)
-                .cloned()
-                .into_iter()
-                .collect();
+            let one = snapshot.get(&self.namespace, name);
+            return Box::new(one.into_iter().filter(selected));
         }
         match start {
             Some((namespace, name)) => {
-                let within = |stored: &&Arc<Stored>| {
+                let within = |stored: &&'a Arc<Stored>| {
                     self.namespace.is_empty() || *stored.key.namespace == *self.namespace
                 };
-                snapshot
-                    .after(namespace, name)
-                    .take_while(within)
-                    .filter(selected)
-                    .cloned()
-                    .collect()
+                Box::new(
+                    snapshot
+                        .after(namespace, name)
+                        .take_while(within)
+                        .filter(selected),
+                )
             }
-            None if self.namespace.is_empty() => {
-                snapshot.iter().filter(selected).cloned().collect()
-            }
-            None => snapshot
-                .namespace(&self.namespace)
-                .filter(selected)
-                .cloned()
-                .collect(),
+            None if self.namespace.is_empty() => Box::new(snapshot.iter().filter(selected)),
+            None => Box::new(snapshot.namespace(&self.namespace).filter(selected)),
         }
     }
 }

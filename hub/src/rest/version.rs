@@ -39,6 +39,7 @@ pub(super) async fn paths() -> Response {
         "/apis",
         "/healthz",
         "/livez",
+        "/openapi/v2",
         "/openapi/v3",
         "/readyz",
         "/version",

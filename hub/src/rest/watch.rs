@@ -5,7 +5,7 @@
 //! A watcher is a cursor into the store's ring of events, so a slow client costs nothing but its own connection; when
 //! the ring has moved on past it, it is told so (410) and lists anew.
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
@@ -14,8 +14,8 @@ use http::StatusCode;
 use koinon_machinery::{ApiError, Result, Verb};
 use koinon_store::{Event, Revision, Stored, Watch};
 use rand::RngExt;
-use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 mod rights;
 
@@ -36,8 +36,11 @@ const SHORTEST: Duration = Duration::from_secs(1800);
 const LONGEST: Duration = Duration::from_secs(3600);
 /// A quiet watch is told how far it has come this often.
 const BOOKMARK: Duration = Duration::from_secs(60);
-/// Initial events that leave in one piece.
-const INITIAL_PIECE: usize = 256;
+/// A quiet watch looks this often whether it is still allowed, and whether a bookmark is due.
+const GLANCE: Duration = Duration::from_secs(5);
+/// Events leave in pieces of about this size: however large the objects are, a watcher holds no more than one of them and
+/// this.
+const PIECE: usize = 128 << 10;
 
 /// Answers with a stream of events.
 pub(super) async fn watch(call: &Call) -> Result<Response> {
@@ -52,12 +55,16 @@ pub(super) async fn watch(call: &Call) -> Result<Response> {
     };
     // With a revision the client has the state at that revision; without one it is sent first.
     let (from, initial) = match options.at {
-        At::NotOlderThan(revision) | At::Exactly(revision) if !options.initial_events => {
+        At::NotOlderThan(revision) | At::Exactly(revision)
+            if options.initial_events != Some(true) =>
+        {
             (revision, VecDeque::new())
         }
+        // From now on, said in so many words.
+        _ if options.initial_events == Some(false) => (snapshot.revision(), VecDeque::new()),
         _ => (
             snapshot.revision(),
-            selection.objects(&snapshot, None).into(),
+            selection.objects(&snapshot, None).cloned().collect(),
         ),
     };
     let timeout = options
@@ -66,7 +73,7 @@ pub(super) async fn watch(call: &Call) -> Result<Response> {
         .unwrap_or_else(|| SHORTEST.mul_f64(1.0 + rand::rng().random::<f64>()));
     let now = Instant::now();
     let (watch, failed) = match registry.store().watch(&call.kind.key, from) {
-        Ok(watch) => (Some(watch), None),
+        Ok(watch) => (Some(watch.telling_every(GLANCE)), None),
         Err(_) => (None, Some(too_old(from))),
     };
     let feed = Feed {
@@ -77,12 +84,14 @@ pub(super) async fn watch(call: &Call) -> Result<Response> {
         watch,
         failed,
         initial,
-        mark_initial: options.initial_events,
+        pending: VecDeque::new(),
+        mark_initial: options.initial_events == Some(true),
         bookmarks: options.bookmarks,
         reached: from,
+        upto: from,
         bookmark_at: now + BOOKMARK,
-        ends_at: now + timeout,
-        stop: call.api.stop().clone(),
+        ends: Box::pin(sleep_until(now + timeout)),
+        stopped: Box::pin(call.api.stop().clone().cancelled_owned()),
         columns_sent: false,
     };
     let pieces = stream::unfold(feed, |mut feed| async move {
@@ -105,13 +114,18 @@ struct Feed {
     /// Sent as the last event.
     failed: Option<ApiError>,
     initial: VecDeque<Arc<Stored>>,
+    /// Events that are read and not sent, and the revision that is reached with the last of them.
+    pending: VecDeque<Arc<Event>>,
     mark_initial: bool,
     bookmarks: bool,
     /// Everything up to here was sent.
     reached: Revision,
+    /// Everything up to here is sent once nothing is pending.
+    upto: Revision,
     bookmark_at: Instant,
-    ends_at: Instant,
-    stop: CancellationToken,
+    /// Kept over many events, for making and dropping them at each costs more than an event.
+    ends: Pin<Box<Sleep>>,
+    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
     columns_sent: bool,
 }
 
@@ -123,22 +137,30 @@ impl Feed {
             self.watch = None;
             return Some(failure(&error));
         }
-        while let Some(stored) = self.initial.pop_front() {
+        while out.len() < PIECE
+            && let Some(stored) = self.initial.pop_front()
+        {
             self.event(&mut out, "ADDED", &stored, stored.revision);
-            if self.initial.len().is_multiple_of(INITIAL_PIECE) {
-                break;
-            }
         }
         if self.initial.is_empty() && std::mem::take(&mut self.mark_initial) {
             self.bookmark(&mut out, true);
+        }
+        if !self.pending.is_empty() {
+            // A slow client may have been away for long since they were read.
+            if let Err(refused) = self.rights.again() {
+                self.watch = None;
+                self.pending.clear();
+                return Some(failure(&refused));
+            }
+            self.send_pending(&mut out);
         }
         while out.is_empty() {
             let watch = self.watch.as_mut()?;
             let batch = tokio::select! {
                 // Ending comes first: a busy watch would never notice otherwise.
                 biased;
-                () = self.stop.cancelled() => None,
-                () = sleep_until(self.ends_at) => None,
+                () = self.stopped.as_mut() => None,
+                () = self.ends.as_mut() => None,
                 batch = watch.next() => Some(batch),
             };
             match batch {
@@ -162,10 +184,9 @@ impl Feed {
                         self.watch = None;
                         return Some(failure(&refused));
                     }
-                    for event in &batch.events {
-                        self.change(&mut out, event);
-                    }
-                    self.reached = batch.revision;
+                    self.pending = batch.events.into();
+                    self.upto = batch.revision;
+                    self.send_pending(&mut out);
                     if self.bookmarks && out.is_empty() && Instant::now() >= self.bookmark_at {
                         self.bookmark(&mut out, false);
                     }
@@ -175,21 +196,38 @@ impl Feed {
         Some(Bytes::from(out))
     }
 
+    /// Appends pending events until the piece is full.
+    fn send_pending(&mut self, out: &mut Vec<u8>) {
+        if !self.initial.is_empty() {
+            return;
+        }
+        while out.len() < PIECE {
+            let Some(event) = self.pending.pop_front() else {
+                self.reached = self.upto;
+                return;
+            };
+            self.change(out, &event);
+            self.reached = event.revision;
+        }
+    }
+
     /// Appends what an event means to this watcher: an object that leaves the selection is deleted for it.
     fn change(&mut self, out: &mut Vec<u8>, event: &Event) {
-        let selected = |stored: &Option<Arc<Stored>>| {
+        let selection = &self.selection;
+        let selected = |stored: &'_ Option<Arc<Stored>>| {
             stored
                 .as_ref()
-                .filter(|stored| self.selection.selects(stored))
-                .cloned()
+                .is_some_and(|stored| selection.selects(stored))
         };
         let (kind, stored) = match (selected(&event.before), selected(&event.after)) {
-            (None, None) => return,
-            (None, Some(after)) => ("ADDED", after),
-            (Some(_), Some(after)) => ("MODIFIED", after),
-            (Some(before), None) => ("DELETED", before),
+            (false, false) => return,
+            (false, true) => ("ADDED", &event.after),
+            (true, true) => ("MODIFIED", &event.after),
+            (true, false) => ("DELETED", &event.before),
         };
-        self.event(out, kind, &stored, event.revision);
+        if let Some(stored) = stored {
+            self.event(out, kind, stored, event.revision);
+        }
     }
 
     fn event(&mut self, out: &mut Vec<u8>, kind: &str, stored: &Arc<Stored>, revision: Revision) {

@@ -22,7 +22,7 @@ use self::{intern::Bodies, ring::Ring, snapshot::Objects};
 pub use self::{
     ring::{Event, Expired},
     snapshot::Snapshot,
-    watch::{Batch, Watch},
+    watch::{Batch, Moves, Watch},
 };
 use crate::{
     key::{Digest, Key, Revision},
@@ -145,6 +145,10 @@ impl Cache {
         let _ = current.wait_for(|current| *current >= revision).await;
     }
 
+    pub(crate) fn moves(&self) -> Moves {
+        Moves(self.revision.subscribe())
+    }
+
     pub(crate) fn get(&self, key: &Key) -> Option<Arc<Stored>> {
         self.existing(&key.resource)?
             .objects
@@ -160,6 +164,24 @@ impl Cache {
             Some(resource) => Snapshot::new(&resource.objects.load(), revision),
             None => Snapshot::empty(revision),
         }
+    }
+
+    /// All objects of a resource as they were at a revision that the cache has come past, if the events since are known.
+    pub(crate) fn past(&self, resource: &str, revision: Revision) -> Result<Snapshot, Expired> {
+        let resource = self.resource(&Arc::from(resource));
+        // Nobody publishes meanwhile: objects and events belong together.
+        let (mut objects, events) = {
+            let _writer = self.writer.lock();
+            let events = resource.ring.read().after(revision, usize::MAX)?;
+            (Objects::clone(&resource.objects.load()), events)
+        };
+        for event in events.iter().rev() {
+            match &event.before {
+                Some(before) => drop(objects.put(Arc::clone(before))),
+                None => drop(objects.remove(&event.latest().key, event.revision)),
+            }
+        }
+        Ok(Snapshot::past(&objects, revision))
     }
 
     pub(crate) fn watch(

@@ -41,7 +41,7 @@ mod token_keys;
 
 pub use self::{
     authorities::{Authorities, Authority},
-    cache::{ApplyError, Batch, Event, Expired, Snapshot, Watch},
+    cache::{ApplyError, Batch, Event, Expired, Moves, Snapshot, Watch},
     config::StoreConfig,
     heartbeats::{Beat, Heartbeat, Heartbeats},
     identities::{Certificate, Claim, Identities, Identity},

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     authorities::Authorities,
-    cache::{ApplyError, Cache, Expired, Limits, Snapshot, Watch},
+    cache::{ApplyError, Cache, Expired, Limits, Moves, Snapshot, Watch},
     compaction::Compaction,
     config::StoreConfig,
     database::{Database, Line},
@@ -193,6 +193,15 @@ impl Store {
         self.0.cache.snapshot(resource)
     }
 
+    /// Returns all objects of a resource as they were at an earlier revision.
+    ///
+    /// # Errors
+    /// [`Expired`] when what happened since then is no longer all known. A revision that is still to come has no past:
+    /// compare with [`Store::revision`] first.
+    pub fn past(&self, resource: &str, revision: Revision) -> Result<Snapshot, Expired> {
+        self.0.cache.past(resource, revision)
+    }
+
     /// Follows a resource from `from` on: the first batch has what happened after it.
     ///
     /// # Errors
@@ -215,6 +224,11 @@ impl Store {
             .await
             .map_err(late)?;
         Ok(revision)
+    }
+
+    /// Wakes for whatever happens to any resource.
+    pub fn moves(&self) -> Moves {
+        self.0.cache.moves()
     }
 
     /// The identity of this registry (P4).

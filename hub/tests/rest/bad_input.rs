@@ -236,7 +236,6 @@ async fn paths_that_lead_nowhere() {
         "/api/v1/pods",
         "/api/v2/namespaces",
         "/openapi/v3/apis/nothing/v1",
-        "/openapi/v2",
     ] {
         hub.get(path).await.refusal(404, "NotFound");
     }
@@ -326,4 +325,113 @@ async fn characters_that_the_database_cannot_hold() {
     hub.get(&format!("{CONFIG_MAPS}/%ff%fe"))
         .await
         .refusal(404, "NotFound");
+}
+
+/// What each way in does with what no program writes by mistake.
+#[tokio::test]
+async fn hostile_bodies() {
+    let hub = Hub::start().await;
+    hub.create(CONFIG_MAPS, &config_map("a", &json!({ "k": "v" })))
+        .await
+        .ok();
+    let before = hub.registry.store().revision();
+    let (object, apply) = (
+        format!("{CONFIG_MAPS}/a"),
+        format!("{CONFIG_MAPS}/a?fieldManager=me&force=true"),
+    );
+    let ways = [
+        ("POST", CONFIG_MAPS, JSON),
+        ("POST", CONFIG_MAPS, YAML),
+        ("PUT", object.as_str(), JSON),
+        ("PATCH", &object, "application/merge-patch+json"),
+        ("PATCH", &object, "application/json-patch+json"),
+        ("PATCH", &object, "application/strategic-merge-patch+json"),
+        ("PATCH", &apply, "application/apply-patch+yaml"),
+        ("DELETE", &object, JSON),
+        (
+            "POST",
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+            JSON,
+        ),
+    ];
+    let lists = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let maps = format!("{}1{}", r#"{"a":"#.repeat(100_000), "}".repeat(100_000));
+    // Ten levels, each nine times the one before: a gigabyte in 300 bytes.
+    let mut laughs = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x]\n");
+    for level in 1..10 {
+        let inner = format!("*a{}", level - 1);
+        laughs += &format!("a{level}: &a{level} [{}]\n", [inner.as_str(); 9].join(","));
+    }
+    // A megabyte of zeros that a careless reader would make of a kilobyte.
+    let zipped = [
+        &b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03"[..],
+        &[
+            0xec, 0xc1, 0x01, 0x01, 0x00, 0x00, 0x00, 0x80, 0x90, 0xfe, 0xaf, 0xee, 0x08, 0x0a,
+        ],
+    ]
+    .concat();
+    let bodies: [Vec<u8>; 9] = [
+        lists.clone().into_bytes(),
+        maps.clone().into_bytes(),
+        // Not even closed.
+        "[".repeat(100_000).into_bytes(),
+        r#"{"a":"#.repeat(100_000).into_bytes(),
+        format!(r#"{{"metadata":{{"name":"a"}},"data":{maps}}}"#).into_bytes(),
+        b"{\"metadata\":{\"name\":\"\xff\xfe\"}}".to_vec(),
+        b"\xff\xfe\x00\x01".to_vec(),
+        laughs.into_bytes(),
+        zipped,
+    ];
+    for (method, path, content_type) in ways {
+        for (index, body) in bodies.iter().enumerate() {
+            let answer = hub.send(method, path, content_type, body.clone()).await;
+            assert!(
+                (400..500).contains(&answer.code) && answer.body["kind"] == "Status",
+                "{method} {path} {content_type}, body {index}: {} {}",
+                answer.code,
+                answer.body
+            );
+        }
+    }
+    assert_eq!(
+        hub.registry.store().revision(),
+        before,
+        "nothing was changed"
+    );
+    let duplicate = r#"{"metadata":{"name":"twice","name":"twice"},"data":{"k":"1","k":"2"}}"#;
+    let told = hub.send("POST", CONFIG_MAPS, JSON, duplicate).await;
+    assert_eq!(told.warnings().len(), 2, "{:?}", told.warnings());
+    assert_eq!(told.ok()["data"]["k"], "2", "the last one counts, as in Go");
+}
+
+/// Where a watch may begin, and where it may not.
+#[tokio::test]
+async fn watches_from_anywhere() {
+    let hub = Hub::start().await;
+    hub.create(CONFIG_MAPS, &config_map("a", &json!({})))
+        .await
+        .ok();
+    let last = hub.registry.store().revision().0;
+    for (revision, code) in [
+        ("-1".to_owned(), 422),
+        ("1e3".to_owned(), 422),
+        (i64::MIN.to_string(), 422),
+        ("99999999999999999999999999".to_owned(), 422),
+        ((last + 1_000_000).to_string(), 504),
+        (i64::MAX.to_string(), 504),
+        ("0".to_owned(), 200),
+        ("1".to_owned(), 200),
+        (last.to_string(), 200),
+    ] {
+        let path = format!("{CONFIG_MAPS}?watch=1&timeoutSeconds=1&resourceVersion={revision}");
+        let answer = hub
+            .admin()
+            .raw(
+                http::Request::get(&path)
+                    .body(axum::body::Body::empty())
+                    .unwrap(),
+            )
+            .await;
+        assert_eq!(answer.status(), code, "{revision}");
+    }
 }

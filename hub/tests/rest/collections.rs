@@ -156,7 +156,10 @@ async fn versions_ask_for_states() {
         names(&hub.get(&format!("{exact}{now}")).await.ok()).len(),
         5
     );
-    hub.get(&format!("{exact}1")).await.refusal(410, "Expired");
+    assert!(
+        names(&hub.get(&format!("{exact}1")).await.ok()).is_empty(),
+        "nothing was there yet"
+    );
     for path in [CONFIG_MAPS.to_owned(), format!("{CONFIG_MAPS}/a")] {
         let message = hub
             .get(&format!("{path}?resourceVersion={}", now + 1000))
@@ -217,4 +220,67 @@ async fn metadata_alone_can_be_asked_for() {
     hub.accept(CONFIG_MAPS, "application/vnd.kubernetes.protobuf")
         .await
         .refusal(406, "NotAcceptable");
+}
+
+#[tokio::test]
+async fn a_list_of_the_past_is_as_it_was() {
+    let hub = hub().await;
+    let then = hub.get(CONFIG_MAPS).await.ok();
+    let revision = then["metadata"]["resourceVersion"].as_str().unwrap();
+    hub.delete(&format!("{CONFIG_MAPS}/b")).await.ok();
+    hub.merge(
+        &format!("{CONFIG_MAPS}/c"),
+        &json!({ "data": { "k": "new" } }),
+    )
+    .await
+    .ok();
+    hub.create(CONFIG_MAPS, &config_map("f", &json!({})))
+        .await
+        .ok();
+
+    let at = format!("{CONFIG_MAPS}?resourceVersion={revision}&resourceVersionMatch=Exact");
+    assert_eq!(hub.get(&at).await.ok(), then);
+    let first = hub.get(&format!("{at}&limit=2")).await.ok();
+    assert_eq!(names(&first), ["a", "b"]);
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    let rest = hub
+        .get(&format!("{CONFIG_MAPS}?continue={token}"))
+        .await
+        .ok();
+    assert_eq!(
+        names(&rest),
+        ["c", "d", "e"],
+        "the pages are of the same moment"
+    );
+    assert_eq!(rest["items"][0]["data"]["k"], "c");
+    let selected = hub.get(&format!("{at}&labelSelector=app%3Db")).await.ok();
+    assert_eq!(names(&selected), ["b"]);
+}
+
+#[tokio::test]
+async fn a_past_that_is_forgotten_is_gone_and_one_to_come_is_not_there() {
+    let hub = Hub::start_with(|config| config.ring_events = 2).await;
+    hub.create(CONFIG_MAPS, &config_map("a", &json!({})))
+        .await
+        .ok();
+    let then = hub.registry.store().revision();
+    for round in 0..4 {
+        hub.merge(
+            &format!("{CONFIG_MAPS}/a"),
+            &json!({ "data": { "k": round.to_string() } }),
+        )
+        .await
+        .ok();
+    }
+    let exactly = |revision: i64| {
+        format!("{CONFIG_MAPS}?resourceVersion={revision}&resourceVersionMatch=Exact")
+    };
+    let message = hub.get(&exactly(then.0)).await.refusal(410, "Expired");
+    assert_eq!(
+        message,
+        "The resourceVersion for the provided list is too old."
+    );
+    hub.get(&exactly(then.0 + 1000))
+        .await
+        .refusal(504, "Timeout");
 }

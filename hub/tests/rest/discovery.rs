@@ -110,3 +110,79 @@ async fn the_version_is_a_plausible_one() {
             .contains(&"/apis".into())
     );
 }
+
+const OLD_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+#[tokio::test]
+async fn clients_that_predate_v3_find_everything_in_one_document() {
+    let hub = Hub::start().await;
+    let answer = hub.accept("/openapi/v2", "application/json").await;
+    let etag = answer.headers[header::ETAG].clone();
+    let document = answer.ok();
+    let definitions = document["definitions"].as_object().unwrap();
+    for kind in hub.registry.kinds().iter() {
+        let found = definitions.values().any(|schema| {
+            schema["x-kubernetes-group-version-kind"][0]["kind"] == kind.info.kind.as_str()
+        });
+        assert!(found, "{}", kind.info.kind);
+    }
+    let ask = async |accept: &'static str, etag: Option<http::HeaderValue>| {
+        let mut request = http::Request::get("/openapi/v2").header(header::ACCEPT, accept);
+        if let Some(etag) = etag {
+            request = request.header(header::IF_NONE_MATCH, etag);
+        }
+        hub.admin()
+            .raw(request.body(axum::body::Body::empty()).unwrap())
+            .await
+    };
+    assert_eq!(ask("application/json", Some(etag)).await.status(), 304);
+    let protobuf = ask(OLD_PROTOBUF, None).await;
+    assert_eq!(protobuf.status(), 200);
+    assert_eq!(
+        protobuf.headers()[header::CONTENT_TYPE],
+        "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+    );
+    assert_eq!(ask("text/html", None).await.status(), 406);
+}
+
+/// KEP-3352: one document for all groups, kept as long as its hash is the same, and another one for each form.
+#[tokio::test]
+async fn aggregated_discovery_is_kept_by_its_etag() {
+    let hub = Hub::start().await;
+    let ask = async |accept: &str, etag: Option<&http::HeaderValue>| {
+        let mut request = http::Request::get("/apis").header(header::ACCEPT, accept);
+        if let Some(etag) = etag {
+            request = request.header(header::IF_NONE_MATCH, etag);
+        }
+        let request = request.body(axum::body::Body::empty()).unwrap();
+        crate::support::read(hub.admin().raw(request).await).await
+    };
+    let first = ask(AGGREGATED, None).await;
+    let etag = first.headers[header::ETAG].clone();
+    assert_eq!(first.headers[header::VARY], "Accept");
+    let document = first.ok();
+    for group in document["items"].as_array().unwrap() {
+        assert!(group["metadata"]["name"].is_string());
+        for version in group["versions"].as_array().unwrap() {
+            assert_eq!(version["freshness"], "Current");
+            for resource in version["resources"].as_array().unwrap() {
+                for field in ["resource", "scope", "singularResource"] {
+                    assert!(resource[field].is_string(), "{field}: {resource}");
+                }
+                let kind = &resource["responseKind"];
+                assert_eq!(kind["group"], group["metadata"]["name"]);
+                assert_eq!(kind["version"], version["version"]);
+                assert!(!resource["verbs"].as_array().unwrap().is_empty());
+            }
+        }
+    }
+    assert_eq!(ask(AGGREGATED, Some(&etag)).await.code, 304);
+    let beta = AGGREGATED.replace("v=v2", "v=v2beta1");
+    let other = ask(&beta, Some(&etag)).await;
+    assert_eq!(other.code, 200, "another form is another document");
+    assert_eq!(other.ok()["apiVersion"], "apidiscovery.k8s.io/v2beta1");
+    assert_eq!(
+        ask("application/json", Some(&etag)).await.ok()["kind"],
+        "APIGroupList"
+    );
+}

@@ -249,3 +249,32 @@ async fn a_lease_shows_an_accepted_clusters_heartbeat() {
         .await
         .refusal(404, "NotFound");
 }
+
+/// The CEL rule of OCM's own schema.
+#[tokio::test]
+async fn rules_in_schemas_are_judged() {
+    let hub = Hub::start().await;
+    let mut work = work("ruled");
+    let config = |condition: &str| {
+        json!([{
+            "resourceIdentifier": { "group": "", "resource": "configmaps", "name": "a", "namespace": "default" },
+            "conditionRules": [{ "type": "CEL", "condition": condition, "celExpressions": ["true"] }],
+        }])
+    };
+    work["spec"]["manifestConfigs"] = config("");
+    let message = hub.create(WORKS, &work).await.refusal(422, "Invalid");
+    assert!(
+        message.contains(
+            "spec.manifestConfigs[0].conditionRules[0]: Invalid value: \"object\": Condition is required for CEL rules"
+        ),
+        "{message}"
+    );
+    work["spec"]["manifestConfigs"] = config("Ready");
+    hub.create(WORKS, &work).await.ok();
+    hub.merge(
+        &format!("{WORKS}/ruled"),
+        &json!({ "spec": { "manifestConfigs": config("") } }),
+    )
+    .await
+    .refusal(422, "Invalid");
+}

@@ -341,3 +341,56 @@ async fn a_quiet_watch_ends_too_and_so_does_a_denied_clusters() {
     assert_eq!(events.next().await.unwrap()["object"]["code"], 403);
     assert_eq!(events.next().await, None);
 }
+
+/// P12: a piece holds one large object at most beside what is small.
+#[tokio::test]
+async fn large_objects_leave_one_at_a_time() {
+    let hub = Hub::start().await;
+    let from = hub.registry.store().revision();
+    let large = |name: &str| config_map(name, &json!({ "k": "x".repeat(300 << 10) }));
+    for name in ["a", "b", "c"] {
+        hub.create(CONFIG_MAPS, &large(name)).await.ok();
+    }
+    for query in [format!("resourceVersion={from}"), String::new()] {
+        let mut events = watch(&hub, &query).await;
+        let mut seen = Vec::new();
+        while seen.len() < 3 {
+            seen.push(events.brief().await.1);
+            assert!(
+                events.buffer.is_empty(),
+                "a second event came in the same piece: {query:?}"
+            );
+        }
+        assert_eq!(seen, ["a", "b", "c"]);
+    }
+    // What is small travels together, and nothing is lost at the edges of pieces.
+    for index in 0..600 {
+        hub.create(
+            CONFIG_MAPS,
+            &config_map(&format!("s-{index:03}"), &json!({ "k": "x".repeat(700) })),
+        )
+        .await
+        .ok();
+    }
+    let mut events = watch(&hub, &format!("resourceVersion={from}")).await;
+    for expected in ["a", "b", "c"] {
+        assert_eq!(events.brief().await.1, expected);
+    }
+    for index in 0..600 {
+        assert_eq!(events.brief().await.1, format!("s-{index:03}"));
+    }
+}
+
+#[tokio::test]
+async fn a_watch_can_begin_now_without_the_state() {
+    let hub = Hub::start().await;
+    hub.create(CONFIG_MAPS, &config_map("before", &json!({})))
+        .await
+        .ok();
+    let now = "sendInitialEvents=false&resourceVersionMatch=NotOlderThan";
+    let mut events = watch(&hub, now).await;
+    hub.create(CONFIG_MAPS, &config_map("after", &json!({})))
+        .await
+        .ok();
+    assert_eq!(events.brief().await, pair("ADDED", "after"));
+}

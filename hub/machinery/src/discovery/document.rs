@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// JSON, rendered, with the hash of its content.
+/// JSON, or another form of it, rendered, with the hash of its content.
 #[derive(Clone, Debug)]
 pub struct Document {
     pub body: Bytes,
@@ -15,7 +15,12 @@ pub struct Document {
 impl Document {
     #[must_use]
     pub fn new(value: &Value) -> Self {
-        let body = Bytes::from(value.to_string());
+        Self::of(Bytes::from(value.to_string()))
+    }
+
+    /// A document in another form than JSON.
+    #[must_use]
+    pub fn of(body: Bytes) -> Self {
         let hash = Sha256::digest(&body)
             .iter()
             .map(|byte| format!("{byte:02X}"))

@@ -144,3 +144,126 @@ fn lists_of_metadata_say_how_they_merge() {
     );
     assert_eq!(meta["finalizers"]["x-kubernetes-patch-strategy"], "merge");
 }
+
+/// Calls `visit` with every value below `value`.
+fn each(value: &Value, visit: &mut impl FnMut(&serde_json::Map<String, Value>)) {
+    match value {
+        Value::Object(fields) => {
+            visit(fields);
+            fields.values().for_each(|value| each(value, visit));
+        }
+        Value::Array(list) => list.iter().for_each(|value| each(value, visit)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_old_document_holds_what_old_clients_understand() {
+    let openapi = openapi();
+    let document: Value = serde_json::from_slice(&openapi.v2().body).unwrap();
+    assert_eq!(document["swagger"], "2.0");
+    let definitions = document["definitions"].as_object().unwrap();
+    each(&document["definitions"], &mut |schema| {
+        if let Some(Value::String(target)) = schema.get("$ref") {
+            let name = target
+                .strip_prefix("#/definitions/")
+                .expect("a reference of v2");
+            assert!(definitions.contains_key(name), "{name}");
+        }
+        for unknown in ["anyOf", "oneOf", "nullable"] {
+            // A property may have any name; a keyword has no description of its own.
+            assert!(
+                schema
+                    .get(unknown)
+                    .is_none_or(|value| value.get("description").is_some()),
+                "{schema:?}"
+            );
+        }
+    });
+    let work = &definitions["io.open-cluster-management.work.v1.ManifestWork"];
+    assert_eq!(
+        work["x-kubernetes-group-version-kind"][0]["kind"],
+        "ManifestWork"
+    );
+    assert_eq!(
+        work["properties"]["metadata"]["$ref"],
+        "#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+    );
+    let manifest =
+        &work["properties"]["spec"]["properties"]["workload"]["properties"]["manifests"]["items"];
+    assert_eq!(
+        manifest.get("properties"),
+        None,
+        "what it holds is not listed"
+    );
+    let patch = &document["paths"]["/apis/work.open-cluster-management.io/v1/namespaces/{namespace}/manifestworks/{name}"]
+        ["patch"];
+    let parameters = patch["parameters"].as_array().unwrap();
+    let named = |name: &str| parameters.iter().find(|one| one["name"] == name);
+    assert_eq!(named("dryRun").unwrap()["type"], "string");
+    assert_eq!(named("body").unwrap()["in"], "body");
+    assert!(
+        patch["consumes"]
+            .as_array()
+            .unwrap()
+            .contains(&json!("application/merge-patch+json"))
+    );
+    assert_eq!(
+        patch["responses"]["200"]["schema"]["$ref"],
+        "#/definitions/io.open-cluster-management.work.v1.ManifestWork"
+    );
+}
+
+/// Fields of a protobuf message: number, and the bytes of those that have a length.
+fn fields(mut message: &[u8]) -> Vec<(u64, &[u8])> {
+    fn number(message: &mut &[u8]) -> u64 {
+        let mut value = 0;
+        for shift in (0..).step_by(7) {
+            let (byte, rest) = message.split_first().expect("a whole number");
+            *message = rest;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        value
+    }
+    let mut found = Vec::new();
+    while !message.is_empty() {
+        let key = number(&mut message);
+        let length = match key & 7 {
+            0 => {
+                number(&mut message);
+                0
+            }
+            1 => 8,
+            2 => usize::try_from(number(&mut message)).unwrap(),
+            other => panic!("wire type {other}"),
+        };
+        let (bytes, rest) = message.split_at(length);
+        message = rest;
+        found.push((key >> 3, bytes));
+    }
+    found
+}
+
+#[test]
+fn the_old_document_is_the_same_as_protobuf() {
+    let openapi = openapi();
+    let json: Value = serde_json::from_slice(&openapi.v2().body).unwrap();
+    let top = fields(&openapi.v2_protobuf().body);
+    assert_eq!(top[0], (1, &b"2.0"[..]));
+    let part = |number: u64| top.iter().find(|(field, _)| *field == number).unwrap().1;
+    let names = |message, pair: u64| -> BTreeSet<String> {
+        fields(message)
+            .into_iter()
+            .inspect(|(field, _)| assert_eq!(*field, pair))
+            .map(|(_, pair)| String::from_utf8(fields(pair)[0].1.to_vec()).unwrap())
+            .collect()
+    };
+    let keys = |value: &Value| -> BTreeSet<String> {
+        value.as_object().unwrap().keys().cloned().collect()
+    };
+    assert_eq!(names(part(9), 1), keys(&json["definitions"]));
+    assert_eq!(names(part(8), 2), keys(&json["paths"]));
+}

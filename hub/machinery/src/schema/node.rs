@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use regex::Regex;
 use serde_json::{Map, Value};
 
-use super::{Error, number::Bound};
+use super::{Error, number::Bound, rule::Rule};
 
 /// What a value must be, and what its parts must be.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,10 @@ pub(super) struct Node {
     pub(super) list: List,
     pub(super) rules: Rules,
     pub(super) logic: Option<Box<Logic>>,
+    /// CEL rules on this value.
+    pub(super) validations: Vec<Rule>,
+    /// Whether there are rules here or below.
+    pub(super) ruled: bool,
     /// Whether normalising can change anything below here.
     pub(super) inert: bool,
 }
@@ -115,6 +119,7 @@ impl Node {
             list: list(fields),
             rules: rules(fields, path)?,
             logic: logic(fields, path)?,
+            validations: Rule::parse_all(fields, path)?,
             ..Self::default()
         };
         for (name, property) in fields
@@ -141,6 +146,7 @@ impl Node {
             node.preserve = true;
         }
         node.inert = node.is_inert();
+        node.ruled = node.is_ruled();
         Ok(node)
     }
 
@@ -157,6 +163,17 @@ impl Node {
     /// Whether an object may have fields that are not among the properties.
     pub(super) fn is_open(&self) -> bool {
         self.preserve || !matches!(self.additional, Additional::None)
+    }
+
+    fn is_ruled(&self) -> bool {
+        let each = match &self.additional {
+            Additional::Each(each) => each.ruled,
+            Additional::Any | Additional::None => false,
+        };
+        !self.validations.is_empty()
+            || each
+            || self.items.as_ref().is_some_and(|items| items.ruled)
+            || self.properties.values().any(|property| property.ruled)
     }
 
     fn is_inert(&self) -> bool {

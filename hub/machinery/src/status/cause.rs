@@ -78,6 +78,16 @@ impl Cause {
         )
     }
 
+    /// A value that a rule of its schema refuses; `kind` is its type, which stands for the value.
+    #[must_use]
+    pub fn by_rule(reason: CauseReason, field: &str, kind: &str, detail: &str) -> Self {
+        let shown = match reason {
+            CauseReason::FieldValueForbidden | CauseReason::FieldValueRequired => String::new(),
+            _ => format!("{kind:?}"),
+        };
+        Self::worded(reason, field, &shown, detail)
+    }
+
     /// A value that is not among the supported ones.
     #[must_use]
     pub fn not_supported<'a>(

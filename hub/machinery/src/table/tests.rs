@@ -157,3 +157,28 @@ fn include_object_is_read_as_kubernetes_spells_it() {
     assert_eq!(IncludeObject::parse("Object"), Some(IncludeObject::Object));
     assert_eq!(IncludeObject::parse("object"), None);
 }
+
+#[test]
+fn a_table_can_be_written_row_by_row() {
+    let printer = printer::<ManagedCluster>();
+    let meta = ListMeta {
+        resource_version: "7".to_owned(),
+        continue_token: "more".to_owned(),
+        remaining_item_count: Some(3),
+    };
+    let rows: Vec<Value> = ["a", "b"]
+        .map(|name| {
+            printer.row(
+                &object(json!({ "metadata": { "name": name } })),
+                now(),
+                IncludeObject::Metadata,
+            )
+        })
+        .into();
+    let (mut text, end) = printer.around_rows(&meta);
+    let written: Vec<String> = rows.iter().map(Value::to_string).collect();
+    text.extend_from_slice(written.join(",").as_bytes());
+    text.extend_from_slice(end);
+    let read: Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(read, printer.table(rows, &meta, true));
+}

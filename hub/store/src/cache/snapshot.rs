@@ -60,6 +60,14 @@ impl Snapshot {
         }
     }
 
+    /// What was at an earlier revision than the last change in `objects` says.
+    pub(super) fn past(objects: &Objects, revision: Revision) -> Self {
+        Self {
+            objects: objects.by_place.clone(),
+            revision,
+        }
+    }
+
     pub(super) fn empty(revision: Revision) -> Self {
         Self {
             objects: OrdMap::new(),
@@ -90,7 +98,10 @@ impl Snapshot {
     }
 
     /// The objects of one namespace in order of name.
-    pub fn namespace(&self, namespace: &str) -> impl Iterator<Item = &Arc<Stored>> {
+    pub fn namespace<'a>(
+        &'a self,
+        namespace: &str,
+    ) -> impl Iterator<Item = &'a Arc<Stored>> + use<'a> {
         let from = place(namespace, "");
         let namespace = from.0.clone();
         self.objects
@@ -100,7 +111,11 @@ impl Snapshot {
     }
 
     /// The objects that follow a place in order of namespace and name: where the next page of a list begins.
-    pub fn after(&self, namespace: &str, name: &str) -> impl Iterator<Item = &Arc<Stored>> {
+    pub fn after<'a>(
+        &'a self,
+        namespace: &str,
+        name: &str,
+    ) -> impl Iterator<Item = &'a Arc<Stored>> + use<'a> {
         self.objects
             .range((Excluded(place(namespace, name)), Unbounded))
             .map(|(_, stored)| stored)

@@ -124,6 +124,29 @@ impl Follower {
 }
 
 proptest! {
+    /// What was is the replay of the log up to there, as long as the ring reaches back so far.
+    #[test]
+    fn the_past_is_the_replay_of_the_log_up_to_there(steps in steps(), ring in 1..70usize) {
+        let (deltas, models) = log(&steps);
+        let limits = Limits { events: ring, bytes: usize::MAX };
+        let cache = Cache::new(Revision(0), Revision(0), limits, Vec::new());
+        let head = Revision(deltas.len() as i64);
+        cache.apply(Revision(0), head, deltas.clone()).unwrap();
+        for (at, model) in models.iter().enumerate() {
+            for (resource, name) in RESOURCES.into_iter().enumerate() {
+                let since = deltas[at..].iter().filter(|delta| &*delta.effect.key().resource == name).count();
+                match cache.past(name, Revision(at as i64)) {
+                    Ok(past) => {
+                        let was: Vec<Stored> = past.iter().map(|stored| (**stored).clone()).collect();
+                        prop_assert_eq!(was, expected(model, resource));
+                        prop_assert_eq!(past.revision(), Revision(at as i64));
+                    }
+                    Err(_) => prop_assert!(since > ring, "{} events since, {} kept", since, ring),
+                }
+            }
+        }
+    }
+
     /// The cache, and what every watcher was told, are the replay of the log: however the log is cut into
     /// stretches, and however these overlap.
     #[test]

@@ -25,7 +25,30 @@ pub struct Watch {
     position: Revision,
     /// Last revision that the caller was told.
     told: Revision,
+    progress: Duration,
     progress_at: Instant,
+}
+
+/// Wakes whoever has many watches once for all of them.
+#[derive(Debug)]
+pub struct Moves(pub(super) signal::Receiver<Revision>);
+
+impl Moves {
+    /// Forgets what has happened so far: looked at next is the state after it.
+    pub fn begin(&mut self) {
+        self.0.mark_unchanged();
+    }
+
+    /// Waits until something has happened since [`Moves::begin`]; [`Watch::is_behind`] says where.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            // The store is gone, and nothing will happen any more.
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// What happened since the last batch.
@@ -51,8 +74,17 @@ impl Watch {
             changed,
             position: from,
             told: from,
+            progress: PROGRESS,
             progress_at: Instant::now() + PROGRESS,
         })
+    }
+
+    /// Tells of the revision this often, when nothing else happens, and not every second.
+    #[must_use]
+    pub fn telling_every(mut self, progress: Duration) -> Self {
+        self.progress = progress;
+        self.progress_at = Instant::now() + progress;
+        self
     }
 
     /// Whether there are events that were not handed out yet.
@@ -95,12 +127,12 @@ impl Watch {
         let now = Instant::now();
         if events.is_empty() && (self.position == self.told || now < self.progress_at) {
             if now >= self.progress_at {
-                self.progress_at = now + PROGRESS;
+                self.progress_at = now + self.progress;
             }
             return Ok(None);
         }
         self.told = self.position;
-        self.progress_at = now + PROGRESS;
+        self.progress_at = now + self.progress;
         Ok(Some(Batch {
             events,
             revision: self.position,
