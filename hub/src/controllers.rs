@@ -10,6 +10,7 @@
 //! leader's epoch (P5). Input that has not changed writes nothing (P13).
 
 mod aggregation;
+mod claims;
 mod clusterset;
 mod decode;
 mod driver;
@@ -80,6 +81,7 @@ const ALL: &[(&str, Make)] = &[
     ("aggregation", |_| {
         Loop::boxed(aggregation::Aggregation::default())
     }),
+    ("claims", |_| Loop::boxed(claims::Claims::default())),
     ("clusterset", |_| {
         Loop::boxed(clusterset::ClusterSets::default())
     }),

@@ -10,6 +10,7 @@ use crate::{
     feedback::RawJson,
     hub::HubAddress,
     identity::TokenSource,
+    report::Claiming,
     telemetry::LogFormat,
     work::{Allowance, Executing, Rights, Without},
 };
@@ -70,6 +71,13 @@ pub struct Args {
     /// Apply no work that names no executor.
     #[arg(long)]
     require_executor: bool,
+    /// Most claims with names of the cluster's own choosing that are reported; the first by name.
+    #[arg(long, default_value_t = Claiming::default().most_custom, value_parser = clap::value_parser!(u8).range(0..=200))]
+    max_custom_cluster_claims: u8,
+    /// Claims whose name ends so are reported whatever their number, as the well-known ones are; at most ten, separated
+    /// by commas.
+    #[arg(long, default_value = "", value_parser = suffixes)]
+    reserved_cluster_claim_suffixes: Suffixes,
     /// How log lines look.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -101,6 +109,8 @@ impl Args {
             mass_deletion_objects,
             impersonate_executor,
             require_executor,
+            max_custom_cluster_claims,
+            reserved_cluster_claim_suffixes,
             log_format: _,
         } = self;
         let token = bootstrap_token_file
@@ -123,6 +133,10 @@ impl Args {
             allowance: Allowance {
                 percent: mass_deletion_percent,
                 objects: mass_deletion_objects,
+            },
+            claiming: Claiming {
+                most_custom: max_custom_cluster_claims,
+                reserved_suffixes: reserved_cluster_claim_suffixes.0,
             },
             executing: Executing {
                 rights: if impersonate_executor {
@@ -149,6 +163,25 @@ fn label(text: &str) -> Result<String, String> {
                 .to_owned(),
         )
     }
+}
+
+/// Ends of the names of claims.
+#[derive(Clone, Debug)]
+struct Suffixes(Vec<String>);
+
+/// Reads them within the bounds of OCM's Klusterlet.
+fn suffixes(text: &str) -> Result<Suffixes, String> {
+    let all: Vec<String> = match text {
+        "" => Vec::new(),
+        _ => text.split(',').map(str::to_owned).collect(),
+    };
+    if all.len() > 10 {
+        return Err("must be at most ten".to_owned());
+    }
+    if all.iter().any(|one| !(1..=64).contains(&one.len())) {
+        return Err("each must have 1 to 64 characters".to_owned());
+    }
+    Ok(Suffixes(all))
 }
 
 /// Reads `90s`, `5m`, `1h30m`.
@@ -197,8 +230,15 @@ mod tests {
             "--hub-address=hub:7444",
             "--cluster-name=east",
         ];
-        assert!(Args::try_parse_from(base).is_ok());
+        let args = Args::try_parse_from(base).unwrap();
+        assert_eq!(args.config().claiming, Claiming::default());
+        let flag = "--reserved-cluster-claim-suffixes=.a.io,.b.io";
+        let args = Args::try_parse_from(base.into_iter().chain([flag])).unwrap();
+        assert_eq!(args.config().claiming.reserved_suffixes, [".a.io", ".b.io"]);
         for bad in [
+            "--max-custom-cluster-claims=201",
+            "--reserved-cluster-claim-suffixes=.a.io,",
+            "--reserved-cluster-claim-suffixes=1,2,3,4,5,6,7,8,9,10,11",
             "--cluster-name=East",
             "--hub-address=hub",
             "--resync-period=0s",

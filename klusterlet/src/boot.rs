@@ -66,6 +66,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
         resync_period,
         raw_json,
         allowance,
+        claiming,
         executing,
     } = config;
     let tasks = Tasks::new(stop.child_token());
@@ -103,7 +104,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
     info!(works = works.len(), seen = ?memory.seen, "loaded the desired state");
 
     let identity_store = IdentityStore::new(cluster.clone(), namespace);
-    let report = report::observe(&cluster, &tasks, cluster_uid.clone());
+    let report = report::observe(&cluster, &tasks, cluster_uid.clone(), claiming);
     let enroller = Enroller {
         store: identity_store.clone(),
         token,

@@ -6,6 +6,7 @@ use crate::{
     feedback::RawJson,
     hub::HubAddress,
     identity::TokenSource,
+    report::Claiming,
     work::{Allowance, Executing},
 };
 
@@ -32,6 +33,8 @@ pub struct Config {
     pub raw_json: RawJson,
     /// How much may be deleted without being asked for twice.
     pub allowance: Allowance,
+    /// Which claims are told.
+    pub claiming: Claiming,
     /// How works with an executor are applied, and those without.
     pub executing: Executing,
 }

@@ -2,13 +2,19 @@
 
 mod claims;
 mod health;
+mod look;
 mod nodes;
 
-use std::{collections::BTreeMap, time::Duration};
+pub use claims::Claiming;
 
-use koinon_proto::v1::{ApiHealth, ClusterClaim, ClusterReport};
+use std::time::Duration;
+
+use koinon_proto::v1::{ApiHealth, ClusterReport};
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -17,7 +23,11 @@ use crate::{
     tasks::{Policy, Tasks},
 };
 
-use health::{Health, Verdict};
+use self::{
+    claims::Claims,
+    health::{Health, Verdict},
+    look::Look,
+};
 
 /// How often health and version are looked at, and how often while health is failing.
 const PERIOD: Duration = Duration::from_secs(60);
@@ -26,14 +36,65 @@ const FAILING_PERIOD: Duration = Duration::from_secs(5);
 /// Longest wait before a changed report is sent, so that a burst of node changes makes one.
 const SETTLE: Duration = Duration::from_millis(200);
 
+/// How long the first report waits for the first look at nodes and claims. A report without them says so, and the hub
+/// leaves what it has; a cluster that is new has nothing there, and should not be chosen by what it lacks.
+const FIRST_LOOK: Duration = Duration::from_secs(20);
+
+/// What is watched.
+struct Seen {
+    nodes: watch::Receiver<Look<nodes::Resources>>,
+    claims: watch::Receiver<Look<Claims>>,
+    properties: watch::Receiver<Look<Claims>>,
+}
+
+/// What was seen at one moment.
+struct Sight {
+    nodes: Look<nodes::Resources>,
+    claims: Look<Claims>,
+    properties: Look<Claims>,
+}
+
+impl Seen {
+    fn look(&mut self) -> Sight {
+        Sight {
+            nodes: self.nodes.borrow_and_update().clone(),
+            claims: self.claims.borrow_and_update().clone(),
+            properties: self.properties.borrow_and_update().clone(),
+        }
+    }
+
+    /// The senders live as long as the process.
+    async fn changed(&mut self) {
+        tokio::select! {
+            _ = self.nodes.changed() => {}
+            _ = self.claims.changed() => {}
+            _ = self.properties.changed() => {}
+        }
+    }
+}
+
+impl Sight {
+    fn is_pending(&self) -> bool {
+        self.nodes.is_pending() || self.claims.is_pending() || self.properties.is_pending()
+    }
+
+    /// Claims are known when both kinds are, or are not served. Properties that the agent may not read count as not
+    /// served: the rights of agents before the kind was read do not have it.
+    fn claims_unknown(&self) -> bool {
+        matches!(self.claims, Look::Pending | Look::Forbidden) || self.properties.is_pending()
+    }
+}
+
 /// Starts observing the cluster; the receiver has `None` until the first look is complete.
 pub fn observe(
     cluster: &Cluster,
     tasks: &Tasks,
     cluster_uid: String,
+    claiming: Claiming,
 ) -> watch::Receiver<Option<ClusterReport>> {
-    let (nodes_sender, nodes) = watch::channel(None);
-    let (claims_sender, claims) = watch::channel(None);
+    let (nodes_sender, nodes) = watch::channel(Look::Pending);
+    let (claims_sender, claims) = watch::channel(Look::Pending);
+    let (properties_sender, properties) = watch::channel(Look::Pending);
     let (report_sender, report) = watch::channel(None);
     let stop = tasks.stop().clone();
     tasks.spawn(
@@ -45,40 +106,48 @@ pub fn observe(
             stop.clone(),
         ),
     );
-    tasks.spawn(
-        "claims",
-        Policy::Essential,
-        claims::observe(
-            cluster.watch_objects(&known::CLAIMS),
-            claims_sender,
-            stop.clone(),
-        ),
-    );
+    for (task, resource, sender) in [
+        ("claims", &known::CLAIMS, claims_sender),
+        ("properties", &known::PROPERTIES, properties_sender),
+    ] {
+        let events = cluster.watch_objects(resource);
+        let observe = claims::observe(&resource.kind, events, sender, stop.clone());
+        tasks.spawn(task, Policy::Essential, observe);
+    }
+    let seen = Seen {
+        nodes,
+        claims,
+        properties,
+    };
+    let facts = Facts {
+        cluster_uid,
+        claiming,
+        version: String::new(),
+    };
     tasks.spawn(
         "report",
         Policy::Essential,
-        run(
-            cluster.clone(),
-            cluster_uid,
-            nodes,
-            claims,
-            report_sender,
-            stop,
-        ),
+        run(cluster.clone(), facts, seen, report_sender, stop),
     );
     report
 }
 
+/// What reports need besides what is watched.
+struct Facts {
+    cluster_uid: String,
+    claiming: Claiming,
+    version: String,
+}
+
 async fn run(
     cluster: Cluster,
-    cluster_uid: String,
-    mut nodes: watch::Receiver<Option<nodes::Resources>>,
-    mut claims: watch::Receiver<Option<BTreeMap<String, String>>>,
+    mut facts: Facts,
+    mut seen: Seen,
     sender: watch::Sender<Option<ClusterReport>>,
     stop: CancellationToken,
 ) {
     let mut health = Health::default();
-    let mut version = String::new();
+    let patience = Instant::now() + FIRST_LOOK;
     loop {
         let look = async {
             let (outcome, served) = tokio::join!(probe(&cluster), cluster.document("/version"));
@@ -95,25 +164,21 @@ async fn run(
             return;
         };
         let failing = outcome.is_err();
-        let verdict = health.observe(outcome, tokio::time::Instant::now());
-        version = served.unwrap_or(version);
-        let again = tokio::time::Instant::now()
+        let verdict = health.observe(outcome, Instant::now());
+        facts.version = served.unwrap_or(facts.version);
+        let again = Instant::now()
             + if failing {
                 FAILING_PERIOD
             } else {
                 PERIOD.mul_f64(rand::random_range(0.9..1.1))
             };
         loop {
-            let resources = nodes.borrow_and_update().clone();
-            let custom = claims.borrow_and_update().clone();
-            if let (Some(verdict), false) = (&verdict, version.is_empty()) {
-                let report = build(
-                    verdict,
-                    &version,
-                    &cluster_uid,
-                    resources.as_ref(),
-                    custom.as_ref(),
-                );
+            let sight = seen.look();
+            // Nobody may take what was not looked at yet for what is not there (P3).
+            let early = sight.is_pending() && sender.borrow().is_none();
+            let early = early && Instant::now() < patience;
+            if let (Some(verdict), false, false) = (&verdict, facts.version.is_empty(), early) {
+                let report = build(verdict, &facts, &sight);
                 let changed = sender.send_if_modified(|current| {
                     let changed = current.as_ref() != Some(&report);
                     if changed {
@@ -127,10 +192,9 @@ async fn run(
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep_until(again) => break,
-                // Both senders live as long as the process.
-                _ = nodes.changed() => {}
-                _ = claims.changed() => {}
+                () = sleep_until(again) => break,
+                () = sleep_until(patience), if early => {}
+                () = seen.changed() => {}
             }
             tokio::time::sleep(SETTLE).await;
         }
@@ -161,30 +225,33 @@ fn words(error: &crate::cluster::Error) -> String {
     }
 }
 
-fn build(
-    verdict: &Verdict,
-    version: &str,
-    cluster_uid: &str,
-    resources: Option<&nodes::Resources>,
-    custom: Option<&BTreeMap<String, String>>,
-) -> ClusterReport {
+fn build(verdict: &Verdict, facts: &Facts, sight: &Sight) -> ClusterReport {
     let (api_health, api_message) = match verdict {
         Verdict::Ok => (ApiHealth::Ok, String::new()),
         Verdict::Failing(message) => (ApiHealth::Failing, message.clone()),
     };
-    let empty = BTreeMap::new();
-    let claims = claims::select(cluster_uid, version, custom.unwrap_or(&empty));
+    let (custom, properties) = (sight.claims.known(), sight.properties.known());
+    let Facts {
+        cluster_uid,
+        claiming,
+        version,
+    } = facts;
+    let told = claims::select(claiming, cluster_uid, version, custom, properties);
+    let resources = sight.nodes.known().cloned();
     ClusterReport {
-        kubernetes_version: version.to_owned(),
-        capacity: resources.map(|r| r.capacity.clone()).unwrap_or_default(),
-        allocatable: resources.map(|r| r.allocatable.clone()).unwrap_or_default(),
-        claims: claims
-            .into_iter()
-            .map(|(name, value)| ClusterClaim { name, value })
-            .collect(),
+        kubernetes_version: version.clone(),
+        resources_unknown: resources.is_none(),
+        capacity: resources.iter().flat_map(|r| r.capacity.clone()).collect(),
+        allocatable: resources.into_iter().flat_map(|r| r.allocatable).collect(),
+        claims_unknown: sight.claims_unknown(),
+        claims: told.claims,
+        claims_left_out: told.left_out,
         api_health: api_health.into(),
         api_message,
         rollback_hold: None,
         deletion_hold: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,6 +38,8 @@ struct State {
     counted: Mutex<Counted>,
     /// The client is dead: nothing of it passes any more.
     dead: watch::Sender<bool>,
+    /// Requests whose path ends so wait.
+    held: watch::Sender<Vec<String>>,
 }
 
 /// Listens on loopback without TLS; dropped, it closes.
@@ -65,6 +67,7 @@ impl Gate {
         let state = Arc::new(State {
             counted: Mutex::default(),
             dead: watch::Sender::new(false),
+            held: watch::Sender::default(),
         });
         let task = tokio::spawn(accept(listener, client, state.clone()));
         Ok(Self {
@@ -93,6 +96,12 @@ impl Gate {
     /// Lets the client die at its `number`th write from now, the first being 1.
     pub fn kill_at(&self, number: usize, death: Death) {
         self.state.counted.lock().fatal = Some((number, death));
+    }
+
+    /// Lets requests wait whose path ends with one of these; with none, what waits goes on.
+    pub fn hold(&self, ends: &[&str]) {
+        let ends = ends.iter().map(|&end| end.to_owned()).collect();
+        self.state.held.send_replace(ends);
     }
 
     /// Whether the client has died.
@@ -144,7 +153,10 @@ async fn pass(
         die(state);
         return std::future::pending().await;
     }
-    let said = format!("{} {}", head.method, head.uri.path());
+    let path = head.uri.path();
+    let waits = |held: &Vec<String>| held.iter().any(|end| path.ends_with(end));
+    state.held.subscribe().wait_for(|held| !waits(held)).await?;
+    let said = format!("{} {path}", head.method);
     let mut forward = Request::builder().method(head.method).uri(
         head.uri
             .path_and_query()

@@ -11,7 +11,7 @@ use koinon_api::{
     labels::{annotation, condition, reason},
     meta::{Truth, is_true, new_condition, remove_condition, set_condition},
 };
-use koinon_proto::v1::{ApiHealth, ClusterReport, Position};
+use koinon_proto::v1::{ApiHealth, ClaimsLeftOut, ClusterClaim, ClusterReport, Position};
 
 /// Condition: the agent holds off a hub that is behind what it knows (P4).
 pub(super) const ROLLBACK_HOLD: &str = "RollbackHold";
@@ -96,8 +96,53 @@ pub(super) fn apply(
     }
     if health.is_none_or(|health| health.ok) {
         changed |= apply_facts(report, status);
+        changed |= apply_left_out(report, status, now);
     }
     changed
+}
+
+/// Says which claims the cluster has and the hub does not.
+fn apply_left_out(
+    report: &ClusterReport,
+    status: &mut ManagedClusterStatus,
+    now: Timestamp,
+) -> bool {
+    if report.claims_unknown {
+        return false;
+    }
+    let refused = report.claims.iter().filter(|claim| !fits(claim)).count()
+        + report.claims.len().saturating_sub(MOST_CLAIMS);
+    let (why, message) = match &report.claims_left_out {
+        // OCM's words, of its event.
+        Some(ClaimsLeftOut { custom, limit, .. }) if custom > limit => (
+            reason::claims_truncated::TOO_MANY,
+            format!(
+                "{custom} cluster claims are found. It exceeds the max number of custom cluster claims ({limit}). \
+                 {} custom cluster claims are truncated.",
+                custom - limit
+            ),
+        ),
+        Some(ClaimsLeftOut { unfit, .. }) => (
+            reason::claims_truncated::UNFIT,
+            format!(
+                "claims without a value, or with one of more than 1024 characters, are left out: {}",
+                cut(&unfit.join(", "))
+            ),
+        ),
+        None if refused > 0 => (
+            reason::claims_truncated::UNFIT,
+            format!(
+                "{refused} claims are left out: names and values have bounds, and a cluster has at most {MOST_CLAIMS}"
+            ),
+        ),
+        None => return remove_condition(&mut status.conditions, condition::CLAIMS_TRUNCATED),
+    };
+    let truncated = new_condition(condition::CLAIMS_TRUNCATED, Truth::True, why, message, now);
+    set_condition(&mut status.conditions, truncated)
+}
+
+fn fits(claim: &ClusterClaim) -> bool {
+    (1..=253).contains(&claim.name.len()) && (1..=1024).contains(&claim.value.chars().count())
 }
 
 fn apply_hold(report: &ClusterReport, status: &mut ManagedClusterStatus, now: Timestamp) -> bool {
@@ -159,22 +204,24 @@ fn apply_facts(report: &ClusterReport, status: &mut ManagedClusterStatus) -> boo
         status.version.kubernetes = cut(&report.kubernetes_version);
     }
     let quantity = |(name, value): (&String, &String)| (name.clone(), Quantity(value.clone()));
-    // As in OCM: what only the hub knows of stays in capacity; allocatable is replaced.
-    status.capacity.extend(report.capacity.iter().map(quantity));
-    status.allocatable = report.allocatable.iter().map(quantity).collect();
-    let valid = |name: &str, value: &str| {
-        (1..=253).contains(&name.len()) && (1..=1024).contains(&value.chars().count())
-    };
-    status.cluster_claims = report
-        .claims
-        .iter()
-        .filter(|claim| valid(&claim.name, &claim.value))
-        .take(MOST_CLAIMS)
-        .map(|claim| ManagedClusterClaim {
-            name: claim.name.clone(),
-            value: claim.value.clone(),
-        })
-        .collect();
+    // What the agent has not looked at yet stays (P3).
+    if !report.resources_unknown {
+        // As in OCM: what only the hub knows of stays in capacity; allocatable is replaced.
+        status.capacity.extend(report.capacity.iter().map(quantity));
+        status.allocatable = report.allocatable.iter().map(quantity).collect();
+    }
+    if !report.claims_unknown || status.cluster_claims.is_empty() {
+        status.cluster_claims = report
+            .claims
+            .iter()
+            .filter(|claim| fits(claim))
+            .take(MOST_CLAIMS)
+            .map(|claim| ManagedClusterClaim {
+                name: claim.name.clone(),
+                value: claim.value.clone(),
+            })
+            .collect();
+    }
     before
         != (
             status.version.clone(),

@@ -20,6 +20,7 @@ use koinon_store::Event;
 
 use super::{
     Context, decode,
+    events::{About, Note},
     keyed::{Again, Keyed, gone_is_fine},
     queue::Queue,
     resource,
@@ -333,7 +334,13 @@ async fn act(plan: Plan, context: &Context) -> Result<(), ApiError> {
             tracing::info!(name, "creating a built-in cluster set");
             match client.create(&ManagedClusterSet::new(&name, spec)).await {
                 Err(error) if error.reason == Reason::AlreadyExists => Ok(()),
-                done => done.map(drop),
+                Err(error) => Err(error),
+                Ok(set) => {
+                    let uid = decode::uid(&set.metadata);
+                    let what = format!("Set the ManagedClusterSet {name:?} to its default");
+                    tell(&name, uid, Change::Created, what, context);
+                    Ok(())
+                }
             }
         }
         Plan::RollBack(name, selector) => {
@@ -343,11 +350,15 @@ async fn act(plan: Plan, context: &Context) -> Result<(), ApiError> {
                 changed
             };
             tracing::info!(name, "rolling the selector of a built-in cluster set back");
-            gone_is_fine(
-                client
-                    .modify::<ManagedClusterSet>("", &name, roll_back)
-                    .await,
-            )
+            let done = client
+                .modify::<ManagedClusterSet>("", &name, roll_back)
+                .await;
+            if let Ok(set) = &done {
+                let uid = decode::uid(&set.metadata);
+                let what = format!("Rolled the selector of the ManagedClusterSet {name:?} back");
+                tell(&name, uid, Change::RolledBack, what, context);
+            }
+            gone_is_fine(done)
         }
         Plan::ShowSet(name, shown) => {
             let show = |set: &mut ManagedClusterSet| {
@@ -380,6 +391,29 @@ async fn act(plan: Plan, context: &Context) -> Result<(), ApiError> {
             )
         }
     }
+}
+
+/// What was done to a built-in set.
+#[derive(Clone, Copy)]
+enum Change {
+    Created,
+    RolledBack,
+}
+
+/// OCM's events about its built-in sets.
+fn tell(name: &str, uid: &str, change: Change, message: String, context: &Context) {
+    let reason = match (name, change) {
+        (well_known::GLOBAL_SET, Change::Created) => "GlobalManagedClusterSetCreated",
+        (well_known::GLOBAL_SET, Change::RolledBack) => "GlobalManagedClusterSetSpecRollbacked",
+        (_, Change::Created) => "DefaultManagedClusterSetCreated",
+        (_, Change::RolledBack) => "DefaultManagedClusterSetSpecRollbacked",
+    };
+    context.events.record(Note {
+        about: About::new::<ManagedClusterSet>("", name, uid),
+        warning: false,
+        reason,
+        message,
+    });
 }
 
 #[cfg(test)]

@@ -18,6 +18,35 @@ where
     readable(stored, serde_json::from_slice(&json))
 }
 
+/// An object as it is after a change.
+#[derive(Debug)]
+pub(super) enum Read<K> {
+    /// It does not exist any more.
+    Gone,
+    Known(K),
+    /// It exists, and the type cannot hold it: that is no deletion (P3). With the reason.
+    Unreadable(String),
+}
+
+/// The whole object, for whoever must tell one that cannot be read from one that is gone.
+pub(super) fn read<K>(after: Option<&Stored>) -> Read<K>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned,
+{
+    let Some(stored) = after else {
+        return Read::Gone;
+    };
+    let mut json = Vec::new();
+    stored.render_into(&mut json, &K::api_version(&()), &K::kind(&()));
+    match serde_json::from_slice(&json) {
+        Ok(known) => Read::Known(known),
+        Err(error) => {
+            tracing::error!(resource = %stored.key, %error, "cannot read a stored object; what was known of it stays");
+            Read::Unreadable(error.to_string())
+        }
+    }
+}
+
 /// The part of the metadata that controllers look at.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -8,20 +8,28 @@ mod decide;
 mod index;
 mod layout;
 
-use std::{iter, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    iter,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::{StreamExt as _, future::BoxFuture, stream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use koinon_api::{
     Placement, PlacementDecision,
-    labels::annotation,
-    meta::set_condition,
+    labels::{annotation, condition, reason},
+    meta::{Truth, clip, new_condition, set_condition},
     placement::{ClusterDecision, PlacementDecisionStatus},
 };
-use koinon_machinery::ApiError;
-use koinon_store::{Event, Key, Store};
+use koinon_machinery::{ApiError, Reason};
+use koinon_store::{Event, Key, Stored};
 use kube::Resource as _;
-use tokio::time::Instant;
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    time::Instant,
+};
 
 use self::{
     decide::{Action, Plan},
@@ -35,6 +43,12 @@ use super::{
     resource, until,
 };
 use crate::{clock, registry::Preconditions};
+
+/// Writes of one plan in flight: enough for a placement with thousands of groups, few enough to leave room for others.
+const WRITES_OF_ONE: usize = 32;
+
+/// Characters of what is told of a refusal.
+const MOST_REFUSAL: usize = 1_000;
 
 /// How many decisions are taken before they are written: bounds the memory of a run over everything.
 const CHUNK: usize = 1024;
@@ -106,7 +120,8 @@ impl Reconciler for Placements {
 }
 
 impl Placements {
-    async fn chunk(&mut self, keys: &[Name], context: &Context, outcome: &mut Outcome) {
+    /// Decides: plain computing, which may take its time where there are dear expressions.
+    fn plans(&mut self, keys: &[Name]) -> Vec<Plan> {
         let mut plans = Vec::new();
         for key in keys {
             let now = clock::now();
@@ -126,6 +141,11 @@ impl Placements {
             self.index.assume(&plan);
             plans.push(plan);
         }
+        plans
+    }
+
+    async fn chunk(&mut self, keys: &[Name], context: &Context, outcome: &mut Outcome) {
+        let plans = off_the_runtime(|| self.plans(keys));
         let written = stream::iter(plans)
             .map(|plan| async move {
                 let done = carry_out(&plan, context).await;
@@ -142,19 +162,20 @@ impl Placements {
                         "placement {}/{}: {error}",
                         plan.placement.0, plan.placement.1
                     ));
-                    self.recall(&plan, context.client.store());
+                    let store = context.client.store();
+                    self.recall(&plan, |key| store.get(key));
                     self.index.queue.failed(plan.placement, Instant::now());
                 }
             }
         }
     }
 
-    /// Takes back what was assumed of a plan that failed.
-    fn recall(&mut self, plan: &Plan, store: &Store) {
+    /// Takes back what was assumed of a plan that failed: what is stored counts.
+    fn recall(&mut self, plan: &Plan, stored: impl Fn(&Key) -> Option<Arc<Stored>>) {
         let namespace = &plan.placement.0;
         let mut observe = |resource: &str, name: &str| {
             let key = Key::new(resource, namespace.as_str(), name);
-            match store.get(&key) {
+            match stored(&key) {
                 Some(stored) => {
                     let revision = stored.revision;
                     self.index.observe(&Event {
@@ -185,9 +206,138 @@ impl Placements {
     }
 }
 
+/// Computes without keeping this worker's other tasks waiting.
+fn off_the_runtime<T>(compute: impl FnOnce() -> T) -> T {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::block_in_place(compute),
+        // A test's: there is no other thread that could take over.
+        _ => compute(),
+    }
+}
+
+/// Carries a plan out, stage by stage. What is refused for good is said on the placement: its decisions then are not
+/// what its conditions would say, and nobody looks into the hub's log.
 async fn carry_out(plan: &Plan, context: &Context) -> Result<(), ApiError> {
-    for action in &plan.actions {
+    for stage in stages(&plan.actions) {
+        let chains: Vec<_> = stage
+            .into_iter()
+            .map(|chain| act_on_one(plan, chain, context))
+            .collect();
+        let results = stream::iter(chains)
+            .buffer_unordered(WRITES_OF_ONE)
+            .collect::<Vec<_>>()
+            .await;
+        if let Some(error) = results.into_iter().find_map(Result::err) {
+            if for_good(&error) {
+                say_refused(plan, &error, context).await?;
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Carries actions out one after the other.
+async fn act_on_one(plan: &Plan, chain: Vec<&Action>, context: &Context) -> Result<(), ApiError> {
+    for action in chain {
         act(plan, action, context).await?;
+    }
+    Ok(())
+}
+
+/// Orders the actions of a plan: those of one object one after the other, those of different objects side by side, and a
+/// stage only when the one before is through. The last stages are those that take something away: objects lose what
+/// others got, then surplus ones go, then the status says how it is.
+fn stages(actions: &[Action]) -> Vec<Vec<Vec<&Action>>> {
+    let (mut chains, mut of) = (Vec::<Vec<&Action>>::new(), HashMap::<&str, usize>::new());
+    let (mut narrow, mut remove, mut rest) = (Vec::new(), Vec::new(), Vec::new());
+    let mut decided = HashSet::new();
+    let mut last = None;
+    for action in actions {
+        match action {
+            Action::Create { name, .. } | Action::Adopt { name, .. } | Action::Stamp { name } => {
+                let chain = *of.entry(name.as_str()).or_insert_with(|| {
+                    chains.push(Vec::new());
+                    chains.len() - 1
+                });
+                chains[chain].push(action);
+                last = Some(chain);
+            }
+            Action::Decide { name, .. } if decided.insert(name.as_str()) => {
+                let chain = *of.entry(name.as_str()).or_insert_with(|| {
+                    chains.push(Vec::new());
+                    chains.len() - 1
+                });
+                chains[chain].push(action);
+                last = Some(chain);
+            }
+            // The second one of an object takes from it what now is in another.
+            Action::Decide { .. } => {
+                narrow.push(vec![action]);
+                last = None;
+            }
+            Action::Remove { .. } => {
+                remove.push(vec![action]);
+                last = None;
+            }
+            Action::Status(_) => {
+                rest.push(action);
+                last = None;
+            }
+            // An event is about what was written just before it.
+            Action::Event { .. } => match (last, remove.last_mut()) {
+                (Some(chain), _) => chains[chain].push(action),
+                (None, Some(removed)) if rest.is_empty() => removed.push(action),
+                _ => rest.push(action),
+            },
+        }
+    }
+    [chains, narrow, remove, vec![rest]].into()
+}
+
+/// Whether trying again is no use as long as nothing changes.
+fn for_good(error: &ApiError) -> bool {
+    matches!(
+        error.reason,
+        Reason::Invalid | Reason::BadRequest | Reason::Forbidden | Reason::RequestEntityTooLarge
+    )
+}
+
+/// Tells the user that decisions could not be written.
+async fn say_refused(plan: &Plan, error: &ApiError, context: &Context) -> Result<(), ApiError> {
+    let message = clip(
+        format!("Decisions cannot be written: {error}"),
+        MOST_REFUSAL,
+    );
+    let unsatisfied = new_condition(
+        condition::PLACEMENT_SATISFIED,
+        Truth::False,
+        reason::placement::NOT_ALL_SCHEDULED,
+        message.as_str(),
+        clock::now(),
+    );
+    let mut news = false;
+    let say = |placement: &mut Placement| {
+        if placement.metadata.uid.as_ref() != Some(&plan.uid) {
+            return false;
+        }
+        let conditions = &mut placement.status.get_or_insert_default().conditions;
+        news = set_condition(conditions, unsatisfied.clone());
+        news
+    };
+    let (namespace, name) = (plan.placement.0.as_str(), plan.placement.1.as_str());
+    let said = context
+        .client
+        .modify_status::<Placement>(namespace, name, say)
+        .await;
+    gone_is_fine(said)?;
+    if news {
+        context.events.record(Note {
+            about: About::new::<Placement>(namespace, name, &plan.uid),
+            warning: true,
+            reason: "DecisionsNotWritten",
+            message,
+        });
     }
     Ok(())
 }
@@ -214,7 +364,9 @@ async fn act(plan: &Plan, action: &Action, context: &Context) -> Result<(), ApiE
         }
         Action::Adopt { name, labels } => {
             let adopt = |decision: &mut PlacementDecision| {
-                decision.metadata.labels = Some(labels.clone());
+                // Labels of others stay: GitOps tools select by them.
+                let own = decision.metadata.labels.get_or_insert_default();
+                own.extend(labels.clone());
                 let annotations = decision.metadata.annotations.get_or_insert_default();
                 annotations.extend([stamp(plan)]);
                 let owners = decision.metadata.owner_references.get_or_insert_default();

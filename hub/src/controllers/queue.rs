@@ -62,8 +62,10 @@ impl<K: Clone + Ord + Hash> Queue<K> {
         std::mem::take(&mut self.dirty).into_iter().collect()
     }
 
-    /// Puts a key that failed back, to be taken after a pause.
+    /// Puts a key that failed back, to be taken after a pause; also if it was marked since it was taken, for what
+    /// taking back the failure marked is no reason to try at once.
     pub(crate) fn failed(&mut self, key: K, now: Instant) {
+        self.dirty.remove(&key);
         let failures = self.failures.entry(key.clone()).or_default();
         let pause = FIRST_RETRY
             .saturating_mul(1 << (*failures).min(16))
@@ -121,6 +123,20 @@ mod tests {
         assert!(!queue.due(now));
         assert_eq!(queue.take(now + Duration::from_secs(1)), ["a"]);
         assert_eq!(queue.next(), None);
+    }
+
+    #[test]
+    fn a_key_that_failed_waits_although_it_was_marked_meanwhile() {
+        let mut queue = Queue::default();
+        let now = Instant::now();
+        queue.add("a");
+        queue.add("b");
+        queue.failed("a", now);
+        assert_eq!(queue.take(now), ["b"]);
+        assert!(queue.next().unwrap() > now);
+        // A change from outside does not wait.
+        queue.add("a");
+        assert_eq!(queue.take(now), ["a"]);
     }
 
     #[test]

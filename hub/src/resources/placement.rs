@@ -1,7 +1,10 @@
 //! `Placement`: which clusters are wanted.
 
 use koinon_api::Placement;
-use koinon_machinery::ResourceInfo;
+use koinon_machinery::{
+    Cause, Object, ResourceInfo,
+    validation::{FieldPath, label_value},
+};
 
 use crate::registry::Strategy;
 
@@ -13,5 +16,15 @@ pub(super) struct Placements;
 impl Strategy for Placements {
     fn info(&self) -> ResourceInfo {
         super::custom::<Placement>()
+    }
+
+    /// Its decisions carry its name in a label, so it must be able to be one; OCM finds out when it writes them.
+    fn validate(&self, object: &Object, old: Option<&Object>) -> Vec<Cause> {
+        if old.is_some() {
+            return Vec::new();
+        }
+        let path = FieldPath::new("metadata").child("name");
+        let cause = |why: String| Cause::invalid(&path, object.name(), &why);
+        label_value(object.name()).into_iter().map(cause).collect()
     }
 }

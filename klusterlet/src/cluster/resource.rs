@@ -134,6 +134,16 @@ pub mod known {
             rbac("ClusterRoleBinding", "clusterrolebindings", false),
         ]
     });
+    /// The same by the About API of SIG Multicluster; not every cluster serves it.
+    pub static PROPERTIES: LazyLock<Resource> = LazyLock::new(|| {
+        resource(
+            "about.k8s.io",
+            "v1alpha1",
+            "ClusterProperty",
+            "clusterproperties",
+            false,
+        )
+    });
     /// Facts that a cluster states about itself.
     pub static CLAIMS: LazyLock<Resource> = LazyLock::new(|| {
         resource(

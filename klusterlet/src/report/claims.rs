@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use futures::{Stream, StreamExt as _};
 use koinon_api::labels::{label, well_known};
+use koinon_proto::v1::{ClaimsLeftOut, ClusterClaim};
 use kube::{
     core::DynamicObject,
     runtime::watcher::{self, Event},
@@ -9,10 +10,9 @@ use kube::{
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
 
-/// Most claims with names of the cluster's own choosing; OCM's default.
-const MOST_CUSTOM: usize = 20;
+use super::look::Look;
 
 /// Names that are always told.
 const RESERVED: [&str; 4] = [
@@ -21,11 +21,39 @@ const RESERVED: [&str; 4] = [
     well_known::CLAIM_PLATFORM,
     well_known::CLAIM_PRODUCT,
 ];
+/// Most claims that are reserved by their suffix: OCM has no bound, a report has one.
+const MOST_RESERVED: usize = 50;
+/// Characters of the longest value that a `ManagedCluster` holds; a `ClusterProperty` may have more.
+const MOST_VALUE: usize = 1024;
+/// Names told of claims that do not fit.
+const MOST_UNFIT: usize = 5;
 
-/// Publishes the cluster's claims.
+/// Which claims are told to the hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claiming {
+    /// Most claims with names of the cluster's own choosing; OCM's default is 20.
+    pub most_custom: u8,
+    /// Names that end so count as reserved.
+    pub reserved_suffixes: Vec<String>,
+}
+
+impl Default for Claiming {
+    fn default() -> Self {
+        Self {
+            most_custom: 20,
+            reserved_suffixes: Vec::new(),
+        }
+    }
+}
+
+/// Values by name; `None` where the value does not fit into a `ManagedCluster`, so that it need not be kept.
+pub(super) type Claims = BTreeMap<String, Option<String>>;
+
+/// Publishes the objects of one kind of claim, `ClusterClaim` or `ClusterProperty`.
 pub(super) async fn observe(
+    kind: &'static str,
     events: impl Stream<Item = watcher::Result<Event<DynamicObject>>>,
-    sender: watch::Sender<Option<BTreeMap<String, String>>>,
+    sender: watch::Sender<Look<Claims>>,
     stop: CancellationToken,
 ) {
     let mut events = std::pin::pin!(events);
@@ -46,76 +74,127 @@ pub(super) async fn observe(
                 _ = claims.remove(&object.metadata.name.unwrap_or_default())
             }
             Err(error) => {
-                debug!(%error, "the watch on claims was interrupted");
+                if sender.send_if_modified(|look| look.fail(&error))
+                    && *sender.borrow() == Look::Forbidden
+                {
+                    warn!(kind, "this agent may not read the cluster's claims");
+                }
+                debug!(kind, %error, "the watch on claims was interrupted");
                 continue;
             }
         }
         sender.send_if_modified(|current| {
-            let changed = current.as_ref() != Some(&claims);
+            let changed = current.known() != Some(&claims);
             if changed {
-                *current = Some(claims.clone());
+                *current = Look::Known(claims.clone());
             }
             changed
         });
     }
 }
 
-fn put(claims: &mut BTreeMap<String, String>, object: DynamicObject) {
+fn put(claims: &mut Claims, object: DynamicObject) {
     let name = object.metadata.name.unwrap_or_default();
     let private = object
         .metadata
         .labels
         .is_some_and(|labels| labels.contains_key(label::SPOKE_ONLY));
     match object.data.pointer("/spec/value").and_then(Value::as_str) {
-        Some(value) if !private => _ = claims.insert(name, value.to_owned()),
+        Some(value) if !private => {
+            let fits = !value.is_empty() && value.chars().count() <= MOST_VALUE;
+            claims.insert(name, fits.then(|| value.to_owned()));
+        }
         _ => _ = claims.remove(&name),
     }
 }
 
-/// Returns the claims to tell: the reserved ones, then the first of the others.
+/// What of the cluster's claims is told.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Told {
+    pub(super) claims: Vec<ClusterClaim>,
+    pub(super) left_out: Option<ClaimsLeftOut>,
+}
+
+/// Chooses the claims to tell: the reserved ones, then the first of the others.
 ///
-/// Id and Kubernetes version are known to the agent; a ClusterClaim of that name wins over what it knows.
+/// Of a name that both kinds have the property counts, as in OCM; id and Kubernetes version are known to the agent, and
+/// an object of that name wins over what it knows.
 pub(super) fn select(
+    claiming: &Claiming,
     cluster_uid: &str,
     version: &str,
-    claims: &BTreeMap<String, String>,
-) -> Vec<(String, String)> {
-    let known = BTreeMap::from([
-        (well_known::CLAIM_ID.to_owned(), cluster_uid.to_owned()),
+    claims: Option<&Claims>,
+    properties: Option<&Claims>,
+) -> Told {
+    let mut all = Claims::from([
+        (
+            well_known::CLAIM_ID.to_owned(),
+            Some(cluster_uid.to_owned()),
+        ),
         (
             well_known::CLAIM_KUBE_VERSION.to_owned(),
-            version.to_owned(),
+            Some(version.to_owned()),
         ),
     ]);
-    let mut reserved = known;
-    reserved.extend(
-        claims
-            .iter()
-            .filter(|(name, _)| RESERVED.contains(&name.as_str()))
-            .map(|(n, v)| (n.clone(), v.clone())),
-    );
-    let custom = claims
-        .iter()
-        .filter(|(name, _)| !RESERVED.contains(&name.as_str()))
-        .take(MOST_CUSTOM)
-        .map(|(n, v)| (n.clone(), v.clone()));
-    reserved.into_iter().chain(custom).collect()
+    for source in [claims, properties].into_iter().flatten() {
+        all.extend(source.clone());
+    }
+    let (mut reserved, mut custom, mut unfit) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, value) in all {
+        let Some(value) = value else {
+            unfit.push(name);
+            continue;
+        };
+        let suffixes = &claiming.reserved_suffixes;
+        let is_reserved = RESERVED.contains(&name.as_str())
+            || suffixes.iter().any(|suffix| name.ends_with(suffix));
+        let list = if is_reserved {
+            &mut reserved
+        } else {
+            &mut custom
+        };
+        list.push(ClusterClaim { name, value });
+    }
+    // The well-known ones must not fall victim to those that a suffix reserves.
+    reserved.sort_by_key(|claim| !RESERVED.contains(&claim.name.as_str()));
+    let over = reserved.split_off(reserved.len().min(MOST_RESERVED));
+    unfit.extend(over.into_iter().map(|claim| claim.name));
+    reserved.sort_by(|a, b| a.name.cmp(&b.name));
+    let (found, limit) = (custom.len(), usize::from(claiming.most_custom));
+    custom.truncate(limit);
+    let left_out = (found > limit || !unfit.is_empty()).then(|| ClaimsLeftOut {
+        custom: u32::try_from(found).unwrap_or(u32::MAX),
+        limit: claiming.most_custom.into(),
+        unfit: unfit.into_iter().take(MOST_UNFIT).collect(),
+    });
+    reserved.append(&mut custom);
+    Told {
+        claims: reserved,
+        left_out,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn claims<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Claims {
+        let own = |(name, value): (&str, &str)| (name.to_owned(), Some(value.to_owned()));
+        pairs.into_iter().map(own).collect()
+    }
+
+    fn names(told: &Told) -> Vec<&str> {
+        told.claims.iter().map(|one| one.name.as_str()).collect()
+    }
+
     #[test]
-    fn reserved_claims_come_first_and_the_others_are_cut() {
-        let mut claims: BTreeMap<String, String> = (0..30)
-            .map(|n| (format!("a{n:02}"), "v".to_owned()))
+    fn reserved_claims_come_first_and_the_others_are_cut_and_that_is_said() {
+        let mut many: Claims = (0..30)
+            .map(|n| (format!("a{n:02}"), Some("v".to_owned())))
             .collect();
-        claims.insert(well_known::CLAIM_PLATFORM.into(), "bare".into());
-        let names: Vec<_> = select("uid", "v1", &claims)
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect();
+        many.extend(claims([(well_known::CLAIM_PLATFORM, "bare")]));
+        let told = select(&Claiming::default(), "uid", "v1", Some(&many), None);
+        let names = names(&told);
         assert_eq!(
             names[..3],
             [
@@ -124,23 +203,92 @@ mod tests {
                 well_known::CLAIM_PLATFORM
             ]
         );
-        assert_eq!((names.len(), names.last().unwrap().as_str()), (23, "a19"));
+        assert_eq!((names.len(), *names.last().unwrap()), (23, "a19"));
+        let left_out = told.left_out.unwrap();
+        assert_eq!((left_out.custom, left_out.limit), (30, 20));
     }
 
     #[test]
-    fn private_claims_stay_private() {
-        let mut object: DynamicObject = serde_json::from_value(
-            serde_json::json!({"metadata": {"name": "a"}, "spec": {"value": "v"}}),
-        )
-        .unwrap();
-        let mut claims = BTreeMap::new();
-        put(&mut claims, object.clone());
-        assert_eq!(claims.len(), 1);
-        object.metadata.labels = Some(BTreeMap::from([(
+    fn limits_and_reserved_suffixes_are_settings() {
+        let claiming = Claiming {
+            most_custom: 1,
+            reserved_suffixes: vec![".corp.io".to_owned()],
+        };
+        let all = claims([("a", "1"), ("b", "1"), ("z.corp.io", "1"), ("corp.io", "1")]);
+        let told = select(&claiming, "uid", "v1", Some(&all), None);
+        assert_eq!(names(&told)[2..], ["z.corp.io", "a"]);
+        let exact = select(&claiming, "uid", "v1", Some(&claims([("a", "1")])), None);
+        assert_eq!(exact.left_out, None);
+        let none = Claiming {
+            most_custom: 0,
+            ..claiming
+        };
+        assert_eq!(
+            names(&select(&none, "uid", "v1", Some(&all), None)).len(),
+            3
+        );
+    }
+
+    #[test]
+    fn a_suffix_that_reserves_everything_does_not_make_reports_endless() {
+        let claiming = Claiming {
+            reserved_suffixes: vec!["e".to_owned()],
+            ..Claiming::default()
+        };
+        let many: Claims = (0..500)
+            .map(|n| (format!("a{n:03}.e"), Some("v".to_owned())))
+            .collect();
+        let told = select(&claiming, "uid", "v1", Some(&many), None);
+        assert_eq!(told.claims.len(), MOST_RESERVED);
+        assert!(names(&told).contains(&well_known::CLAIM_ID));
+        assert_eq!(told.left_out.unwrap().unfit.len(), MOST_UNFIT);
+    }
+
+    #[test]
+    fn a_property_wins_over_a_claim_and_both_over_what_the_agent_knows() {
+        let of_claims = claims([("region", "old"), ("zone", "a"), ("id.k8s.io", "mine")]);
+        let properties = claims([("region", "new")]);
+        let told = select(
+            &Claiming::default(),
+            "uid",
+            "v1",
+            Some(&of_claims),
+            Some(&properties),
+        );
+        let value = |name: &str| {
+            let found = told.claims.iter().find(|one| one.name == name);
+            found.unwrap().value.clone()
+        };
+        assert_eq!(
+            (value("region"), value("zone"), value("id.k8s.io")),
+            ("new".into(), "a".into(), "mine".into())
+        );
+    }
+
+    #[test]
+    fn private_claims_stay_private_and_values_that_do_not_fit_are_named_not_kept() {
+        let object = |name: &str, value: &str| -> DynamicObject {
+            serde_json::from_value(serde_json::json!({
+                "metadata": {"name": name}, "spec": {"value": value},
+            }))
+            .unwrap()
+        };
+        let mut known = BTreeMap::new();
+        let mut secret = object("a", "v");
+        put(&mut known, secret.clone());
+        assert_eq!(known.len(), 1);
+        secret.metadata.labels = Some(BTreeMap::from([(
             label::SPOKE_ONLY.to_owned(),
             String::new(),
         )]));
-        put(&mut claims, object);
-        assert!(claims.is_empty());
+        put(&mut known, secret);
+        assert!(known.is_empty());
+
+        put(&mut known, object("long", &"ü".repeat(MOST_VALUE + 1)));
+        put(&mut known, object("just", &"ü".repeat(MOST_VALUE)));
+        put(&mut known, object("empty", ""));
+        let told = select(&Claiming::default(), "uid", "v1", Some(&known), None);
+        assert_eq!(names(&told)[2..], ["just"]);
+        assert_eq!(told.left_out.unwrap().unfit, ["empty", "long"]);
     }
 }

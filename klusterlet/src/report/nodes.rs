@@ -9,7 +9,9 @@ use kube::{
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
+
+use super::look::Look;
 
 /// Sums over nodes, Kubernetes quantities by resource name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,7 +33,7 @@ struct Node {
 /// Publishes the sums over the cluster's nodes.
 pub(super) async fn observe(
     events: impl Stream<Item = watcher::Result<Event<DynamicObject>>>,
-    sender: watch::Sender<Option<Resources>>,
+    sender: watch::Sender<Look<Resources>>,
     stop: CancellationToken,
 ) {
     let mut events = std::pin::pin!(events);
@@ -50,15 +52,18 @@ pub(super) async fn observe(
             Ok(Event::Apply(object)) => _ = nodes.insert(name(&object), node(&object.data)),
             Ok(Event::Delete(object)) => _ = nodes.remove(&name(&object)),
             Err(error) => {
+                if sender.send_if_modified(|look| look.fail(&error)) {
+                    warn!(%error, "the nodes cannot be read; resources are not reported");
+                }
                 debug!(%error, "the watch on nodes was interrupted");
                 continue;
             }
         }
         let sums = sum(nodes.values());
         sender.send_if_modified(|current| {
-            let changed = current.as_ref() != Some(&sums);
+            let changed = current.known() != Some(&sums);
             if changed {
-                *current = Some(sums);
+                *current = Look::Known(sums);
             }
             changed
         });

@@ -140,11 +140,19 @@ pub struct ManagedClusterStatus {
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Conditions,
     /// What all nodes of the cluster have together, by resource name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::meta::quantities",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     #[schemars(schema_with = "schema::quantities")]
     pub capacity: BTreeMap<String, Quantity>,
     /// What the schedulable nodes offer to pods, by resource name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::meta::quantities",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     #[schemars(schema_with = "schema::quantities")]
     pub allocatable: BTreeMap<String, Quantity>,
     /// Versions running in the cluster.

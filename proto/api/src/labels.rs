@@ -116,6 +116,8 @@ pub mod condition {
     pub const CLUSTER_AVAILABLE: &str = "ManagedClusterConditionAvailable";
     /// ManagedCluster: its clock agrees with the hub's.
     pub const CLOCK_SYNCED: &str = "ManagedClusterConditionClockSynced";
+    /// ManagedCluster: it has claims that are not reported; there only while that is so.
+    pub const CLAIMS_TRUNCATED: &str = "ClusterClaimsTruncated";
     /// ManagedCluster: it is being deleted.
     pub const DELETING: &str = "Deleting";
     /// ManagedClusterSet: it has no cluster.
@@ -174,6 +176,11 @@ pub mod reason {
     pub mod clock_synced {
         pub const SYNCED: &str = "ManagedClusterClockSynced";
         pub const OUT_OF_SYNC: &str = "ManagedClusterClockOutOfSync";
+    }
+    /// Of `ClusterClaimsTruncated`; the first is the reason of OCM's event.
+    pub mod claims_truncated {
+        pub const TOO_MANY: &str = "CustomClusterClaimsTruncated";
+        pub const UNFIT: &str = "ClusterClaimsUnfit";
     }
     /// Of `Deleting` on a ManagedCluster.
     pub mod deleting {

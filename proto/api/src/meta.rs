@@ -1,9 +1,15 @@
 //! Conditions, references and other small types that several kinds share.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::{
-    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    apimachinery::pkg::{
+        api::resource::Quantity,
+        apis::meta::v1::{Condition, Time},
+    },
     jiff::Timestamp,
 };
+use serde::{Deserialize, Deserializer};
 
 /// The value of a condition's `status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +46,21 @@ pub fn is_true(conditions: &[Condition], kind: &str) -> bool {
     condition(conditions, kind).is_some_and(|c| c.status == Truth::True.as_str())
 }
 
-/// Builds a condition whose transition is `now`.
+/// Most characters of a condition's message; the API takes no more.
+pub const MAX_CONDITION_MESSAGE: usize = 32_768;
+
+/// Shortens a text to at most that many characters, the last of which then is `…`.
+#[must_use]
+pub fn clip(text: String, most: usize) -> String {
+    if text.len() <= most || text.chars().count() <= most {
+        return text;
+    }
+    let mut short: String = text.chars().take(most.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+/// Builds a condition whose transition is `now`; a message that is too long is shortened.
 pub fn new_condition(
     kind: &str,
     status: Truth,
@@ -52,7 +72,7 @@ pub fn new_condition(
         type_: kind.to_owned(),
         status: status.as_str().to_owned(),
         reason: reason.to_owned(),
-        message: message.into(),
+        message: clip(message.into(), MAX_CONDITION_MESSAGE),
         last_transition_time: Time(now),
         observed_generation: None,
     }
@@ -83,6 +103,27 @@ pub fn remove_condition(conditions: &mut Vec<Condition>, kind: &str) -> bool {
     let before = conditions.len();
     conditions.retain(|c| c.type_ != kind);
     conditions.len() != before
+}
+
+/// Reads amounts, which may be numbers as well as texts: `cpu: 4` is what `cpu: "4"` is.
+pub(crate) fn quantities<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<BTreeMap<String, Quantity>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Amount {
+        Text(String),
+        Whole(i64),
+        Part(f64),
+    }
+    let text = |amount| match amount {
+        Amount::Text(text) => text,
+        Amount::Whole(number) => number.to_string(),
+        Amount::Part(number) => number.to_string(),
+    };
+    let amounts = BTreeMap::<String, Amount>::deserialize(from)?;
+    let each = |(name, amount)| (name, Quantity(text(amount)));
+    Ok(amounts.into_iter().map(each).collect())
 }
 
 pub(crate) fn is_false(value: &bool) -> bool {

@@ -184,7 +184,7 @@ pub struct GroupStrategy {
     pub decision_groups: Vec<DecisionGroup>,
     /// Most clusters in a group, as a number or a percentage of those chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("default" = "100%", "pattern" = r"^((100|[1-9][0-9]{0,1})%|[1-9][0-9]*)$"))]
+    #[schemars(extend("default" = "100%", "pattern" = r"^((100|[1-9][0-9]{0,1})%|[1-9][0-9]*)$", "minimum" = i32::MIN, "maximum" = i32::MAX))]
     pub clusters_per_decision_group: Option<IntOrString>,
 }
 

@@ -227,11 +227,8 @@ fn report() -> ClusterReport {
         kubernetes_version: "v1.33.0".to_owned(),
         capacity: amounts(),
         allocatable: amounts(),
-        claims: Vec::new(),
         api_health: ApiHealth::Ok.into(),
-        api_message: String::new(),
-        rollback_hold: None,
-        deletion_hold: None,
+        ..ClusterReport::default()
     }
 }
 

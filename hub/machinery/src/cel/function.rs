@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use kube_cel::cel::objects::Value;
-use regex::Regex;
 
 use super::{
     EvaluationError, Host, Meter,
     library::{self, Delegate},
-    pattern::{self, Search},
+    pattern::{self, Pattern, Search},
 };
 
 /// What a call calls.
@@ -22,7 +21,7 @@ pub(super) enum Function {
     Search {
         search: Search,
         /// The pattern, when it is a literal.
-        constant: Option<Regex>,
+        constant: Option<Pattern>,
     },
     /// A function of kube-cel.
     Library(Box<Delegate>),

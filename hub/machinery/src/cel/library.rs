@@ -2,7 +2,7 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
 };
 
 use kube_cel::{
@@ -10,7 +10,7 @@ use kube_cel::{
     cel::{
         Context, IdedExpr,
         common::ast::{CallExpr, Expr},
-        objects::Value,
+        objects::{Key, OptionalValue, Value},
     },
 };
 
@@ -224,10 +224,16 @@ pub(super) fn call(
     meter: &mut Meter,
 ) -> Result<Value, EvaluationError> {
     pay(&delegate.name, arguments, meter)?;
+    let printed = delegate.name == "format";
     let run = || {
         let mut scope = LIBRARY.new_inner_scope();
         for (place, argument) in arguments.iter().enumerate() {
-            scope.add_variable_from_value(variable(place), argument.clone());
+            let argument = if printed {
+                with_ordered_maps(argument)
+            } else {
+                argument.clone()
+            };
+            scope.add_variable_from_value(variable(place), argument);
         }
         scope.resolve(&delegate.expression)
     };
@@ -287,6 +293,89 @@ fn precision(template: &str, meter: &mut Meter) -> Result<(), EvaluationError> {
         meter.traverse(digits.parse().unwrap_or(u64::MAX))?;
     }
     Ok(())
+}
+
+/// The library prints maps in the order of their hashes, which is another one in each process; cel-go sorts them. So the
+/// arguments of `format` that have maps in them are printed here. Only `%s` takes such values; for all other verbs a text
+/// is as wrong as a map.
+fn with_ordered_maps(arguments: &Value) -> Value {
+    let Value::List(items) = arguments else {
+        return arguments.clone();
+    };
+    let each = |item: &Value| match item {
+        _ if has_map(item) => {
+            let mut text = String::new();
+            print(item, &mut text);
+            Value::String(Arc::new(text))
+        }
+        _ => item.clone(),
+    };
+    Value::List(Arc::new(items.iter().map(each).collect()))
+}
+
+fn has_map(value: &Value) -> bool {
+    match value {
+        Value::Map(_) => true,
+        Value::List(items) => items.iter().any(has_map),
+        Value::Opaque(_) => held(value).is_some_and(has_map),
+        _ => false,
+    }
+}
+
+/// Prints as the library does, with the keys of maps in order.
+fn print(value: &Value, out: &mut String) {
+    let separate = |place: usize, out: &mut String| {
+        if place > 0 {
+            out.push_str(", ");
+        }
+    };
+    match value {
+        Value::List(items) => {
+            out.push('[');
+            for (place, item) in items.iter().enumerate() {
+                separate(place, out);
+                print(item, out);
+            }
+            out.push(']');
+        }
+        Value::Map(fields) => {
+            let mut sorted: Vec<_> = fields.map.iter().collect();
+            sorted.sort_unstable_by_key(|(key, _)| *key);
+            out.push('{');
+            for (place, (key, field)) in sorted.into_iter().enumerate() {
+                separate(place, out);
+                match key {
+                    Key::String(text) => out.extend(["\"", text.as_str(), "\""]),
+                    other => out.push_str(&other.to_string()),
+                }
+                out.push(':');
+                print(field, out);
+            }
+            out.push('}');
+        }
+        Value::String(text) => out.extend(["\"", text.as_str(), "\""]),
+        Value::Int(number) => out.push_str(&number.to_string()),
+        Value::UInt(number) => out.push_str(&number.to_string()),
+        Value::Bool(value) => out.push_str(&value.to_string()),
+        Value::Null => out.push_str("null"),
+        Value::Float(number) if number.is_finite() && *number == number.trunc() => {
+            out.push_str(&format!("{number:.1}"));
+        }
+        Value::Float(number) => out.push_str(&number.to_string()),
+        other => match held(other) {
+            Some(inner) => {
+                out.push_str("optional.of(");
+                print(inner, out);
+                out.push(')');
+            }
+            None => out.push_str(&format!("{other:?}")),
+        },
+    }
+}
+
+/// What an optional value holds.
+fn held(value: &Value) -> Option<&Value> {
+    <&OptionalValue>::try_from(value).ok()?.value()
 }
 
 /// The library's messages print whole values.

@@ -206,9 +206,10 @@ impl Selector {
             })
         });
         let expressions = selector.match_expressions.iter().flatten().map(requirement);
-        Ok(Self::new(
-            labels.chain(expressions).collect::<Result<_, _>>()?,
-        ))
+        let all = labels
+            .chain(expressions)
+            .map(|one| one.and_then(Requirement::of_labels));
+        Ok(Self::new(all.collect::<Result<_, _>>()?))
     }
 }
 
@@ -271,7 +272,10 @@ fn selectors(
     labels: &LabelSelector,
     claims: &[LabelSelectorRequirement],
 ) -> Result<Predicate, Invalid> {
-    let claims = claims.iter().map(requirement).collect::<Result<_, _>>()?;
+    let claims = claims
+        .iter()
+        .map(|one| requirement(one).and_then(Requirement::of_claims))
+        .collect::<Result<_, _>>()?;
     Ok(Predicate {
         labels: Selector::compile(labels)?,
         claims: Selector::new(claims),

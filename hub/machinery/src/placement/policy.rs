@@ -1,6 +1,7 @@
 //! A placement's spec, compiled and checked once per generation.
 
 use jiff::{SignedDuration, Timestamp};
+use koinon_api::meta::clip;
 
 use super::{
     Cluster, GroupPolicy, Order, Packing, Predicate, Prioritizer, Spread, Toleration, Weighted,
@@ -30,6 +31,9 @@ pub struct Policy {
 /// OCM's default of `scoreRateLimit`.
 pub(super) const SCORE_RATE_LIMIT: SignedDuration = SignedDuration::from_secs(60);
 
+/// Characters of a message about a spec: it may quote the spec, which may be long. Events hold no more.
+const MAX_MESSAGE: usize = 1_000;
+
 /// A spec that cannot be evaluated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{plugin}:{message}")]
@@ -44,7 +48,7 @@ impl Misconfigured {
     pub fn new(plugin: &'static str, message: impl Into<String>) -> Self {
         Self {
             plugin,
-            message: message.into(),
+            message: clip(message.into(), MAX_MESSAGE),
         }
     }
 }

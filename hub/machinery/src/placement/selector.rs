@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use crate::validation;
+
 /// A conjunction of requirements. The empty selector matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Selector {
@@ -34,6 +36,15 @@ pub enum Invalid {
     ValuesMissing,
     #[error("values set must be empty for exists and does not exist")]
     ValuesForbidden,
+    #[error("key: Invalid value: {key:?}: {why}")]
+    Key { key: String, why: String },
+    #[error("values[{place}][{key}]: Invalid value: {value:?}: {why}")]
+    Value {
+        place: usize,
+        key: String,
+        value: String,
+        why: String,
+    },
 }
 
 impl Requirement {
@@ -60,6 +71,39 @@ impl Requirement {
                 values: values.to_vec(),
             }),
         }
+    }
+
+    /// Refuses what can be no label: it would match nothing, or with `NotIn` and `DoesNotExist` everything.
+    ///
+    /// # Errors
+    /// The first key or value that no object can have, in the words of Kubernetes.
+    pub fn of_labels(self) -> Result<Self, Invalid> {
+        if let Some(why) = validation::qualified_name(&self.key).into_iter().next() {
+            return Err(Invalid::Key { key: self.key, why });
+        }
+        for (place, value) in self.values.iter().enumerate() {
+            if let Some(why) = validation::label_value(value).into_iter().next() {
+                return Err(Invalid::Value {
+                    place,
+                    key: self.key,
+                    value: value.clone(),
+                    why,
+                });
+            }
+        }
+        Ok(self)
+    }
+
+    /// Refuses a claim that has no name. Names and values of claims are of any form.
+    ///
+    /// # Errors
+    /// The name is empty.
+    pub fn of_claims(self) -> Result<Self, Invalid> {
+        if self.key.is_empty() {
+            let why = "name part must be non-empty".to_owned();
+            return Err(Invalid::Key { key: self.key, why });
+        }
+        Ok(self)
     }
 
     fn matches(&self, set: &BTreeMap<String, String>) -> bool {

@@ -102,6 +102,91 @@ fn capacity_that_others_added_stays_and_allocatable_is_replaced() {
     assert_eq!(status.allocatable.keys().collect::<Vec<_>>(), ["cpu"]);
 }
 
+/// An agent that starts must not take away what it has not looked at yet: placements would leave the cluster.
+#[test]
+fn what_the_agent_has_not_seen_yet_stays() {
+    let mut status = accepted();
+    let mut full = report();
+    full.claims.push(ClusterClaim {
+        name: "region".to_owned(),
+        value: "eu".to_owned(),
+    });
+    apply(&full, &mut status, now());
+    let before = status.clone();
+    let blind = ClusterReport {
+        kubernetes_version: "v1.33.1".to_owned(),
+        claims: report().claims,
+        api_health: ApiHealth::Ok.into(),
+        resources_unknown: true,
+        claims_unknown: true,
+        ..ClusterReport::default()
+    };
+    assert!(!apply(&blind, &mut status, now()));
+    assert_eq!(status, before);
+    let mut new = accepted();
+    apply(&blind, &mut new, now());
+    assert_eq!(new.cluster_claims[0].name, "id.k8s.io");
+    assert!(new.allocatable.is_empty());
+    // A known absence is one.
+    let known = ClusterReport {
+        resources_unknown: false,
+        claims_unknown: false,
+        ..blind
+    };
+    assert!(apply(&known, &mut status, now()));
+    assert_eq!(status.cluster_claims.len(), 1);
+    assert!(status.allocatable.is_empty());
+}
+
+#[test]
+fn claims_that_are_left_out_show_until_they_are_not() {
+    let shown = |status: &ManagedClusterStatus| {
+        let found = find(&status.conditions, condition::CLAIMS_TRUNCATED);
+        found.map(|found| (found.reason.clone(), found.message.clone()))
+    };
+    let mut status = accepted();
+    let mut many = report();
+    many.claims_left_out = Some(ClaimsLeftOut {
+        custom: 25,
+        limit: 20,
+        unfit: vec![],
+    });
+    assert!(apply(&many, &mut status, now()) && !apply(&many, &mut status, now()));
+    assert_eq!(
+        shown(&status),
+        Some((
+            "CustomClusterClaimsTruncated".to_owned(),
+            "25 cluster claims are found. It exceeds the max number of custom cluster claims (20). \
+             5 custom cluster claims are truncated."
+                .to_owned()
+        ))
+    );
+    many.claims_left_out = Some(ClaimsLeftOut {
+        custom: 2,
+        limit: 20,
+        unfit: vec!["essay".to_owned()],
+    });
+    assert!(apply(&many, &mut status, now()));
+    let (reason, message) = shown(&status).unwrap();
+    assert!(
+        reason == "ClusterClaimsUnfit" && message.ends_with(": essay"),
+        "{message}"
+    );
+    // An older agent, or one that lies: the hub counts for itself.
+    let mut hostile = report();
+    hostile.claims = (0..300)
+        .map(|n| ClusterClaim {
+            name: format!("c{n}"),
+            value: "v".to_owned(),
+        })
+        .collect();
+    assert!(apply(&hostile, &mut status, now()));
+    assert_eq!(status.cluster_claims.len(), MOST_CLAIMS);
+    assert!(shown(&status).unwrap().1.starts_with("44 claims"));
+    assert!(apply(&report(), &mut status, now()));
+    assert_eq!(shown(&status), None);
+}
+
 #[test]
 fn claims_that_no_schema_allows_are_left_out() {
     let claim = |name: &str, value: &str| ClusterClaim {

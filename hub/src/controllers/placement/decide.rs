@@ -2,14 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    slice,
+    iter, slice,
 };
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use koinon_api::{
     labels::{condition, reason::placement as reason},
-    meta::{Truth, condition as find_condition, new_condition, set_condition},
+    meta::{Truth, clip, condition as find_condition, new_condition, set_condition},
     placement::{DecisionGroupStatus, PlacementStatus},
 };
 use koinon_machinery::placement::{
@@ -21,6 +21,16 @@ use super::{
     index::{Entry, Index, Name},
     layout::count,
 };
+
+/// Characters of the message of an event.
+const MAX_EVENT_MESSAGE: usize = 1000;
+
+/// Why clusters are in a decision, as users read it.
+pub(super) mod because {
+    pub(in super::super) const EVERY: &str = "every cluster that qualifies is selected";
+    pub(in super::super) const BEST: &str = "among the best ranked";
+    pub(in super::super) const KEPT: &str = "kept while the placement is misconfigured";
+}
 
 /// What is to be done for one placement, in this order.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,6 +87,8 @@ struct Outcome {
     misconfigured: Condition,
     /// When scores changed the decisions, if they do now.
     scored_at: Option<Timestamp>,
+    /// A score that does not count any more because it has expired.
+    expired: Option<String>,
 }
 
 /// What decision objects show besides names.
@@ -119,11 +131,46 @@ impl Index {
             // The engine has the policy of the entry.
             (Decided::Chosen(_), Err(_)) => return None,
         };
+        self.warn(&mut plan, &entry, &outcome);
         let mut status = entry.status.clone();
         if outcome.apply(&mut status) {
             plan.actions.push(Action::Status(status));
         }
         Some(plan)
+    }
+
+    /// Says in events what turned bad: a condition is only seen by those who look.
+    fn warn(&mut self, plan: &mut Plan, entry: &Entry, outcome: &Outcome) {
+        let shown = &entry.status.conditions;
+        for new in outcome.satisfied.iter().chain([&outcome.misconfigured]) {
+            let bad = match new.type_.as_str() {
+                condition::PLACEMENT_MISCONFIGURED => Truth::True,
+                _ => Truth::False,
+            };
+            let same = |old: &Condition| {
+                (&old.status, &old.reason, &old.message) == (&new.status, &new.reason, &new.message)
+            };
+            if new.status == bad.as_str() && !find_condition(shown, &new.type_).is_some_and(same) {
+                plan.actions.push(Action::Event {
+                    warning: true,
+                    reason: warning_of(&new.reason),
+                    message: clip(new.message.clone(), MAX_EVENT_MESSAGE),
+                });
+            }
+        }
+        match &outcome.expired {
+            Some(message) if self.told_expired.get(&plan.placement) != Some(message) => {
+                self.told_expired
+                    .insert(plan.placement.clone(), message.clone());
+                plan.actions.push(Action::Event {
+                    warning: true,
+                    reason: "ScoreExpired",
+                    message: message.clone(),
+                });
+            }
+            Some(_) => {}
+            None => drop(self.told_expired.remove(&plan.placement)),
+        }
     }
 
     /// There is nothing to choose from.
@@ -147,6 +194,7 @@ impl Index {
             misconfigured: misconfigured(error, now),
             groups: self.lay_out(plan, slice::from_ref(&Group::default()), &Shown::default()),
             scored_at: None,
+            expired: None,
         }
     }
 
@@ -174,8 +222,8 @@ impl Index {
             event: ranking,
             scores,
             reason: match policy.clusters {
-                None => "every cluster that qualifies is selected",
-                Some(_) => "among the best ranked",
+                None => because::EVERY,
+                Some(_) => because::BEST,
             },
         };
         let (layout, scored_at) = if policy.order == Order::Score && !changed {
@@ -184,10 +232,9 @@ impl Index {
             let scored_at = (policy.order == Order::Score).then_some(now);
             (self.lay_out(plan, &groups, &shown), scored_at)
         };
-        if let Some((prioritizer, cluster)) = expired {
-            let placement = &plan.placement.1;
-            tracing::debug!(placement, prioritizer, cluster, "a score has expired");
-        }
+        let expired = expired.map(|(prioritizer, cluster)| {
+            format!("score {prioritizer} of cluster {cluster} has expired and counts 0")
+        });
         let (truth, reason, message) = match (selected, unscheduled) {
             (0, _) => (
                 Truth::False,
@@ -217,6 +264,7 @@ impl Index {
             )),
             misconfigured: misconfigured(None, now),
             scored_at,
+            expired,
         }
     }
 
@@ -256,46 +304,48 @@ impl Index {
         remaining: &BTreeSet<String>,
         now: Timestamp,
     ) -> Outcome {
-        let mut groups = entry.status.decision_groups.clone();
-        let mut selected = 0;
+        let mut kept_in = BTreeMap::new();
         for name in self.of_placement.get(&plan.placement).into_iter().flatten() {
             let key = (plan.placement.0.clone(), name.clone());
             let Some(decision) = self.decisions.get(&key) else {
                 continue;
             };
-            let had = decision.clusters().count();
-            let kept: Vec<String> = decision
+            let scores = decision.scores.iter().map(Some).chain(iter::repeat(None));
+            let (clusters, scores): (Vec<&str>, Vec<Option<&i64>>) = decision
                 .clusters()
-                .filter(|cluster| remaining.contains(*cluster))
-                .map(str::to_owned)
-                .collect();
-            selected += kept.len();
-            if kept.len() < had {
-                if let Some(group) = groups
-                    .iter_mut()
-                    .find(|group| group.decisions.contains(name))
-                {
-                    group.clusters_count -= count(had - kept.len());
-                }
+                .zip(scores)
+                .filter(|(cluster, _)| remaining.contains(*cluster))
+                .unzip();
+            kept_in.insert(name.as_str(), clusters.len());
+            if clusters.len() < decision.clusters().count() {
                 plan.actions.push(Action::Decide {
                     name: name.clone(),
-                    clusters: kept,
-                    scores: Vec::new(),
-                    reason: "kept while the placement is misconfigured",
+                    clusters: clusters.into_iter().map(str::to_owned).collect(),
+                    scores: scores.into_iter().flatten().copied().collect(),
+                    reason: because::KEPT,
                 });
             }
         }
-        let known =
-            find_condition(&entry.status.conditions, condition::PLACEMENT_SATISFIED).is_some();
-        let satisfied = (selected == 0 || !known).then(|| {
+        // An object that somebody deleted cannot be made anew: what it held is written nowhere else.
+        let mut groups = entry.status.decision_groups.clone();
+        for group in &mut groups {
+            let kept = |name: &String| kept_in.get(name.as_str()).copied();
+            group.decisions.retain(|name| kept(name).is_some());
+            group.clusters_count = count(group.decisions.iter().filter_map(kept).sum());
+        }
+        let selected = kept_in.values().sum();
+        let before = usize::try_from(entry.status.number_of_selected_clusters).unwrap_or(0);
+        let satisfied = if selected == 0 {
             let message = "No ManagedCluster matches any of the cluster predicate";
-            new_condition(
-                condition::PLACEMENT_SATISFIED,
-                Truth::False,
-                reason::NO_CLUSTER_MATCHED,
-                message,
-                now,
-            )
+            Some((reason::NO_CLUSTER_MATCHED, message.to_owned()))
+        } else {
+            let lost = before.saturating_sub(selected);
+            let message = format!("{lost} cluster decisions unscheduled");
+            (lost > 0).then_some((reason::NOT_ALL_SCHEDULED, message))
+        };
+        let satisfied = satisfied.map(|(reason, message)| {
+            let kind = condition::PLACEMENT_SATISFIED;
+            new_condition(kind, Truth::False, reason, message, now)
         });
         Outcome {
             groups,
@@ -303,6 +353,7 @@ impl Index {
             satisfied,
             misconfigured: misconfigured(Some(error), now),
             scored_at: None,
+            expired: None,
         }
     }
 }
@@ -321,6 +372,19 @@ impl Outcome {
         }
         *status != before
     }
+}
+
+/// The reason of the event about a condition.
+fn warning_of(condition: &str) -> &'static str {
+    let known = [
+        reason::NO_BINDINGS,
+        reason::NO_INTERSECTION,
+        reason::ALL_SETS_EMPTY,
+        reason::NO_CLUSTER_MATCHED,
+        reason::NOT_ALL_SCHEDULED,
+    ];
+    let found = known.into_iter().find(|known| *known == condition);
+    found.unwrap_or(reason::MISCONFIGURED)
 }
 
 fn misconfigured(error: Option<&Misconfigured>, now: Timestamp) -> Condition {

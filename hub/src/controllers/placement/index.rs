@@ -8,14 +8,19 @@ use std::{
 use koinon_api::{
     AddOnPlacementScore, ManagedCluster, ManagedClusterSet, Placement, PlacementDecision,
     labels::{annotation, label},
-    placement::{PlacementDecisionStatus, PlacementStatus},
+    placement::{PlacementDecisionStatus, PlacementSpec, PlacementStatus},
 };
 use koinon_machinery::placement::{Cluster, Engine, Membership, Misconfigured, Policy};
 use koinon_store::{Event, Revision, Stored};
 
 use super::{
-    super::{decode, queue::Queue, resource},
+    super::{
+        decode::{self, Read},
+        queue::Queue,
+        resource,
+    },
     conditions::Conditions,
+    decide::because,
 };
 
 /// Namespace and name.
@@ -44,9 +49,16 @@ pub(super) struct Decision {
     pub(super) clusters: Option<Vec<String>>,
     /// The score of each cluster, where decisions are sorted by score.
     pub(super) scores: Vec<i64>,
+    /// Why they were chosen, if it is the same for all of them and in words of ours; otherwise empty.
+    pub(super) reason: &'static str,
 }
 
 impl Decision {
+    /// Whether it has a label with this value.
+    pub(super) fn has(&self, (name, value): (&String, &String)) -> bool {
+        self.labels.get(name) == Some(value)
+    }
+
     pub(super) fn clusters(&self) -> impl Iterator<Item = &str> {
         self.clusters.iter().flatten().map(String::as_str)
     }
@@ -61,6 +73,8 @@ pub(super) struct Index {
     pub(super) of_placement: HashMap<Name, BTreeSet<String>>,
     pub(super) engine: Engine,
     pub(super) conditions: Conditions,
+    /// What was last told about expired scores.
+    pub(super) told_expired: HashMap<Name, String>,
     /// The newest revision that was observed.
     pub(super) revision: Revision,
 }
@@ -103,9 +117,12 @@ impl Index {
     }
 
     fn observe_cluster(&mut self, name: &str, after: Option<&Arc<Stored>>) {
-        let cluster = after
-            .and_then(|after| decode::typed::<ManagedCluster>(after))
-            .filter(|cluster| cluster.metadata.deletion_timestamp.is_none());
+        let cluster = match decode::read::<ManagedCluster>(after.map(|after| &**after)) {
+            Read::Known(cluster) => Some(cluster),
+            Read::Gone => None,
+            Read::Unreadable(_) => return,
+        };
+        let cluster = cluster.filter(|cluster| cluster.metadata.deletion_timestamp.is_none());
         self.conditions
             .observe_cluster(name, cluster.as_ref().and(after));
         match cluster {
@@ -118,14 +135,22 @@ impl Index {
     }
 
     fn observe_set(&mut self, name: &str, after: Option<&Stored>) {
-        match after.and_then(decode::typed::<ManagedClusterSet>) {
-            Some(set) => self.engine.put_set(name, Membership::of(&set)),
-            None => self.engine.remove_set(name),
+        match decode::read::<ManagedClusterSet>(after) {
+            Read::Known(set) => self.engine.put_set(name, Membership::of(&set)),
+            Read::Gone => self.engine.remove_set(name),
+            Read::Unreadable(_) => {}
         }
     }
 
     fn observe_placement(&mut self, name: Name, after: Option<&Stored>) {
-        let Some(placement) = after.and_then(decode::typed::<Placement>) else {
+        let read = match decode::read::<Placement>(after) {
+            Read::Known(placement) => Some((placement, None)),
+            Read::Gone => None,
+            // What it may choose from is not known any more, so all that it chose before may stay.
+            Read::Unreadable(why) => Some((after.map(remains).unwrap_or_default(), Some(why))),
+        };
+        let Some((placement, unreadable)) = read else {
+            self.told_expired.remove(&name);
             self.placements.remove(&name);
             self.engine.remove_placement(&name);
             return;
@@ -155,9 +180,13 @@ impl Index {
         {
             return;
         }
-        let policy = match same_spec {
-            Some(old) => Arc::clone(&old.policy),
-            None => Arc::new(Policy::of(&placement)),
+        let policy = match (same_spec, unreadable) {
+            (Some(old), _) => Arc::clone(&old.policy),
+            (None, Some(why)) => Arc::new(Err(Misconfigured::new(
+                "",
+                format!("the object cannot be read: {why}"),
+            ))),
+            (None, None) => Arc::new(Policy::of(&placement)),
         };
         // What is left alone holds what it holds, and nothing concerns it.
         if untouched {
@@ -179,27 +208,31 @@ impl Index {
     }
 
     fn observe_decision(&mut self, name: Name, after: Option<&Stored>) {
-        let new = after
-            .and_then(decode::typed::<PlacementDecision>)
-            .map(|decision| Decision {
-                uid: decode::uid(&decision.metadata).to_owned(),
-                owner: decision
-                    .metadata
-                    .owner_references
-                    .iter()
-                    .flatten()
-                    .find(|owner| owner.controller == Some(true))
-                    .map(|owner| owner.uid.clone()),
-                labels: decision.metadata.labels.clone().unwrap_or_default(),
-                scores: scores(decision.status.as_ref()),
-                clusters: decision.status.map(|status| {
-                    status
-                        .decisions
-                        .into_iter()
-                        .map(|one| one.cluster_name)
-                        .collect()
-                }),
-            });
+        let new = match decode::read::<PlacementDecision>(after) {
+            Read::Known(decision) => Some(decision),
+            Read::Gone => None,
+            Read::Unreadable(_) => return,
+        };
+        let new = new.map(|decision| Decision {
+            uid: decode::uid(&decision.metadata).to_owned(),
+            owner: decision
+                .metadata
+                .owner_references
+                .iter()
+                .flatten()
+                .find(|owner| owner.controller == Some(true))
+                .map(|owner| owner.uid.clone()),
+            labels: decision.metadata.labels.clone().unwrap_or_default(),
+            scores: scores(decision.status.as_ref()),
+            reason: why(decision.status.as_ref()),
+            clusters: decision.status.map(|status| {
+                status
+                    .decisions
+                    .into_iter()
+                    .map(|one| one.cluster_name)
+                    .collect()
+            }),
+        });
         if self.decisions.get(&name) == new.as_ref() {
             return;
         }
@@ -260,11 +293,13 @@ impl Index {
     }
 
     fn observe_scores(&mut self, cluster: &str, object: &str, after: Option<&Stored>) {
+        let new = match decode::read::<AddOnPlacementScore>(after) {
+            Read::Known(scores) => scores.status,
+            Read::Gone => None,
+            Read::Unreadable(_) => return,
+        };
         self.conditions.forget(cluster);
-        match after
-            .and_then(decode::typed::<AddOnPlacementScore>)
-            .and_then(|scores| scores.status)
-        {
+        match new {
             Some(status) => {
                 let values = status.scores.into_iter();
                 let values = values.map(|item| (item.name, i64::from(item.value)));
@@ -301,11 +336,28 @@ fn name(stored: &Stored) -> Name {
     )
 }
 
+/// What can be read of a placement that as a whole cannot: enough to leave its decisions alone and to say so.
+fn remains(stored: &Stored) -> Placement {
+    Placement {
+        metadata: serde_json::from_slice(&stored.metadata).unwrap_or_default(),
+        spec: PlacementSpec::default(),
+        status: serde_json::from_slice(&stored.status).ok(),
+    }
+}
+
 fn placement_of(name: &Name, decision: &Decision) -> Option<Name> {
     decision
         .labels
         .get(label::PLACEMENT)
         .map(|placement| (name.0.clone(), placement.clone()))
+}
+
+/// The one of our reasons that all of the clusters have.
+fn why(status: Option<&PlacementDecisionStatus>) -> &'static str {
+    let decisions = status.map_or([].as_slice(), |status| &status.decisions);
+    let all = |reason: &&&str| decisions.iter().all(|one| one.reason == **reason);
+    let known = [because::EVERY, because::BEST, because::KEPT];
+    known.iter().find(all).copied().unwrap_or("")
 }
 
 fn scores(status: Option<&PlacementDecisionStatus>) -> Vec<i64> {

@@ -102,7 +102,8 @@ impl Index {
                 ]);
             }
             Some(decision)
-                if decision.labels != labels || decision.owner.as_ref() != Some(&plan.uid) =>
+                if !labels.iter().all(|own| decision.has(own))
+                    || decision.owner.as_ref() != Some(&plan.uid) =>
             {
                 plan.actions.push(Action::Adopt {
                     name: name.clone(),
@@ -125,6 +126,7 @@ impl Index {
         if existing.is_some_and(|decision| {
             decision.clusters.as_ref() == Some(&shard.clusters)
                 && decision.scores == scores(&shard.clusters)
+                && (shard.clusters.is_empty() || decision.reason == shown.reason)
         }) {
             return None;
         }
@@ -144,9 +146,11 @@ impl Index {
             clusters: shard.clusters,
             reason,
         });
-        let stamp = existing
-            .is_some()
-            .then(|| Action::Stamp { name: name.clone() });
+        // Before the decision: should the hub die in between, the next leader finds the decision undone and stamps it
+        // anew; the other way round it would find it done, under the old revision for good.
+        if existing.is_some() {
+            plan.actions.push(Action::Stamp { name: name.clone() });
+        }
         let event = event(plan, "DecisionUpdate", &name, "updated");
         plan.actions.extend([
             Action::Decide {
@@ -157,7 +161,6 @@ impl Index {
             },
             event,
         ]);
-        plan.actions.extend(stamp);
         if !shown.event.is_empty() {
             let message = shown.event.clone();
             plan.actions.push(Action::Event {
@@ -182,21 +185,23 @@ impl Index {
                         labels: labels.clone(),
                         clusters: None,
                         scores: Vec::new(),
+                        reason: "",
                     };
                     self.set_decision(key(name), Some(new));
                 }
                 Action::Adopt { name, labels } => self.change(key(name), |decision| {
-                    decision.labels.clone_from(labels);
+                    decision.labels.extend(labels.clone());
                     decision.owner = Some(plan.uid.clone());
                 }),
                 Action::Decide {
                     name,
                     clusters,
                     scores,
-                    ..
+                    reason,
                 } => self.change(key(name), |decision| {
                     decision.clusters = Some(clusters.clone());
                     decision.scores.clone_from(scores);
+                    decision.reason = reason;
                 }),
                 Action::Remove { name, .. } => drop(self.set_decision(key(name), None)),
                 Action::Status(status) => {

@@ -57,7 +57,7 @@ pub struct RolloutAll {
     pub progress_deadline: Option<String>,
     /// How many clusters may fail before the rollout stops, as a number or a percentage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("default" = 0, "pattern" = "^((100|[0-9]{1,2})%|[0-9]+)$"))]
+    #[schemars(extend("default" = 0, "pattern" = "^((100|[0-9]{1,2})%|[0-9]+)$", "minimum" = i32::MIN, "maximum" = i32::MAX))]
     pub max_failures: Option<IntOrString>,
 }
 
@@ -75,14 +75,14 @@ pub struct RolloutProgressive {
     pub progress_deadline: Option<String>,
     /// How many clusters may fail before the rollout stops, as a number or a percentage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("default" = 0, "pattern" = "^((100|[0-9]{1,2})%|[0-9]+)$"))]
+    #[schemars(extend("default" = 0, "pattern" = "^((100|[0-9]{1,2})%|[0-9]+)$", "minimum" = i32::MIN, "maximum" = i32::MAX))]
     pub max_failures: Option<IntOrString>,
     /// Groups that must have succeeded before the others begin.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mandatory_decision_groups: Vec<MandatoryDecisionGroup>,
     /// Most clusters that change at the same time, as a number or a percentage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("pattern" = "^((100|[1-9][0-9]{0,1})%|[1-9][0-9]*)$"))]
+    #[schemars(extend("pattern" = "^((100|[1-9][0-9]{0,1})%|[1-9][0-9]*)$", "minimum" = i32::MIN, "maximum" = i32::MAX))]
     pub max_concurrency: Option<IntOrString>,
 }
 
@@ -100,7 +100,7 @@ pub struct RolloutProgressivePerGroup {
     pub progress_deadline: Option<String>,
     /// How many clusters may fail before the rollout stops, as a number or a percentage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("default" = 0, "pattern" = "^((100|[0-9]{1,2})%|[0-9]+)$"))]
+    #[schemars(extend("default" = 0, "pattern" = "^((100|[0-9]{1,2})%|[0-9]+)$", "minimum" = i32::MIN, "maximum" = i32::MAX))]
     pub max_failures: Option<IntOrString>,
     /// Groups that must have succeeded before the others begin.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

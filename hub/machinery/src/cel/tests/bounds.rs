@@ -28,6 +28,10 @@ fn what_runs_away_is_stopped() {
         &format!("lists.range(5000).map(i, {thousand}).join({thousand}).matches('(x+x+)+y')"),
         "lists.range(900).map(i, lists.range(900)).flatten().distinct().size() > 0",
         "lists.range(900).all(i, 'x'.matches('(a{50}){50}' + string(i)) || true)",
+        // An empty pattern matches at every character, a short one may be large.
+        &format!("lists.range(100000).all(i, {thousand}.findAll('').size() >= 0)"),
+        &format!("lists.range(100000).all(i, {thousand}.findAll('x').size() >= 0)"),
+        &format!("lists.range(1000).all(i, {thousand}.matches('[xy]*x[xy]{{1000}}z') || true)"),
     ] {
         let shown: String = source.chars().take(80).collect();
         assert_eq!(run(source), Err(EvaluationError::CostLimit), "{shown}");

@@ -153,3 +153,35 @@ fn a_method_of_the_host_is_answered_by_it() {
     assert_eq!(program.holds(bindings, &mut meter), Ok(true));
     assert!(meter.spent() >= 5);
 }
+
+/// Maps are kept in the order of hashes that differ from map to map; what is printed must not.
+#[test]
+fn what_is_printed_does_not_depend_on_the_order_of_hashes() {
+    let keys = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let fields = keys.map(|key| format!("'{key}': {{'{key}': [1, 1.0, true, null, 's']}}"));
+    let literal = format!("{{{}}}", fields.join(", "));
+    let each = keys.map(|key| format!("\"{key}\":{{\"{key}\":[1, 1.0, true, null, \"s\"]}}"));
+    let printed = format!("{{{}}}", each.join(", "));
+    for (argument, expected) in [
+        (literal.clone(), printed.clone()),
+        (format!("[1, {literal}]"), format!("[1, {printed}]")),
+        (
+            format!("optional.of({literal})"),
+            format!("optional.of({printed})"),
+        ),
+    ] {
+        for _ in 0..4 {
+            let source = format!("'<%s>'.format([{argument}])");
+            let expected = Value::String(std::sync::Arc::new(format!("<{expected}>")));
+            assert_eq!(run(&source), Ok(expected));
+        }
+    }
+    // Only %s takes a map.
+    assert!(run(&format!("'%d'.format([{literal}])")).is_err());
+    assert_eq!(
+        run("'%s %s %d'.format([['x', 2], 'y', 3])"),
+        Ok(Value::String(std::sync::Arc::new(
+            "[\"x\", 2] y 3".to_owned()
+        )))
+    );
+}

@@ -1,3 +1,4 @@
+mod faults;
 mod semantics;
 
 use jiff::Timestamp;
