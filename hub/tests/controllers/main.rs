@@ -6,5 +6,6 @@ mod cleanup;
 mod crash;
 mod failover;
 mod leadership;
+mod mistakes;
 mod scale;
 mod support;
