@@ -214,6 +214,19 @@ async fn the_api_explains_itself() -> anyhow::Result<()> {
     kubectl
         .run(&["explain", "manifestworkreplicaset", "--recursive"])
         .await?;
+    // What clients read that predate OpenAPI v3, as protobuf.
+    let explained = kubectl
+        .run(&[
+            "explain",
+            "manifestwork.spec.deleteOption",
+            "--output=plaintext-openapiv2",
+            "--recursive",
+        ])
+        .await?;
+    assert!(
+        explained.contains("propagationPolicy") && explained.contains("<string>"),
+        "{explained}"
+    );
     assert!(kubectl.run(&["version"]).await?.contains("koinon"));
     let who = kubectl.run(&["auth", "whoami"]).await?;
     assert!(
@@ -253,6 +266,131 @@ async fn the_api_explains_itself() -> anyhow::Result<()> {
         .await?;
     let secret = kubectl.json(&["get", "secret", "s", "-n", "typed"]).await?;
     assert_eq!(secret["data"]["a"], "Yg==");
+    Ok(())
+}
+
+/// What scripts and pipelines do.
+#[tokio::test]
+async fn pipelines_compare_prune_wait_and_read_events() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (_hub, kubectl) = hub(&dir).await?;
+    let map = |name: &str, value: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: default, labels: {{app: web}}}}\ndata: {{k: {value}}}\n---\n"
+        )
+    };
+    let both = map("one", "a") + &map("two", "a");
+    kubectl.apply(&both).await?;
+
+    let same = kubectl.say(&["diff", "-f", "-"], &both).await?;
+    assert_eq!(
+        (same.code, same.stdout.as_str()),
+        (0, ""),
+        "{}",
+        same.stderr
+    );
+    let changed = map("one", "b") + &map("two", "a");
+    let differs = kubectl.say(&["diff", "-f", "-"], &changed).await?;
+    assert_eq!(differs.code, 1, "{}", differs.stderr);
+    assert!(
+        differs.stdout.contains("-  k: a") && differs.stdout.contains("+  k: b"),
+        "{}",
+        differs.stdout
+    );
+    let untouched = kubectl
+        .json(&["get", "configmap", "one", "-n", "default"])
+        .await?;
+    assert_eq!(untouched["data"]["k"], "a");
+    let server_side = kubectl
+        .say(
+            &["diff", "--server-side", "--force-conflicts", "-f", "-"],
+            &changed,
+        )
+        .await?;
+    assert_eq!(server_side.code, 1, "{}", server_side.stderr);
+
+    let prune = [
+        "apply",
+        "-f",
+        "-",
+        "--prune",
+        "-l",
+        "app=web",
+        "--prune-allowlist=core/v1/ConfigMap",
+        "-n",
+        "default",
+    ];
+    let pruned = kubectl.run_with_input(&prune, &map("one", "b")).await?;
+    assert!(
+        pruned.contains("configmap/one configured") && pruned.contains("configmap/two pruned"),
+        "{pruned}"
+    );
+
+    let wait = |what: &'static [&'static str]| {
+        let kubectl = kubectl.clone();
+        tokio::spawn(async move { kubectl.run(what).await })
+    };
+    kubectl
+        .run(&[
+            "patch",
+            "configmap",
+            "one",
+            "-n",
+            "default",
+            "--type=merge",
+            "-p",
+            r#"{"metadata":{"finalizers":["example.com/hold"]}}"#,
+        ])
+        .await?;
+    kubectl
+        .run(&[
+            "delete",
+            "configmap",
+            "one",
+            "-n",
+            "default",
+            "--wait=false",
+        ])
+        .await?;
+    let gone = wait(&[
+        "wait",
+        "--for=delete",
+        "configmap/one",
+        "-n",
+        "default",
+        "--timeout=60s",
+    ]);
+    kubectl
+        .run(&[
+            "patch",
+            "configmap",
+            "one",
+            "-n",
+            "default",
+            "--type=merge",
+            "-p",
+            r#"{"metadata":{"finalizers":null}}"#,
+        ])
+        .await?;
+    gone.await??;
+
+    let event = "apiVersion: v1\nkind: Event\nmetadata: {name: shop.1, namespace: default}\ntype: Warning\nreason: Sold\nmessage: nothing is left\ninvolvedObject: {apiVersion: v1, kind: ConfigMap, name: shop, namespace: default}\nlastTimestamp: 2026-01-01T00:00:00Z\n";
+    kubectl
+        .run_with_input(&["create", "-f", "-"], event)
+        .await?;
+    let shown = kubectl
+        .run(&["events", "-n", "default", "--types=Warning"])
+        .await?;
+    assert!(
+        shown.contains("Sold")
+            && shown.contains("ConfigMap/shop")
+            && shown.contains("nothing is left"),
+        "{shown}"
+    );
+    let of_one = kubectl
+        .run(&["events", "-n", "default", "--for", "configmap/shop"])
+        .await?;
+    assert!(of_one.contains("Sold"), "{of_one}");
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use flate2::{Compression, write::GzEncoder};
 use futures::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, header};
+use http_body::Body as _;
 
 /// What is smaller travels faster as it is.
 const LEAST: usize = 128 << 10;
@@ -32,6 +33,10 @@ pub(super) fn is_accepted(headers: &HeaderMap) -> bool {
 
 /// Compresses a response whose body is large. The body is never in memory as a whole.
 pub(super) async fn large(response: Response) -> Response {
+    let most = response.body().size_hint().upper();
+    if most.is_some_and(|most| most < LEAST as u64) {
+        return response;
+    }
     let (mut head, body) = response.into_parts();
     let mut rest = body.into_data_stream();
     let mut start = BytesMut::new();

@@ -58,6 +58,13 @@ pub(super) async fn list(call: &Call) -> Result<Response> {
         .as_deref()
         .map(ContinueToken::decode)
         .transpose()?;
+    if let Some(token) = &token
+        && !selection.covers(&token.namespace)
+    {
+        return Err(ApiError::bad_request(
+            "continue key is not valid: it belongs to the list of another namespace",
+        ));
+    }
     let at = if token.as_ref().is_some_and(|token| token.revision > 0) {
         At::Any
     } else {

@@ -35,6 +35,11 @@ impl Selection {
         self.labels.is_everything() && self.fields.is_everything()
     }
 
+    /// Whether the objects of a namespace can be selected at all.
+    pub(super) fn covers(&self, namespace: &str) -> bool {
+        self.namespace.is_empty() || self.namespace == namespace
+    }
+
     /// Whether `stored` is selected. Reads the object only if a field outside of its key decides.
     pub(super) fn selects(&self, stored: &Stored) -> bool {
         (self.namespace.is_empty() || *stored.key.namespace == *self.namespace)

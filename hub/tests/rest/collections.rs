@@ -253,6 +253,11 @@ async fn a_list_of_the_past_is_as_it_was() {
         "the pages are of the same moment"
     );
     assert_eq!(rest["items"][0]["data"]["k"], "c");
+    hub.get(&format!(
+        "/api/v1/namespaces/other/configmaps?continue={token}"
+    ))
+    .await
+    .refusal(400, "BadRequest");
     let selected = hub.get(&format!("{at}&labelSelector=app%3Db")).await.ok();
     assert_eq!(names(&selected), ["b"]);
 }
