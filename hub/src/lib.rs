@@ -19,6 +19,7 @@ pub mod clock;
 pub mod config;
 pub mod controllers;
 pub mod embedded;
+mod explain;
 pub mod health;
 pub mod leader;
 pub mod listen;

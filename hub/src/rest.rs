@@ -16,6 +16,7 @@ mod create;
 mod delete;
 mod discovery;
 mod error;
+mod explain;
 mod flow;
 mod get;
 mod list;
@@ -173,6 +174,9 @@ pub fn router(api: Api) -> Router {
         .route("/openapi/v2", get(openapi::v2))
         .route("/openapi/v3", get(openapi::index))
         .route("/openapi/v3/{*path}", get(openapi::document))
+        .route("/debug/placements", any(explain::debug))
+        .route("/debug/placements/", any(explain::debug))
+        .route("/debug/placements/{namespace}/{name}", any(explain::debug))
         .route("/api/{version}/{*path}", any(resource))
         .route("/apis/{group}/{version}/{*path}", any(resource))
         .fallback(nothing)
@@ -263,11 +267,16 @@ async fn dispatch(call: &Call, body: Body) -> Result<Response> {
         ("patch", request::STATUS) if call.kind.info.has_status => {
             patch::patch(call, body, Part::Status).await
         }
+        ("get", request::EXPLAIN) if call.kind.info.has_subresource(request::EXPLAIN) => {
+            explain::explain(call).await
+        }
         ("create", request::TOKEN) if call.kind.info.has_subresource(request::TOKEN) => {
             token::create(call, body).await
         }
         (_, "") => Err(ApiError::method_not_allowed()),
-        (_, request::TOKEN) if call.kind.info.has_subresource(request::TOKEN) => {
+        (_, request::TOKEN | request::EXPLAIN)
+            if call.kind.info.has_subresource(&call.asked.subresource) =>
+        {
             Err(ApiError::method_not_allowed())
         }
         (_, request::STATUS) if call.kind.info.has_status => Err(ApiError::method_not_allowed()),

@@ -144,6 +144,18 @@ impl Server {
             .items)
     }
 
+    /// Gets what a path says.
+    ///
+    /// # Errors
+    ///
+    /// The path is none, or the server does not answer in time, or refuses.
+    pub(crate) async fn read(&self, what: &str, path: &str) -> Result<serde_json::Value> {
+        let request = http::Request::get(path)
+            .body(Vec::new())
+            .map_err(|error| Error::caused(format!("{what}: a name is not valid"), error))?;
+        self.call(what, self.client.request(request)).await
+    }
+
     /// Asks for the server's version.
     ///
     /// # Errors

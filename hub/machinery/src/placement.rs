@@ -38,7 +38,10 @@ use jiff::Timestamp;
 pub use self::{
     engine::{Choice, Conditions, Decided, Engine, Footprint},
     evaluate::{Evaluation, Facts, Ranked, Scored, Snapshot, Verdict, evaluate},
-    explain::{ClusterExplanation, Explanation, FilterExplanation, ScoreExplanation, step},
+    explain::{
+        ClusterExplanation, Explanation, FilterExplanation, GroupExplanation, ScoreExplanation,
+        step,
+    },
     filter::{Predicate, Refusal, Toleration},
     group::{
         Group, GroupPolicy, GroupSize, MAX_DECISIONS_PER_OBJECT, Order, Shard, groups, shards,

@@ -2,7 +2,7 @@
 
 use koinon_api::Placement;
 use koinon_machinery::{
-    Cause, Object, ResourceInfo,
+    Cause, Object, ResourceInfo, Subresource, Verb,
     validation::{FieldPath, label_value},
 };
 
@@ -15,7 +15,13 @@ pub(super) struct Placements;
 
 impl Strategy for Placements {
     fn info(&self) -> ResourceInfo {
-        super::custom::<Placement>()
+        super::custom::<Placement>().with_subresource(Subresource {
+            name: "explain".to_owned(),
+            group: "koinon.dev".to_owned(),
+            version: "v1alpha1".to_owned(),
+            kind: "PlacementExplanation".to_owned(),
+            verbs: vec![Verb::Get],
+        })
     }
 
     /// Its decisions carry its name in a label, so it must be able to be one; OCM finds out when it writes them.

@@ -62,8 +62,10 @@ async fn enter(api: &Api, request: &mut Request, asked: &Attributes) -> Result<P
     // Whoever watches over the hub need not be known to it.
     let open =
         !asked.is_resource() && matches!(asked.path.as_str(), "/livez" | "/readyz" | "/healthz");
-    if !open {
-        demand(api, &user, asked)?;
+    if let Some(judged) = request::judged(asked)
+        && !open
+    {
+        demand(api, &user, &judged)?;
     }
     request.extensions_mut().insert(user);
     Ok(place)

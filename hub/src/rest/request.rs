@@ -1,5 +1,7 @@
 //! What a request asks for, read from method, path and query: Kubernetes' `RequestInfo`.
 
+use std::borrow::Cow;
+
 use http::{Method, Uri};
 
 use crate::authz::Attributes;
@@ -10,6 +12,25 @@ use super::query::Query;
 pub(super) const STATUS: &str = "status";
 /// The subresource at which an account's tokens are asked for.
 pub(super) const TOKEN: &str = "token";
+
+/// The subresource that says why a placement chose what it chose.
+pub(super) const EXPLAIN: &str = "explain";
+/// Below here requests are judged by what they name, which a body may say.
+const DEBUG: &str = "/debug/placements";
+
+/// What a request is judged by: whoever may get a placement may have it explained. `None` when its handler judges.
+pub(super) fn judged(asked: &Attributes) -> Option<Cow<'_, Attributes>> {
+    let path = asked.path.strip_prefix(DEBUG);
+    if !asked.is_resource() && path.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+        return None;
+    }
+    if asked.resource == "placements" && asked.subresource == EXPLAIN && asked.verb == "get" {
+        let mut plain = asked.clone();
+        plain.subresource.clear();
+        return Some(Cow::Owned(plain));
+    }
+    Some(Cow::Borrowed(asked))
+}
 
 /// Reads the attributes of a request. Anything that is no well-formed resource path is just a path.
 pub(super) fn attributes(method: &Method, uri: &Uri, query: &Query) -> Attributes {

@@ -22,6 +22,7 @@ mod database;
 mod feeder;
 mod fresh;
 mod heartbeats;
+mod history;
 mod identities;
 mod key;
 mod lane;
@@ -44,6 +45,7 @@ pub use self::{
     cache::{ApplyError, Batch, Event, Expired, Moves, Snapshot, Watch},
     config::StoreConfig,
     heartbeats::{Beat, Heartbeat, Heartbeats},
+    history::{Past, Unknown},
     identities::{Certificate, Claim, Identities, Identity},
     key::{Digest, Epoch, Incarnation, Key, Revision},
     leadership::{Election, Leadership},

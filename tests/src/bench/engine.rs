@@ -44,7 +44,7 @@ pub(super) fn run(table: &mut Table) -> anyhow::Result<()> {
         policies.insert(name, Arc::new(Policy::of(&placement(n)?)));
     }
     for (name, policy) in &policies {
-        engine.put_placement(name, &[], policy);
+        engine.put_placement(name, &[], policy, None);
     }
     let mut held = BTreeMap::new();
     let begin = Instant::now();

@@ -113,6 +113,16 @@ impl Policy {
     }
 }
 
+impl Packing {
+    /// What a placement reserves on the clusters that it holds: also when the rest of its spec is wrong.
+    #[must_use]
+    pub fn of(placement: &Placement) -> Option<Self> {
+        let annotations = placement.metadata.annotations.as_ref()?;
+        let (packing, _) = packing(annotations.get(annotation::PACKING)?).ok()?;
+        Some(packing)
+    }
+}
+
 /// The annotation: `{"requests": {"cpu": "4"}, "strategy": "Pack", "weight": 2}`.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]

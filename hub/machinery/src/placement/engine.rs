@@ -37,7 +37,7 @@ use self::{
     marks::Mark,
 };
 use super::{
-    Cluster, Group, Membership, Misconfigured, Name, NoClusters, Policy, Resource,
+    Cluster, Group, Membership, Misconfigured, Name, NoClusters, Packing, Policy, Resource,
     expression::{Outcome, ScoreLookup},
     score::Span,
 };
@@ -135,6 +135,8 @@ struct Placed {
     /// The clusters that its decisions name, in the order of their slots; twice if two objects name them.
     held: Vec<Slot>,
     mark: Option<Mark>,
+    /// What it reserves on the clusters that it holds; that of the last spec that could be read.
+    packing: Option<Packing>,
     /// Of CPU and memory, as of the last evaluation.
     spans: [Span; 2],
     /// When the last evaluation may become wrong.

@@ -269,7 +269,9 @@ impl<F: Facts> Filter<'_, F> {
                 avoided
             }
         };
+        // What is there stays: nodes are cordoned for an upgrade, and workloads must not move for that.
         if let Some(packing) = &self.policy.packing
+            && !self.facts.held(cluster)
             && let Some(lacking) =
                 packing.lacking(|name| cluster.amount(name), &self.facts.reserved(cluster))
         {

@@ -1,7 +1,9 @@
 //! An evaluation in words and numbers (P14).
 
+use std::{borrow::Cow, collections::BTreeMap};
+
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Cluster, Evaluation, Facts, Policy, Prioritizer, Refusal, Resource, Verdict,
@@ -29,24 +31,36 @@ pub struct Explanation {
 }
 
 /// The verdict on one candidate and the scores it was ranked by.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterExplanation {
     pub cluster: String,
     pub selected: bool,
     pub reason: String,
+    /// The decision group that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupExplanation>,
     /// The filters in their order, up to the first that refused.
     pub filters: Vec<FilterExplanation>,
     /// Position among the feasible candidates, from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rank: Option<usize>,
     /// Untolerated `PreferNoSelect` taints; such clusters rank behind all with fewer.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub avoided: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<i64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scores: Vec<ScoreExplanation>,
+}
+
+/// A decision group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GroupExplanation {
+    pub index: usize,
+    /// Empty for clusters that no named group took.
+    pub name: String,
 }
 
 #[expect(
@@ -58,30 +72,30 @@ fn is_zero(number: &usize) -> bool {
 }
 
 /// What one filter said.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FilterExplanation {
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     pub passed: bool,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
 }
 
 /// One prioritizer's part in a total.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ScoreExplanation {
     pub prioritizer: String,
     /// What was measured: decisions of others, 1 for held, an amount, an add-on's value.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw: Option<f64>,
     /// −100..100; `None` where the prioritizer has no data for the cluster.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub normalized: Option<i64>,
     pub weight: i64,
     pub weighted: i64,
     /// The add-on score is past its `validUntil` and counts 0.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub expired: bool,
 }
 
@@ -90,10 +104,21 @@ impl Evaluation<'_> {
     #[must_use]
     pub fn explain(&self, policy: &Policy, facts: &impl Facts) -> Explanation {
         let clusters = self.candidates.iter().zip(&self.verdicts).enumerate();
+        let mut groups = BTreeMap::new();
+        for (index, group) in super::groups(&policy.groups, policy.order, self.selection())
+            .into_iter()
+            .enumerate()
+        {
+            let in_group = |cluster| (cluster, (index, group.name.clone()));
+            groups.extend(group.clusters.into_iter().map(in_group));
+        }
         Explanation {
             clusters: clusters
                 .map(|(index, (cluster, verdict))| {
-                    self.explain_one(policy, facts, index, cluster, verdict)
+                    let mut one = self.explain_one(policy, facts, index, cluster, verdict);
+                    let group = groups.remove(&cluster.name);
+                    one.group = group.map(|(index, name)| GroupExplanation { index, name });
+                    one
                 })
                 .collect(),
             recheck_at: self.recheck_at,
@@ -143,6 +168,7 @@ impl Evaluation<'_> {
         ClusterExplanation {
             cluster: cluster.name.clone(),
             selected: matches!(verdict, Verdict::Selected { .. }),
+            group: None,
             filters: filters(policy, stopped_by, &reason),
             reason,
             rank: rank.map(|rank| rank + 1),
@@ -235,7 +261,7 @@ fn filters(policy: &Policy, stopped_by: Option<&str>, reason: &str) -> Vec<Filte
     for (name, _) in steps.into_iter().filter(|(_, has)| *has) {
         let stopped = stopped_by == Some(name);
         filters.push(FilterExplanation {
-            name,
+            name: name.into(),
             passed: !stopped,
             reason: if stopped {
                 reason.to_owned()

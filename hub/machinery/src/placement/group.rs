@@ -42,7 +42,10 @@ impl GroupSize {
         let limit = match self {
             Self::All => return total.max(1),
             Self::Clusters(clusters) => usize::try_from(clusters).unwrap_or(0),
-            Self::Percent(percent) => (percent / 100.0 * total as f64).ceil().max(0.0) as usize,
+            // Less than a part in a billion is the float's and not the user's: 7% of 100 are 7.
+            Self::Percent(percent) => {
+                (percent * total as f64 / 100.0 - 1e-9).ceil().max(0.0) as usize
+            }
         };
         if limit == 0 || limit > total {
             total.max(1)

@@ -49,6 +49,8 @@ struct Domains {
     /// Domain of each ranked cluster.
     of: Vec<Option<usize>>,
     chosen: Vec<usize>,
+    /// How many domains have the fewest.
+    fewest: usize,
     max_skew: usize,
     must: bool,
 }
@@ -64,6 +66,7 @@ impl Domains {
         Self {
             of,
             chosen: vec![0; numbers.len()],
+            fewest: numbers.len(),
             max_skew: spread.max_skew,
             must: spread.must(),
         }
@@ -101,14 +104,17 @@ pub(super) fn choose<D: Ord>(
         kinds.entry(kind).or_default().push(position);
     }
     let mut kinds: Vec<(Vec<Option<usize>>, Vec<usize>)> = kinds.into_iter().collect();
+    // Kinds by their best cluster: the first that breaks nothing is the one to choose from.
+    let mut first: BTreeMap<usize, usize> = BTreeMap::new();
+    for (index, (_, positions)) in kinds.iter().enumerate() {
+        first.extend(positions.last().map(|position| (*position, index)));
+    }
     let mut chosen = Vec::with_capacity(wanted.min(ranked));
     let mut least: Vec<usize> = domains.iter().map(Domains::least).collect();
     while chosen.len() < wanted {
         let mut best: Option<(usize, usize)> = None;
-        for (index, (kind, positions)) in kinds.iter().enumerate() {
-            let Some(&position) = positions.last() else {
-                continue;
-            };
+        for (&position, &index) in &first {
+            let (kind, _) = &kinds[index];
             if forbidden(&domains, kind, &least) {
                 continue;
             }
@@ -119,23 +125,39 @@ pub(super) fn choose<D: Ord>(
             if better {
                 best = Some((position, index));
             }
+            if keeps(&domains, kind, &least) {
+                break;
+            }
         }
         let Some((position, index)) = best else {
             break;
         };
         let (kind, positions) = &mut kinds[index];
         positions.pop();
+        first.remove(&position);
+        first.extend(positions.last().map(|next| (*next, index)));
         for ((domains, domain), least) in domains.iter_mut().zip(kind.iter()).zip(&mut least) {
             if let Some(domain) = domain {
                 domains.chosen[*domain] += 1;
                 if domains.chosen[*domain] == *least + 1 {
+                    domains.fewest -= 1;
+                }
+                if domains.fewest == 0 {
                     *least = domains.least();
+                    let fewest = domains.chosen.iter().filter(|chosen| **chosen == *least);
+                    domains.fewest = fewest.count();
                 }
             }
         }
         chosen.push(position);
     }
     chosen
+}
+
+/// Whether choosing one more of a kind breaks no constraint at all.
+fn keeps(domains: &[Domains], kind: &[Option<usize>], least: &[usize]) -> bool {
+    let mut all = domains.iter().zip(kind).zip(least);
+    all.all(|((domains, domain), least)| domains.excess(*domain, *least) == 0)
 }
 
 /// Whether choosing one more of a kind breaks a constraint that must hold.

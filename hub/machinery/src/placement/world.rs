@@ -16,7 +16,7 @@ use koinon_api::{
 
 use super::{
     AddOnScore, Amounts, Cluster, Evaluation, Explanation, Facts, Load, Membership, Misconfigured,
-    Policy, Snapshot, Taint, evaluate,
+    Packing, Policy, Snapshot, Taint, evaluate,
     expression::{self, Outcome},
 };
 use crate::cel::{Program, Value};
@@ -86,18 +86,25 @@ struct Scores {
 struct Entry {
     cluster_sets: Vec<String>,
     policy: Result<Policy, Misconfigured>,
+    /// What it reserves, also while its spec cannot be evaluated.
+    packing: Option<Packing>,
     untouched: bool,
 }
 
 impl World {
     /// Adds a cluster, or replaces it. One that is being deleted counts as gone.
     pub fn put_cluster(&mut self, cluster: &ManagedCluster) {
+        let object = serde_json::to_value(cluster).unwrap_or_default();
+        self.put_cluster_as(cluster, object);
+    }
+
+    /// The same with the JSON that expressions are to see.
+    pub fn put_cluster_as(&mut self, cluster: &ManagedCluster, object: serde_json::Value) {
         let prepared = Cluster::prepare(cluster);
         if cluster.metadata.deletion_timestamp.is_some() {
             self.clusters.remove(&prepared.name);
             return;
         }
-        let object = serde_json::to_value(cluster).unwrap_or_default();
         let member = Member {
             object,
             subject: OnceLock::new(),
@@ -113,10 +120,24 @@ impl World {
             return false;
         };
         let mut cluster = member.cluster.clone();
+        let mut object = member.object.clone();
+        // Expressions see it, too.
+        let taints = object
+            .pointer_mut("/spec")
+            .and_then(|spec| spec.as_object_mut());
+        let taints = taints.map(|spec| {
+            spec.entry("taints")
+                .or_insert_with(|| serde_json::json!([]))
+        });
+        if let Some(taints) = taints.and_then(|taints| taints.as_array_mut()) {
+            taints.push(serde_json::json!({
+                "key": taint.key, "value": taint.value, "effect": format!("{:?}", taint.effect), "timeAdded": taint.added,
+            }));
+        }
         cluster.taints.push(taint);
         let member = Member {
             cluster,
-            object: member.object.clone(),
+            object,
             subject: OnceLock::new(),
         };
         self.clusters.insert(name.to_owned(), Arc::new(member));
@@ -176,6 +197,7 @@ impl World {
         let entry = Entry {
             cluster_sets: placement.spec.cluster_sets.clone(),
             policy: Policy::of(placement),
+            packing: Packing::of(placement),
             untouched: disabled || metadata.deletion_timestamp.is_some(),
         };
         let name = (
@@ -189,14 +211,18 @@ impl World {
     pub fn put_decision(&mut self, decision: &PlacementDecision) {
         let metadata = &decision.metadata;
         let labels = metadata.labels.as_ref();
-        let Some(placement) = labels.and_then(|labels| labels.get(label::PLACEMENT)) else {
+        let placement = labels.and_then(|labels| labels.get(label::PLACEMENT));
+        let decisions = decision.status.iter().flat_map(|status| &status.decisions);
+        let Some(placement) = placement else {
+            // It counts where it is, whoever made it.
+            self.load
+                .add(decisions.map(|one| one.cluster_name.as_str()));
             return;
         };
         let name = (
             metadata.namespace.clone().unwrap_or_default(),
             placement.clone(),
         );
-        let decisions = decision.status.iter().flat_map(|status| &status.decisions);
         let held = self.held.entry(name).or_default();
         for one in decisions {
             if held.insert(one.cluster_name.clone()) {
@@ -235,13 +261,13 @@ impl World {
         if entry.untouched {
             return Some(Answer::Untouched);
         }
-        let policy = match &entry.policy {
-            Ok(policy) => policy,
-            Err(error) => return Some(Answer::Misconfigured(error.clone())),
-        };
         let candidates = match self.candidates(name, entry) {
             Ok(candidates) => candidates,
             Err(none) => return Some(Answer::NoClusters(none)),
+        };
+        let policy = match &entry.policy {
+            Ok(policy) => policy,
+            Err(error) => return Some(Answer::Misconfigured(error.clone())),
         };
         let snapshot = Snapshot {
             candidates,
@@ -391,11 +417,7 @@ impl Facts for View<'_> {
     fn reserved(&self, cluster: &Cluster) -> Amounts {
         let mut reserved = Amounts::new();
         for (name, entry) in &self.world.placements {
-            let Ok(Policy {
-                packing: Some(packing),
-                ..
-            }) = &entry.policy
-            else {
+            let Some(packing) = &entry.packing else {
                 continue;
             };
             let holds = self

@@ -26,9 +26,16 @@ pub(super) struct Conditions {
     known: Mutex<Known>,
 }
 
+/// Outcomes that are remembered at most; beyond, all are forgotten and found again.
+const MOST_OUTCOMES: usize = 1 << 20;
+
 #[derive(Default)]
 struct Known {
-    outcomes: HashMap<String, HashMap<String, Outcome>>,
+    /// By cluster and number of the expression.
+    outcomes: HashMap<String, HashMap<u32, Outcome>>,
+    count: usize,
+    /// Each expression is kept once, however many clusters it was asked of.
+    numbers: HashMap<String, u32>,
     subjects: HashMap<String, (usize, Value)>,
     kept: usize,
 }
@@ -53,7 +60,8 @@ impl Conditions {
     /// Its scores changed, or itself.
     pub(super) fn forget(&mut self, cluster: &str) {
         let known = self.known.get_mut();
-        known.outcomes.remove(cluster);
+        let forgotten = known.outcomes.remove(cluster);
+        known.count -= forgotten.map_or(0, |outcomes| outcomes.len());
         if let Some((size, _)) = known.subjects.remove(cluster) {
             known.kept -= size;
         }
@@ -86,19 +94,33 @@ impl Conditions {
 impl koinon_machinery::placement::Conditions for Conditions {
     fn test(&self, cluster: &str, expression: &Program, scores: ScoreLookup<'_>) -> Outcome {
         let mut known = self.known.lock();
-        let remembered = known
-            .outcomes
-            .get(cluster)
-            .and_then(|of| of.get(expression.source()));
+        let known = &mut *known;
+        if known.count >= MOST_OUTCOMES {
+            known.outcomes.clear();
+            known.numbers.clear();
+            known.count = 0;
+        }
+        let number = match known.numbers.get(expression.source()) {
+            Some(number) => *number,
+            None => {
+                // No more than there are outcomes, and those are bounded.
+                let number = u32::try_from(known.numbers.len()).unwrap_or(u32::MAX);
+                known.numbers.insert(expression.source().to_owned(), number);
+                number
+            }
+        };
+        let remembered = known.outcomes.get(cluster).and_then(|of| of.get(&number));
         if let Some(outcome) = remembered {
             return outcome.clone();
         }
-        let Some(subject) = self.subject(cluster, &mut known) else {
+        let Some(subject) = self.subject(cluster, known) else {
             return Outcome::default();
         };
         let outcome = expression::test(expression, &subject, scores);
         let of_cluster = known.outcomes.entry(cluster.to_owned()).or_default();
-        of_cluster.insert(expression.source().to_owned(), outcome.clone());
+        if of_cluster.insert(number, outcome.clone()).is_none() {
+            known.count += 1;
+        }
         outcome
     }
 }

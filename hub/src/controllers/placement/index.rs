@@ -10,7 +10,7 @@ use koinon_api::{
     labels::{annotation, label},
     placement::{PlacementDecisionStatus, PlacementSpec, PlacementStatus},
 };
-use koinon_machinery::placement::{Cluster, Engine, Membership, Misconfigured, Policy};
+use koinon_machinery::placement::{Cluster, Engine, Membership, Misconfigured, Packing, Policy};
 use koinon_store::{Event, Revision, Stored};
 
 use super::{
@@ -189,12 +189,17 @@ impl Index {
             (None, None) => Arc::new(Policy::of(&placement)),
         };
         // What is left alone holds what it holds, and nothing concerns it.
+        let reserves = Packing::of(&placement);
         if untouched {
-            self.engine.remove_placement(&name);
+            self.engine.suspend_placement(&name, reserves.as_ref());
         } else {
+            let sets = &placement.spec.cluster_sets;
             self.engine
-                .put_placement(&name, &placement.spec.cluster_sets, &policy);
-            self.engine.mark(&name);
+                .put_placement(&name, sets, &policy, reserves.as_ref());
+            // One that is seen for the first time was perhaps decided by another hub: then it is only looked at.
+            if self.placements.contains_key(&name) {
+                self.engine.mark(&name);
+            }
         }
         let entry = Entry {
             uid,
@@ -294,7 +299,8 @@ impl Index {
 
     fn observe_scores(&mut self, cluster: &str, object: &str, after: Option<&Stored>) {
         let new = match decode::read::<AddOnPlacementScore>(after) {
-            Read::Known(scores) => scores.status,
+            // One that was not filled yet has no scores, and exists.
+            Read::Known(scores) => Some(scores.status.unwrap_or_default()),
             Read::Gone => None,
             Read::Unreadable(_) => return,
         };

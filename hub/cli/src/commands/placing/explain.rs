@@ -9,6 +9,7 @@ use serde_json::json;
 use super::scene;
 use crate::{
     args::HubArgs,
+    client::Server,
     error::{Error, Result},
     output::{self, Table},
 };
@@ -39,6 +40,9 @@ pub(crate) struct PlacementArgs {
     /// Only this cluster, in detail.
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
+    /// With the snapshot that a decision was made from, as its annotation koinon.dev/snapshot names it.
+    #[arg(long, value_name = "REVISION", conflicts_with = "dir")]
+    revision: Option<i64>,
     /// Look at a folder of YAML and not at a hub.
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
@@ -58,12 +62,12 @@ fn name(text: &str) -> Result<Name, String> {
 
 pub(crate) async fn run(hub: &HubArgs, command: ExplainCommand) -> Result<()> {
     let ExplainCommand::Placement(args) = command;
+    let Some(folder) = &args.dir else {
+        return ask(hub, &args).await;
+    };
     let now = scene::now();
-    let mut world = scene::world(hub, args.dir.as_deref()).await?;
-    if args.dir.is_some() {
-        // Nobody has decided there yet: what `simulate` shows is what is explained.
-        world = world.settled(now);
-    }
+    // Nobody has decided there yet: what `simulate` shows is what is explained.
+    let world = scene::from_folder(folder)?.settled(now);
     let shown = format!("{}/{}", args.placement.0, args.placement.1);
     let answer = world.answer(&args.placement, now).ok_or_else(|| {
         Error::failed(format!("there is no placement {shown}"))
@@ -109,6 +113,43 @@ pub(crate) async fn run(hub: &HubArgs, command: ExplainCommand) -> Result<()> {
     }
 }
 
+/// Has the hub explain: it knows everything that the placement depends on, and what the caller may see of it.
+async fn ask(hub: &HubArgs, args: &PlacementArgs) -> Result<()> {
+    let server = Server::hub(hub).await?;
+    let (namespace, name) = &args.placement;
+    let what = format!("cannot explain {namespace}/{name}");
+    if args.output == Format::Debug {
+        let path = format!("/debug/placements/{namespace}/{name}");
+        return output::json(&server.read(&what, &path).await?);
+    }
+    let group = "/apis/cluster.open-cluster-management.io/v1beta1";
+    let mut path = format!("{group}/namespaces/{namespace}/placements/{name}/explain?");
+    if let Some(revision) = args.revision {
+        path.push_str(&format!("revision={revision}&"));
+    }
+    if let Some(cluster) = &args.cluster {
+        path.push_str(&format!("cluster={cluster}"));
+    }
+    let answer = server.read(&what, &path).await?;
+    if args.output == Format::Json {
+        return output::json(&answer);
+    }
+    if let Some(reason) = answer["reason"].as_str() {
+        let message = answer["message"].as_str().unwrap_or_default();
+        return output::line(&format!("{namespace}/{name}: {reason}: {message}"));
+    }
+    let clusters: Vec<ClusterExplanation> = serde_json::from_value(answer["clusters"].clone())
+        .map_err(|error| Error::caused("the hub's answer cannot be read".to_owned(), error))?;
+    if let ([one], Some(_)) = (clusters.as_slice(), &args.cluster) {
+        return detail(one);
+    }
+    table(&clusters).print("No candidates.")?;
+    match answer["hidden"]["clusters"].as_u64() {
+        Some(hidden) => output::line(&format!("{hidden} more that you may not see")),
+        None => Ok(()),
+    }
+}
+
 /// A placement that has no candidates to speak of.
 fn nothing(args: &PlacementArgs, shown: &str, reason: &str, message: &str) -> Result<()> {
     match args.output {
@@ -150,7 +191,7 @@ fn table(clusters: &[ClusterExplanation]) -> Table {
             if one.selected { "yes" } else { "no" }.to_owned(),
             number(one.rank.map(|rank| rank.to_string())),
             number(one.total.map(|total| total.to_string())),
-            stopped.map_or("-", |filter| filter.name).to_owned(),
+            stopped.map_or("-", |filter| &*filter.name).to_owned(),
             one.reason.clone(),
         ]);
     }
@@ -168,7 +209,7 @@ fn detail(one: &ClusterExplanation) -> Result<()> {
     for filter in &one.filters {
         let passed = if filter.passed { "yes" } else { "no" };
         filters.row([
-            filter.name.to_owned(),
+            filter.name.to_string(),
             passed.to_owned(),
             dash(&filter.reason),
         ]);

@@ -39,10 +39,29 @@ pub(super) struct Ranked {
     slot: Slot,
 }
 
+/// What a choice is made from.
+struct Snapshot<'a> {
+    id: Id,
+    spec: &'a Spec,
+    policy: &'a Policy,
+    candidates: &'a Bits,
+    now: Timestamp,
+    conditions: &'a dyn Conditions,
+}
+
+/// What the decisions of others mean to a choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Balance {
+    Counts,
+    /// They changed since the placement was decided, as they always do; that is no reason to move.
+    Stays,
+}
+
 /// What the score of a cluster for a placement depends on.
 pub(super) struct Scale<'a> {
     pub(super) policy: &'a Policy,
     pub(super) placed: &'a Placed,
+    pub(super) balance: Balance,
     /// The placement's own decisions, as far as they are counted.
     pub(super) own: &'a [Slot],
     /// The highest count of decisions of other placements.
@@ -68,6 +87,7 @@ impl Engine {
         let mark = placed.mark.take().unwrap_or(Mark::Full);
         let due = placed.recheck_at.is_some_and(|at| at <= now);
         self.fleet.put_in_order();
+        let check = mark == Mark::Check;
         if let (Mark::Entrants(slots), false) = (mark, due)
             && !slots.iter().any(|slot| self.could_enter(id, *slot, now))
         {
@@ -92,15 +112,25 @@ impl Engine {
         self.counts.remove(&own);
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
-        let (choice, spans) = self.choose(
+        let snapshot = Snapshot {
             id,
-            &spec,
+            spec: &spec,
             policy,
-            &candidates,
+            candidates: &candidates,
             now,
             conditions,
-            &mut scratch,
-        )?;
+        };
+        // An order by scores takes all scores.
+        let balance = if check && !due && policy.order == Order::Name {
+            Balance::Stays
+        } else {
+            Balance::Counts
+        };
+        let (mut choice, mut spans) = self.choose(&snapshot, balance, &mut scratch)?;
+        if balance == Balance::Stays && choice.changed {
+            scratch.clear();
+            (choice, spans) = self.choose(&snapshot, Balance::Counts, &mut scratch)?;
+        }
         self.scratch = scratch;
         self.counts.add(&own);
         if let Some(placed) = &mut self.placed[id as usize] {
@@ -123,26 +153,27 @@ impl Engine {
         Ok(candidates)
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one caller, which took them apart"
-    )]
     fn choose(
         &self,
-        id: Id,
-        spec: &Spec,
-        policy: &Policy,
-        candidates: &Bits,
-        now: Timestamp,
-        conditions: &dyn Conditions,
+        snapshot: &Snapshot<'_>,
+        balance: Balance,
         ranked: &mut Vec<Ranked>,
     ) -> Option<(Choice, [Span; 2])> {
+        let Snapshot {
+            id,
+            spec,
+            policy,
+            candidates,
+            now,
+            conditions,
+        } = *snapshot;
         let (placed, _) = self.spec(id)?;
         let mut expiry = Earliest::default();
         let admitted = self.admitted(spec, policy, candidates, conditions);
         let mut scale = Scale {
             policy,
             placed,
+            balance,
             own: &[],
             most: self.counts.max(),
             spans: [Span::NOTHING; 2],
@@ -292,7 +323,9 @@ impl Engine {
                 }
             }
         }
-        if let Some(packing) = &scale.policy.packing {
+        if let Some(packing) = &scale.policy.packing
+            && !scale.placed.holds(slot)
+        {
             let row = self.fleet.row(slot)?;
             let reserved = scale.reserved.get(&slot);
             let lacking = packing.lacking(
@@ -318,6 +351,13 @@ impl Engine {
         let mut total = 0;
         for weighted in &scale.policy.prioritizers {
             let score = match &weighted.prioritizer {
+                Prioritizer::Balance if scale.balance == Balance::Stays => {
+                    if scale.placed.holds(slot) {
+                        MAX_SCORE * weighted.weight.signum()
+                    } else {
+                        0
+                    }
+                }
                 Prioritizer::Balance => balance(self.load(scale, slot), f64::from(scale.most)),
                 Prioritizer::Steady if scale.placed.holds(slot) => MAX_SCORE,
                 Prioritizer::Steady => 0,
@@ -366,13 +406,8 @@ impl Engine {
             return reserved;
         }
         for (_, id) in self.packing.iter().filter(|(other, _)| *other != name) {
-            let Some((placed, spec)) = self.spec(*id) else {
-                continue;
-            };
-            let Ok(Policy {
-                packing: Some(packing),
-                ..
-            }) = spec.policy.as_ref()
+            let placed = self.placed.get(*id as usize).and_then(Option::as_ref);
+            let Some((placed, packing)) = placed.and_then(|one| Some((one, one.packing.as_ref()?)))
             else {
                 continue;
             };

@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::{Engine, Id, Slot, choose::Scale};
+use super::{
+    Engine, Id, Slot,
+    choose::{Balance, Scale},
+};
 use crate::placement::evaluate::Earliest;
 
 impl Engine {
@@ -32,6 +35,7 @@ impl Engine {
         let scale = Scale {
             policy,
             placed,
+            balance: Balance::Counts,
             own: &placed.held,
             most: self.counts.max_without(&placed.held),
             spans: placed.spans,

@@ -19,6 +19,8 @@ const MOST_ENTRANTS: usize = 32;
 pub(super) enum Mark {
     /// A full evaluation.
     Full,
+    /// A look at whether it stands: `Balance` alone changes nothing.
+    Check,
     /// These clusters may take the place of others; nothing else has changed.
     Entrants(Vec<Slot>),
 }
@@ -31,11 +33,11 @@ impl Engine {
         }
     }
 
-    /// Wants a full evaluation of all, also of those that [`Engine::take_marked`] has named before.
+    /// Wants a look at all, also at those that [`Engine::take_marked`] has named before.
     pub fn mark_all(&mut self) {
         let all: Vec<Id> = self.by_name.values().copied().collect();
         for id in &all {
-            self.mark_id(*id, Mark::Full);
+            self.mark_id(*id, Mark::Check);
         }
         self.fresh = all;
     }
@@ -47,20 +49,21 @@ impl Engine {
         if placed.spec.is_none() {
             return;
         }
-        match (&mut placed.mark, new) {
+        let merged = match (placed.mark.take(), new) {
             (None, new) => {
-                placed.mark = Some(new);
                 self.fresh.push(id);
+                new
             }
-            (Some(Mark::Full), _) => {}
-            (mark, Mark::Full) => *mark = Some(Mark::Full),
-            (Some(Mark::Entrants(known)), Mark::Entrants(new)) => {
+            (Some(Mark::Check), Mark::Check) => Mark::Check,
+            (Some(Mark::Entrants(mut known)), Mark::Entrants(new))
+                if known.len() + new.len() <= MOST_ENTRANTS =>
+            {
                 known.extend(new);
-                if known.len() > MOST_ENTRANTS {
-                    placed.mark = Some(Mark::Full);
-                }
+                Mark::Entrants(known)
             }
-        }
+            _ => Mark::Full,
+        };
+        placed.mark = Some(merged);
     }
 
     /// A set changed, came or went.

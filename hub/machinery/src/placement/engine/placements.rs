@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use super::{Engine, Id, Mark, Placed, Slot, Spec};
-use crate::placement::{Misconfigured, Name, Policy, Prioritizer, score::Span};
+use crate::placement::{Misconfigured, Name, Packing, Policy, Prioritizer, score::Span};
 
 impl Engine {
-    /// Puts a placement, which is marked if it is not the same as before.
+    /// Puts a placement, which is marked if it is not the same as before. `packing` is what it reserves, also when its
+    /// policy is a mistake; while nobody can tell, what it reserved before.
     pub fn put_placement(
         &mut self,
         name: &Name,
         cluster_sets: &[String],
         policy: &Arc<Result<Policy, Misconfigured>>,
+        packing: Option<&Packing>,
     ) {
         let id = self.id(name);
         let before = self.placed[id as usize]
@@ -24,6 +26,19 @@ impl Engine {
                 return;
             }
             self.drop_spec(id, &before);
+        }
+        let mut mark = Mark::Full;
+        if let Some(placed) = &mut self.placed[id as usize] {
+            // It was decided before this engine saw it.
+            if placed.spec.is_none() && !placed.held.is_empty() {
+                mark = Mark::Check;
+            }
+            if policy.is_ok() || packing.is_some() {
+                placed.packing = packing.cloned();
+            }
+            if placed.packing.is_some() {
+                self.packing.insert(name.clone(), id);
+            }
         }
         let (mut columns, mut groups) = (Vec::new(), Vec::new());
         if let Ok(policy) = policy.as_ref() {
@@ -44,9 +59,6 @@ impl Engine {
             if policy.compares_candidates() {
                 self.comparing.insert(id);
             }
-            if policy.packing.is_some() {
-                self.packing.insert(name.clone(), id);
-            }
         }
         if let Some(placed) = &mut self.placed[id as usize] {
             placed.spans = [Span::NOTHING; 2];
@@ -57,7 +69,7 @@ impl Engine {
                 groups,
             }));
         }
-        self.mark_id(id, Mark::Full);
+        self.mark_id(id, mark);
     }
 
     pub fn remove_placement(&mut self, name: &Name) {
@@ -70,13 +82,41 @@ impl Engine {
         if let Some(spec) = spec {
             self.drop_spec(id, &spec);
         }
+        self.packing.remove(name);
+        if let Some(placed) = &mut self.placed[id as usize] {
+            placed.packing = None;
+        }
         self.forget_placed(id);
+    }
+
+    /// A placement is not to be decided for the time being; what it holds, and reserves there, stays.
+    pub fn suspend_placement(&mut self, name: &Name, packing: Option<&Packing>) {
+        self.remove_placement(name);
+        if packing.is_some() {
+            let id = self.id(name);
+            if let Some(placed) = &mut self.placed[id as usize] {
+                placed.packing = packing.cloned();
+            }
+            self.packing.insert(name.clone(), id);
+        }
     }
 
     /// Takes a spec out of the indexes.
     fn drop_spec(&mut self, id: Id, spec: &Spec) {
         for number in spec.columns.iter().chain(&spec.groups) {
             self.columns.release(*number);
+        }
+        let reserves = self.placed[id as usize].as_ref();
+        if let Some(name) = reserves
+            .filter(|placed| placed.packing.is_some())
+            .map(|placed| &placed.name)
+        {
+            self.packing.remove(name);
+            // What it requests may be less from now on.
+            let others: Vec<Id> = self.packing.values().copied().collect();
+            others
+                .into_iter()
+                .for_each(|other| self.mark_id(other, Mark::Full));
         }
         let Ok(policy) = spec.policy.as_ref() else {
             return;
@@ -93,16 +133,6 @@ impl Engine {
         }
         self.looking.remove(&id);
         self.comparing.remove(&id);
-        if policy.packing.is_some() {
-            if let Some(placed) = &self.placed[id as usize] {
-                self.packing.remove(&placed.name);
-            }
-            // What it requests may be less from now on.
-            let others: Vec<Id> = self.packing.values().copied().collect();
-            others
-                .into_iter()
-                .for_each(|other| self.mark_id(other, Mark::Full));
-        }
     }
 
     /// Changes what the decisions of a placement hold; a cluster may be in two of them.
@@ -155,6 +185,7 @@ impl Engine {
             spec: None,
             held: Vec::new(),
             mark: None,
+            packing: None,
             spans: [Span::NOTHING; 2],
             recheck_at: None,
         });
@@ -178,6 +209,7 @@ impl Engine {
         if let Some(placed) = place
             && placed.spec.is_none()
             && placed.held.is_empty()
+            && placed.packing.is_none()
         {
             self.by_name.remove(&placed.name);
             self.fresh.retain(|one| *one != id);

@@ -122,11 +122,10 @@ impl Both {
             object,
         );
         let of = (NS.to_owned(), placement.metadata.name.clone().unwrap());
-        self.engine.put_placement(
-            &of,
-            &placement.spec.cluster_sets,
-            &Arc::new(Policy::of(&placement)),
-        );
+        let policy = Arc::new(Policy::of(&placement));
+        let packing = Packing::of(&placement);
+        self.engine
+            .put_placement(&of, &placement.spec.cluster_sets, &policy, packing.as_ref());
         self.world.put_placement(&placement);
     }
 
@@ -397,6 +396,40 @@ proptest! {
                 prop_assert_eq!(choice.recheck_at, recheck_at);
             }
             both.carry_out(&web, &picked);
+        }
+    }
+
+    /// A hub that starts finds what another has decided, while others were decided after it (P13).
+    #[test]
+    fn a_restart_moves_nothing(clusters in 3..12u8, wanted in vec(1..4usize, 1..8), crowd in vec(0..12u8, 0..12)) {
+        let mut both = Both::new();
+        for n in 0..clusters {
+            both.cluster(cluster(&format!("c{n:02}"), Some(n % 3), None, 0, 2));
+        }
+        for (n, wanted) in wanted.iter().enumerate() {
+            both.placement(&format!("p{n}"), json!({ "numberOfClusters": wanted }), json!({}));
+        }
+        both.rest();
+        both.carry_out(&name("crowd"), &crowd.iter().map(|n| format!("c{n:02}")).collect());
+        let (mut again, names) = (Both::new(), both.world.placements().cloned().collect::<Vec<_>>());
+        for n in 0..clusters {
+            again.cluster(cluster(&format!("c{n:02}"), Some(n % 3), None, 0, 2));
+        }
+        for placement in names.iter().cloned().chain([name("crowd")]) {
+            again.carry_out(&placement, &both.world.held(&placement).map(str::to_owned).collect());
+        }
+        for (n, wanted) in wanted.iter().enumerate() {
+            again.placement(&format!("p{n}"), json!({ "numberOfClusters": wanted }), json!({}));
+        }
+        for placement in again.engine.take_marked() {
+            let decided = again.decide(&placement);
+            prop_assert!(matches!(&decided, Decided::Chosen(choice) if !choice.changed), "{:?}: {:?}", placement, decided);
+        }
+        // Nor does the look at everything that is taken now and then.
+        both.engine.mark_all();
+        for placement in both.engine.take_marked() {
+            let decided = both.decide(&placement);
+            prop_assert!(matches!(&decided, Decided::Chosen(choice) if !choice.changed), "{:?}: {:?}", placement, decided);
         }
     }
 

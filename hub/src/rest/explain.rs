@@ -1,0 +1,216 @@
+//! Why a placement chose what it chose: `placements/explain`, and `/debug/placements/` as OCM serves it.
+//!
+//! Whoever may get a placement may have it explained. Clusters that the user may not get are counted and not named.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use axum::{
+    Extension,
+    body::Body,
+    extract::{Path, State},
+    response::Response,
+};
+use http::{HeaderMap, Method, StatusCode};
+use jiff::Timestamp;
+use koinon_api::Placement;
+use koinon_machinery::{ApiError, Result, placement::Name};
+use koinon_store::{Revision, Stored, Unknown};
+use tokio::sync::Semaphore;
+
+use super::{Api, body, call::Call, error, respond};
+use crate::{
+    auth::User,
+    authz::Attributes,
+    clock,
+    explain::{self, DECISIONS, Question, RESOURCES, Scene},
+    registry,
+};
+
+const GROUP: &str = "cluster.open-cluster-management.io";
+/// OCM's bound on a placement that is asked about.
+const LIMIT: usize = 1 << 20;
+/// An explanation looks at a whole fleet: no more than these at the same time.
+static TURNS: Semaphore = Semaphore::const_new(2);
+
+/// Answers `GET …/placements/NAME/explain`. Parameters: `cluster`, and `revision` with the snapshot of an old decision.
+pub(super) async fn explain(call: &Call) -> Result<Response> {
+    let name = (call.asked.namespace.clone(), call.asked.name.clone());
+    let revision = call.query.integer("revision")?.map(Revision);
+    let only = call.query.text("cluster").map(str::to_owned);
+    let scene = scene(&call.api, &name, revision, None).await?;
+    let answer = on_the_side(&call.api, &call.user, move |may_name| {
+        let mut answer = scene.explain(only.as_deref(), may_name)?;
+        if let Some(revision) = revision {
+            answer["snapshot"] = revision.to_string().into();
+        }
+        Some(answer)
+    })
+    .await?;
+    let answer = answer.ok_or_else(|| ApiError::not_found(&call.kind.info, &call.asked.name))?;
+    Ok(respond::json(StatusCode::OK, &answer))
+}
+
+/// Answers `/debug/placements/NAMESPACE/NAME`, and a dry run of the placement in the body of a POST.
+pub(super) async fn debug(
+    State(api): State<Api>,
+    Extension(user): Extension<User>,
+    method: Method,
+    path: Option<Path<(String, String)>>,
+    headers: HeaderMap,
+    content: Body,
+) -> Response {
+    let done = match (method, path) {
+        (Method::GET, Some(Path(name))) => known(&api, &user, name).await,
+        (Method::POST, _) => dry_run(&api, &user, &headers, content).await,
+        (Method::GET, None) => Err(ApiError::bad_request(
+            "name a placement: /debug/placements/NAMESPACE/NAME",
+        )),
+        _ => Err(ApiError::method_not_allowed()),
+    };
+    done.unwrap_or_else(|error| error::response(&error))
+}
+
+async fn known(api: &Api, user: &User, name: Name) -> Result<Response> {
+    demand(api, user, "get", &name)?;
+    let scene = scene(api, &name, None, None).await?;
+    let answer = on_the_side(api, user, move |may_name| scene.debug(may_name)).await?;
+    let answer = answer.ok_or_else(|| {
+        let kinds = api.registry().kinds();
+        let kind = kinds.find(GROUP, "v1beta1", "placements");
+        kind.map_or_else(ApiError::no_such_resource, |kind| {
+            ApiError::not_found(&kind.info, &name.1)
+        })
+    })?;
+    Ok(respond::json(StatusCode::OK, &answer))
+}
+
+async fn dry_run(api: &Api, user: &User, headers: &HeaderMap, content: Body) -> Result<Response> {
+    let bytes = body::read(content, LIMIT).await?;
+    let read = body::decode(&body::media_type(headers), &bytes)?;
+    let placement: Placement = serde_json::from_value(read.value)
+        .map_err(|error| ApiError::bad_request(format!("the body is no Placement: {error}")))?;
+    let name = (
+        placement.metadata.namespace.clone().unwrap_or_default(),
+        placement.metadata.name.clone().unwrap_or_default(),
+    );
+    if name.0.is_empty() {
+        return Err(ApiError::bad_request("the placement names no namespace"));
+    }
+    demand(api, user, "create", &name)?;
+    let scene = scene(api, &name, None, Some(Box::new(placement))).await?;
+    let answer = on_the_side(api, user, move |may_name| scene.debug(may_name)).await?;
+    Ok(respond::json(StatusCode::OK, &answer.unwrap_or_default()))
+}
+
+fn demand(api: &Api, user: &User, verb: &str, name: &Name) -> Result<()> {
+    let asked = Attributes::of(verb, GROUP, "placements")
+        .within(&name.0)
+        .named(&name.1);
+    if api.registry().authorizer().allows(user, &asked) {
+        Ok(())
+    } else {
+        Err(error::denied(user, &asked, ""))
+    }
+}
+
+/// The objects that a placement depends on, as they are or as they were.
+async fn scene(
+    api: &Api,
+    name: &Name,
+    revision: Option<Revision>,
+    hypothesis: Option<Box<Placement>>,
+) -> Result<Scene> {
+    let store = api.registry().store();
+    let mut question = Question {
+        placement: name.clone(),
+        hypothesis,
+        now: clock::now(),
+    };
+    let objects: Vec<Arc<Stored>> = match revision {
+        None => {
+            store
+                .fresh()
+                .await
+                .map_err(|error| registry::unavailable(&error))?;
+            let all = RESOURCES.iter().map(|resource| store.snapshot(resource));
+            all.flat_map(|snapshot| snapshot.iter().cloned().collect::<Vec<_>>())
+                .collect()
+        }
+        Some(revision) => {
+            let past = store.past(&RESOURCES, revision).await.map_err(refused)?;
+            let of_placement = |stored: &Stored| explain::decided_from(stored).map(|(of, _)| of);
+            let marked = store
+                .marked(DECISIONS, revision, &explain::stamp(revision.0))
+                .await
+                .map_err(refused)?;
+            // Placements that were decided in one run are decided in the order of their names, each with what was decided
+            // before it, which was written later.
+            let before: Vec<&Stored> = marked
+                .iter()
+                .filter(|stored| of_placement(stored).is_some_and(|of| of < *name))
+                .collect();
+            let keys: BTreeSet<_> = before.iter().map(|stored| stored.key.clone()).collect();
+            let own = marked
+                .iter()
+                .filter(|stored| of_placement(stored).as_ref() == Some(name));
+            if let Some(at) = own
+                .filter_map(|stored| past.changed.get(&stored.key))
+                .copied()
+                .reduce(f64::min)
+            {
+                question.now = moment(at);
+            }
+            let before = before.into_iter().cloned().map(Arc::new);
+            let objects = past.objects.into_iter();
+            objects
+                .filter(|stored| !keys.contains(&stored.key))
+                .chain(before)
+                .collect()
+        }
+    };
+    let _turn = TURNS.acquire().await;
+    blocking(move || Scene::new(question, objects.iter().map(AsRef::as_ref))).await
+}
+
+/// A moment in seconds since 1970; the log keeps microseconds.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "this side of the year 200,000"
+)]
+fn moment(seconds: f64) -> Timestamp {
+    Timestamp::from_microsecond((seconds * 1e6) as i64).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// Evaluates where nobody waits for the thread.
+async fn on_the_side<T: Send + 'static>(
+    api: &Api,
+    user: &User,
+    work: impl FnOnce(explain::MayName<'_>) -> T + Send + 'static,
+) -> Result<T> {
+    let (authorizer, user) = (api.registry().authorizer().clone(), user.clone());
+    let _turn = TURNS.acquire().await;
+    blocking(move || {
+        let may_name = |cluster: &str| {
+            authorizer.allows(
+                &user,
+                &Attributes::of("get", GROUP, "managedclusters").named(cluster),
+            )
+        };
+        work(&may_name)
+    })
+    .await
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| ApiError::internal("the explanation failed"))
+}
+
+fn refused(error: Unknown) -> ApiError {
+    match error {
+        Unknown::Expired { .. } => ApiError::expired(error.to_string()),
+        Unknown::Ahead { .. } => ApiError::bad_request(error.to_string()),
+        Unknown::Unavailable(error) => registry::unavailable(&error),
+    }
+}
