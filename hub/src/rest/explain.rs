@@ -137,7 +137,7 @@ async fn scene(
                 .collect()
         }
         Some(revision) => {
-            let past = store.past(&RESOURCES, revision).await.map_err(refused)?;
+            let past = store.recall(&RESOURCES, revision).await.map_err(refused)?;
             let of_placement = |stored: &Stored| explain::decided_from(stored).map(|(of, _)| of);
             let marked = store
                 .marked(DECISIONS, revision, &explain::stamp(revision.0))

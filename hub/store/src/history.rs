@@ -46,7 +46,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Unknown`]: the log has been trimmed since then, the revision does not exist, or the database does not answer.
-    pub async fn past(&self, resources: &[&str], revision: Revision) -> Result<Past, Unknown> {
+    pub async fn recall(&self, resources: &[&str], revision: Revision) -> Result<Past, Unknown> {
         let newest = self.fresh().await?;
         if newest < revision {
             return Err(Unknown::Ahead {
@@ -89,7 +89,7 @@ impl Store {
     /// contains `text`, each with the last status that was written on top of it.
     ///
     /// # Errors
-    /// As [`Store::past`].
+    /// As [`Store::recall`].
     pub async fn marked(
         &self,
         resource: &str,
