@@ -55,13 +55,14 @@ impl Engine {
         if placed.held.len() < wanted || expiry.at().is_some() {
             return true;
         }
-        let rank = |slot: Slot, avoided: u32, expiry: &mut Earliest| {
-            let total = self.total(&scale, slot, now, expiry, &mut None);
+        let rank = |slot: Slot, avoided: u32, expiry: &mut Earliest, expired: &mut Option<_>| {
+            let total = self.total(&scale, slot, now, expiry, expired);
             (avoided, -total)
         };
-        let entrant = rank(slot, avoided, &mut expiry);
-        // A score that ends may be a bad one.
-        if expiry.at().is_some() {
+        let mut expired = None;
+        let entrant = rank(slot, avoided, &mut expiry, &mut expired);
+        // A score that ends may be a bad one; one that has ended is to be told of.
+        if expiry.at().is_some() || expired.is_some() {
             return true;
         }
         let name = self.fleet.name(slot);
@@ -69,8 +70,10 @@ impl Engine {
             let Some(avoided) = self.passes(&scale, *held, now, &mut expiry) else {
                 return true;
             };
-            let (held_rank, held_name) =
-                (rank(*held, avoided, &mut expiry), self.fleet.name(*held));
+            let (held_rank, held_name) = (
+                rank(*held, avoided, &mut expiry, &mut None),
+                self.fleet.name(*held),
+            );
             // What ends while it is looked at may have ended when it is decided.
             expiry.at().is_some() || (entrant, name) < (held_rank, held_name)
         })
