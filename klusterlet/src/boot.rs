@@ -103,7 +103,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
     } = found;
     info!(works = works.len(), seen = ?memory.seen, "loaded the desired state");
 
-    let identity_store = IdentityStore::new(cluster.clone(), namespace);
+    let identity_store = IdentityStore::new(cluster.clone(), namespace.clone());
     let report = report::observe(&cluster, &tasks, cluster_uid.clone(), claiming);
     let enroller = Enroller {
         store: identity_store.clone(),
@@ -137,7 +137,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
         resync: resync_period,
         raw_json,
         executing,
-        policies: Policies::watch(&cluster, &tasks),
+        policies: Policies::watch(&cluster, &tasks, &namespace),
         guard: guard.clone(),
         metrics: metrics.clone(),
         tasks: tasks.clone(),

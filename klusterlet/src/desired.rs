@@ -85,6 +85,15 @@ impl Held {
         })
     }
 
+    /// Keeps the revision at which the same was told before: an annotation that comes later tells nothing new to delete, and an
+    /// approval of what was told until then covers it still.
+    fn told_since(&mut self, before: &Self) {
+        let what = |held: &Self| (held.uid.clone(), held.generation, held.tombstone);
+        if what(self) == what(before) {
+            self.revision = before.revision;
+        }
+    }
+
     /// Reads the spec out of the body.
     ///
     /// # Errors

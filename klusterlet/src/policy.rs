@@ -1,6 +1,8 @@
 //! What the member allows works to do (`WorkPolicy`). The hub cannot change it, and nothing is done while it is not known.
 
+mod images;
 mod judge;
+mod own;
 
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ use crate::{
 };
 
 pub use judge::Refusal;
+use own::Own;
 
 /// How long the first look at an object waits for the policies.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
@@ -27,40 +30,52 @@ pub(crate) type Known = std::collections::BTreeMap<String, Option<WorkPolicySpec
 
 /// The policies of the member, kept up to date.
 #[derive(Debug, Clone)]
-pub struct Policies(watch::Receiver<Option<Arc<Known>>>);
+pub struct Policies {
+    known: watch::Receiver<Option<Arc<Known>>>,
+    own: Arc<Own>,
+}
 
 impl Policies {
-    /// Begins to watch.
+    /// Begins to watch; `namespace` is the agent's own, which no work may touch.
     #[must_use]
-    pub fn watch(cluster: &Cluster, tasks: &Tasks) -> Self {
+    pub fn watch(cluster: &Cluster, tasks: &Tasks, namespace: &str) -> Self {
         let (sender, receiver) = watch::channel(None);
         tasks.spawn(
             "policies",
             Policy::Optional,
             follow(cluster.clone(), tasks.clone(), sender),
         );
-        Self(receiver)
+        Self {
+            known: receiver,
+            own: Arc::new(Own::new(namespace)),
+        }
     }
 
     /// Tells when policies changed.
     pub(crate) fn changes(&self) -> watch::Receiver<Option<Arc<Known>>> {
-        self.0.clone()
+        self.known.clone()
     }
 
     /// Returns what is known, and waits a while for it at first.
     pub(crate) async fn known(&self) -> Judge {
-        let mut receiver = self.0.clone();
+        let mut receiver = self.known.clone();
         let waited = tokio::time::timeout(PATIENCE, receiver.wait_for(Option::is_some)).await;
-        Judge(match waited {
-            Ok(Ok(known)) => known.clone(),
-            _ => None,
-        })
+        Judge {
+            known: match waited {
+                Ok(Ok(known)) => known.clone(),
+                _ => None,
+            },
+            own: self.own.clone(),
+        }
     }
 }
 
 /// The policies at one moment.
 #[derive(Debug, Clone)]
-pub(crate) struct Judge(Option<Arc<Known>>);
+pub(crate) struct Judge {
+    known: Option<Arc<Known>>,
+    own: Arc<Own>,
+}
 
 impl Judge {
     /// Judges what a work wants to do with an object; without a verb, whether it may be looked at.
@@ -73,8 +88,8 @@ impl Judge {
         object: &Value,
         verb: Option<PolicyVerb>,
     ) -> Result<(), Refusal> {
-        judge::own(resource, object)?;
-        for (name, spec) in self.0.as_deref().ok_or_else(Refusal::unknown)? {
+        self.own.spares(resource, object)?;
+        for (name, spec) in self.known.as_deref().ok_or_else(Refusal::unknown)? {
             match spec {
                 Some(spec) => judge::one(name, spec, resource, object, verb)?,
                 None => return Err(Refusal::unreadable(name)),

@@ -11,6 +11,7 @@
 
 mod actor;
 mod apply;
+mod claims;
 mod complete;
 mod content;
 mod diff;
@@ -24,7 +25,9 @@ mod plan;
 mod planned;
 mod prune;
 mod record;
+mod removal;
 mod remove;
+mod rival;
 mod server_side;
 mod status;
 mod update;
@@ -66,6 +69,7 @@ struct Shared {
     executors: executor::Executors,
     policies: Policies,
     guard: DeletionGuard,
+    claims: claims::Claims,
     metrics: Metrics,
     removed: mpsc::UnboundedSender<Removed>,
     tasks: Tasks,
@@ -156,6 +160,7 @@ impl Engine {
             executors,
             policies,
             guard,
+            claims: claims::Claims::default(),
             metrics,
             removed,
             tasks,
@@ -171,6 +176,7 @@ impl Engine {
 
     /// Hands a work, or a newer state of it, to its actor. It must be stored.
     pub fn desire(&self, held: Arc<Held>) {
+        self.shared.claims.begin(&held);
         self.wish(Wish { held, stored: true });
     }
 
@@ -204,6 +210,7 @@ impl Engine {
     pub fn forget(&self, name: &str) {
         self.actors.lock().remove(name);
         self.shared.outbox.forget(name);
+        self.shared.claims.forget(name);
     }
 
     /// Number of open watches on applied objects.

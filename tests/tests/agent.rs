@@ -5,7 +5,9 @@ mod agent {
     pub(crate) mod bench;
     mod crash;
     mod deletion;
+    mod reach;
     mod rights;
+    mod safety;
     mod strategies;
     mod truth;
 }

@@ -56,9 +56,6 @@ impl Work {
     }
 }
 
-/// Longest value of a directive that is passed on, in bytes.
-const MOST_TEXT: usize = 256;
-
 /// Reads the annotations that agents follow from metadata, JSON.
 fn directives(metadata: &[u8]) -> BTreeMap<String, String> {
     const KEY: &[u8] = b"\"koinon.dev/";
@@ -75,7 +72,8 @@ fn directives(metadata: &[u8]) -> BTreeMap<String, String> {
         .map(|metadata| metadata.annotations)
         .unwrap_or_default();
     found.retain(|key, value| {
-        annotation::DIRECTIVES.contains(&key.as_str()) && value.len() <= MOST_TEXT
+        // Longer ones are refused when they are written; those of an earlier hub stay here.
+        annotation::DIRECTIVES.contains(&key.as_str()) && value.len() <= annotation::MOST_DIRECTIVE
     });
     found
 }

@@ -1,7 +1,11 @@
 //! `ManifestWork`: what one cluster shall run.
 
-use koinon_api::{ManifestWork, labels::finalizer};
-use koinon_machinery::{Column, Object, ResourceInfo, Result};
+use koinon_api::{
+    ManifestWork,
+    labels::{annotation, finalizer},
+};
+use koinon_machinery::{ApiError, Column, Object, ResourceInfo, Result};
+use serde_json::Value;
 
 use super::manifests;
 use crate::registry::{Admission, Strategy};
@@ -27,6 +31,7 @@ impl Strategy for Work {
 
     fn prepare_create(&self, object: &mut Object, admission: &mut Admission<'_>) -> Result<()> {
         object.add_finalizer(finalizer::MANIFEST_WORK);
+        admit_directives(object, None)?;
         manifests::admit(object.at(&["spec", "workload", "manifests"]))?;
         manifests::admit_executor(object, None, &["spec", "executor"], admission)
     }
@@ -39,6 +44,7 @@ impl Strategy for Work {
         old: &Object,
         admission: &mut Admission<'_>,
     ) -> Result<()> {
+        admit_directives(object, Some(old))?;
         if object.is_deleting() {
             return Ok(());
         }
@@ -46,4 +52,24 @@ impl Strategy for Work {
         manifests::admit(object.at(&["spec", "workload", "manifests"]))?;
         manifests::admit_executor(object, Some(old), &["spec", "executor"], admission)
     }
+}
+
+/// Refuses an annotation for the agent that would be too long to be passed on: an approval must not be lost in silence.
+fn admit_directives(object: &Object, old: Option<&Object>) -> Result<()> {
+    fn value<'a>(object: &'a Object, key: &str) -> Option<&'a str> {
+        object
+            .at(&["metadata", "annotations", key])
+            .and_then(Value::as_str)
+    }
+    for key in annotation::DIRECTIVES {
+        let new = value(object, key);
+        let length = new.map_or(0, str::len);
+        if length > annotation::MOST_DIRECTIVE && old.is_none_or(|old| value(old, key) != new) {
+            return Err(ApiError::bad_request(format!(
+                "annotation {key} has {length} bytes; at most {} are passed on to the agent",
+                annotation::MOST_DIRECTIVE
+            )));
+        }
+    }
+    Ok(())
 }

@@ -137,7 +137,7 @@ impl Cluster {
     /// Reads one object.
     ///
     /// # Errors
-    /// A missing object is `None`; everything else that is not an object is an error.
+    /// A missing object is `None`; everything else that is not an object is an error, also that nobody serves its kind.
     pub async fn get(
         &self,
         resource: &Resource,
@@ -149,7 +149,7 @@ impl Cluster {
             .await
         {
             Ok(object) => Ok(Some(object)),
-            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) if error.is_missing(name) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -197,14 +197,20 @@ impl Cluster {
         }
     }
 
-    /// Lists the metadata of all objects of a resource, in one namespace or in all.
+    /// Looks through the metadata of all objects of a resource, in one namespace or in all, for one that `is_it`; reads no
+    /// further than that, and keeps one page at a time.
     ///
     /// # Errors
-    /// Fails as a whole; there are no partial lists.
-    pub async fn list_metadata(&self, resource: &Resource, namespace: &str) -> Result<Vec<Value>> {
+    /// Fails when a page cannot be read.
+    pub async fn find_metadata(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        is_it: impl Fn(&Value) -> bool,
+    ) -> Result<Option<Value>> {
         const METADATA: &str =
             "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
-        let (mut items, mut token) = (Vec::new(), String::new());
+        let mut token = String::new();
         loop {
             let path = format!(
                 "{}?limit={PAGE}&continue={token}",
@@ -216,8 +222,9 @@ impl Cluster {
                 http::HeaderValue::from_static(METADATA),
             );
             let mut page = within(self.client.request::<Value>(request)).await?;
-            if let Some(Value::Array(more)) = page.get_mut("items").map(Value::take) {
-                items.extend(more);
+            let items = page.get_mut("items").and_then(Value::as_array_mut);
+            if let Some(found) = items.and_then(|items| items.iter_mut().find(|one| is_it(one))) {
+                return Ok(Some(found.take()));
             }
             token = page
                 .pointer("/metadata/continue")
@@ -225,7 +232,7 @@ impl Cluster {
                 .unwrap_or_default()
                 .to_owned();
             if token.is_empty() {
-                return Ok(items);
+                return Ok(None);
             }
         }
     }
@@ -340,11 +347,41 @@ impl Cluster {
         name: &str,
         uid: Option<&str>,
     ) -> Result<Deleted> {
-        let mut options =
-            json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"});
-        if let Some(uid) = uid {
-            options["preconditions"] = json!({"uid": uid});
-        }
+        let preconditions = uid.map_or_else(|| json!({}), |uid| json!({"uid": uid}));
+        self.delete_if(resource, namespace, name, &preconditions)
+            .await
+    }
+
+    /// Deletes an object in the background if it still is what was seen: nobody made it his own in between.
+    ///
+    /// # Errors
+    /// Fails with `Conflict` if it is another object by now, or was changed.
+    pub async fn delete_seen(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+        seen: &Value,
+    ) -> Result<Deleted> {
+        let metadata = |key: &str| seen.get("metadata").and_then(|m| m.get(key));
+        let preconditions = json!({
+            "uid": metadata("uid"), "resourceVersion": metadata("resourceVersion"),
+        });
+        self.delete_if(resource, namespace, name, &preconditions)
+            .await
+    }
+
+    async fn delete_if(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+        preconditions: &Value,
+    ) -> Result<Deleted> {
+        let options = json!({
+            "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background",
+            "preconditions": preconditions,
+        });
         match self
             .call(
                 Method::DELETE,
@@ -359,7 +396,7 @@ impl Cluster {
                 Ok(Deleted::Gone)
             }
             Ok(_) => Ok(Deleted::Going),
-            Err(error) if error.is_not_found() => Ok(Deleted::Gone),
+            Err(error) if error.is_missing(name) => Ok(Deleted::Gone),
             Err(error) => Err(error),
         }
     }
@@ -440,6 +477,7 @@ fn request(
         code: 400,
         reason: "BadRequest".to_owned(),
         message: e.to_string(),
+        object: String::new(),
     })
 }
 

@@ -15,6 +15,8 @@ pub enum Error {
         reason: String,
         /// The server's words.
         message: String,
+        /// Name of the object that the answer is about, if the server says.
+        object: String,
     },
     /// No answer in time.
     #[error("the API server did not answer in time")]
@@ -29,6 +31,27 @@ impl Error {
     #[must_use]
     pub const fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { code: 404, .. })
+    }
+
+    /// The object of this name does not exist, in the server's own words.
+    ///
+    /// A path that the server does not serve just now is not found either, but says nothing about the object: its version may
+    /// have been retired, its definition or the server behind it may be away for a moment.
+    #[must_use]
+    pub fn is_missing(&self, name: &str) -> bool {
+        match self {
+            Self::Refused {
+                code: 404,
+                reason,
+                message,
+                object,
+            } => {
+                // Servers that are not made with Kubernetes' library may leave the details out.
+                reason == "NotFound"
+                    && (object == name || message.contains(&format!("{name:?} not found")))
+            }
+            _ => false,
+        }
     }
 
     /// The object exists already.
@@ -74,6 +97,11 @@ impl From<kube::Error> for Error {
                 code: status.code,
                 reason: status.reason.clone(),
                 message: status.message.clone(),
+                object: status
+                    .details
+                    .as_ref()
+                    .map(|details| details.name.clone())
+                    .unwrap_or_default(),
             },
             other => Self::Unreachable(Chain(&other).to_string()),
         }
@@ -87,5 +115,51 @@ pub fn refused(code: u16, reason: &str, message: String) -> Error {
         code,
         reason: reason.to_owned(),
         message,
+        object: String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_is_not_served_says_nothing_about_an_object() {
+        let not_found = |reason: &str, message: &str, object: &str| Error::Refused {
+            code: 404,
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            object: object.to_owned(),
+        };
+        for (error, missing) in [
+            (
+                not_found("NotFound", "configmaps \"a\" not found", "a"),
+                true,
+            ),
+            (not_found("NotFound", "things \"a\" not found", ""), true),
+            (
+                not_found("NotFound", "namespaces \"n\" not found", "n"),
+                false,
+            ),
+            (
+                not_found(
+                    "NotFound",
+                    "the server could not find the requested resource",
+                    "",
+                ),
+                false,
+            ),
+            (
+                not_found("Failed to parse error data", "404 page not found", ""),
+                false,
+            ),
+            (
+                refused(403, "Forbidden", "\"a\" not found".to_owned()),
+                false,
+            ),
+            (Error::Timeout, false),
+        ] {
+            assert_eq!(error.is_missing("a"), missing, "{error}");
+        }
     }
 }

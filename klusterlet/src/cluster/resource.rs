@@ -102,6 +102,16 @@ pub mod known {
             false,
         )
     });
+    /// Who serves a group in a version.
+    pub static API_SERVICES: LazyLock<Resource> = LazyLock::new(|| {
+        resource(
+            "apiregistration.k8s.io",
+            "v1",
+            "APIService",
+            "apiservices",
+            false,
+        )
+    });
     /// What the agent applied for a work.
     pub static APPLIED_WORKS: LazyLock<Resource> = LazyLock::new(|| {
         resource(

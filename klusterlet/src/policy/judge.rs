@@ -3,7 +3,8 @@
 use koinon_api::policy::{Permission, PolicyVerb, WorkPolicySpec};
 use serde_json::Value;
 
-use crate::cluster::{Resource, known::POLICIES};
+use super::images::images;
+use crate::cluster::Resource;
 
 /// Why the member does not allow something; for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,10 @@ impl std::fmt::Display for Refusal {
 }
 
 impl Refusal {
+    pub(super) fn own(what: &str) -> Self {
+        Self(format!("works may not touch {what}"))
+    }
+
     fn by(policy: &str, what: &str) -> Self {
         Self(format!(
             "WorkPolicy {policy:?} of the cluster does not allow {what}"
@@ -31,18 +36,6 @@ impl Refusal {
             "WorkPolicy {policy:?} of the cluster cannot be read, so nothing is applied"
         ))
     }
-}
-
-/// No work may touch the policies themselves, or their definition.
-pub(super) fn own(resource: &Resource, object: &Value) -> Result<(), Refusal> {
-    let policies = format!("{}.{}", POLICIES.plural, POLICIES.group);
-    let definition = resource.plural == "customresourcedefinitions" && name(object) == policies;
-    if definition || (resource.group == POLICIES.group && resource.plural == POLICIES.plural) {
-        return Err(Refusal(
-            "works may not touch the policies of the cluster".to_owned(),
-        ));
-    }
-    Ok(())
 }
 
 /// Judges by one policy; `verb` is `None` for a look.
@@ -97,7 +90,7 @@ pub(super) fn one(
         return refuse(format!("works to {}", format!("{verb:?}").to_lowercase()));
     }
     if let (Some(PolicyVerb::Create | PolicyVerb::Update), Some(allowed)) = (verb, allowed_images) {
-        for image in images(object) {
+        for image in images(resource, object) {
             if !allowed.iter().any(|pattern| matches(pattern, image)) {
                 return refuse(format!("image {image:?}"));
             }
@@ -106,36 +99,11 @@ pub(super) fn one(
     Ok(())
 }
 
-fn name(object: &Value) -> &str {
+pub(super) fn name(object: &Value) -> &str {
     object
         .pointer("/metadata/name")
         .and_then(Value::as_str)
         .unwrap_or_default()
-}
-
-/// The images of all containers, wherever a pod or the template of one is: custom kinds embed them too.
-fn images(object: &Value) -> Vec<&str> {
-    fn walk<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
-        match value {
-            Value::Object(fields) => {
-                for (key, value) in fields {
-                    if matches!(
-                        key.as_str(),
-                        "containers" | "initContainers" | "ephemeralContainers"
-                    ) {
-                        let images = value.as_array().into_iter().flatten();
-                        found.extend(images.filter_map(|c| c.get("image")?.as_str()));
-                    }
-                    walk(value, found);
-                }
-            }
-            Value::Array(items) => items.iter().for_each(|item| walk(item, found)),
-            _ => {}
-        }
-    }
-    let mut found = Vec::new();
-    walk(object, &mut found);
-    found
 }
 
 /// Matches a text against a pattern in which `*` stands for any characters, also none.
@@ -316,19 +284,5 @@ mod tests {
             assert!(words.contains(expected), "{spec} {object} {words}");
         }
         assert_eq!(PolicyResource::default().group, "");
-    }
-
-    #[test]
-    fn policies_are_out_of_reach() {
-        let object = json!({"metadata": {"name": "workpolicies.koinon.dev"}});
-        assert!(own(&POLICIES, &object).is_err());
-        assert!(
-            own(
-                &resource("apiextensions.k8s.io", "customresourcedefinitions"),
-                &object
-            )
-            .is_err()
-        );
-        assert!(own(&resource("", "configmaps"), &object).is_ok());
     }
 }

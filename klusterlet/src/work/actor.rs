@@ -22,10 +22,12 @@ use tracing::warn;
 use super::{
     Shared, Wish,
     apply::Remembered,
+    complete::Completed,
     fight::Fight,
     pass::Slot,
     planned::Planned,
     record::{self, Expect, Record},
+    removal::Removal,
     status::{self, Delayed},
 };
 use crate::{
@@ -79,8 +81,11 @@ pub(super) struct Actor {
     /// When what was applied is to be recorded, if it is not.
     books_at: Option<Instant>,
     backoff: Backoff,
-    /// Why a deletion waits for an approval, if one does.
+    /// Why a deletion waits, if one does.
     delayed: Option<Delayed>,
+    removal: Removal,
+    /// What was complete according to a record that somebody deleted.
+    lost: Completed,
     approvals: watch::Receiver<i64>,
     /// What else may change what the work may do.
     policies: watch::Receiver<Option<Arc<crate::policy::Known>>>,
@@ -112,6 +117,8 @@ impl Actor {
             books_at: None,
             backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(60)),
             delayed: None,
+            removal: Removal::default(),
+            lost: Completed::default(),
             approvals,
             policies,
             rbac,
@@ -169,6 +176,7 @@ impl Actor {
                 changed = self.desired.changed() => {
                     changed.ok()?;
                     self.backoff.reset();
+                    self.removal.look_again();
                     return Some(Scope::Everything);
                 }
                 Ok(()) = self.approvals.changed(), if self.delayed.is_some() => {
@@ -231,9 +239,19 @@ impl Actor {
             self.resync_at = Instant::now() + spread(shared.resync);
         }
         let healthy = match self.pass(held, scope).await {
-            Ok(healthy) => healthy,
+            Ok(healthy) => {
+                shared.claims.end(held);
+                healthy
+            }
             Err(trouble) => {
                 warn!(work = %self.name, error = %trouble, "the work could not be looked at");
+                if let Trouble::Body(_) = &trouble {
+                    let why = trouble.to_string();
+                    let status =
+                        status::unreadable(&self.status, held.generation, &why, &clock::now());
+                    self.report(held, status);
+                }
+                self.restore_definitions(&trouble).await;
                 false
             }
         };
@@ -264,12 +282,18 @@ impl Actor {
         )
         .await?;
         if record.deleting {
-            // Somebody deleted it here: what it owns goes first, then all is made again.
+            // Somebody deleted it here, and all is to stay: it is let go of, and then adopted by a new record.
+            warn!(work = %self.name, "the record of the work was deleted; nothing else is");
             self.record = None;
             self.memory.lock().clear();
-            self.dismantle(held, &mut record).await?;
+            self.let_go(&record).await?;
+            self.lost = record.completed;
             self.backoff.reset();
             return Ok(false);
+        }
+        let lost = std::mem::take(&mut self.lost);
+        if record.created && !lost.is_empty() {
+            record::set_completed(&self.shared.cluster, &mut record, lost).await?;
         }
         if self
             .record

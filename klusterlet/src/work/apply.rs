@@ -7,10 +7,11 @@ use super::{
     diff,
     ignore::Ignored,
     plan::{Object, Ownership, Treatment},
+    rival::rival,
     update::{self, Decision, Known, Owner, references},
 };
 use crate::{
-    cluster::{Cluster, Error, MANAGER, Resource, Result, refused},
+    cluster::{Cluster, Error, Resource, Result, refused},
     policy::Refusal,
 };
 
@@ -51,6 +52,7 @@ pub(super) struct Applier<'a> {
 pub(super) struct May {
     pub(super) create: std::result::Result<(), Refusal>,
     pub(super) update: std::result::Result<(), Refusal>,
+    pub(super) delete: std::result::Result<(), Refusal>,
 }
 
 impl May {
@@ -138,7 +140,6 @@ impl Applier<'_> {
         ownership: Ownership,
         memory: Option<&Remembered>,
     ) -> Result<Applied> {
-        let mut writes = 0;
         let mut conflict = None;
         for attempt in 0..TRIES {
             let live = if self.fresh && attempt == 0 {
@@ -160,7 +161,7 @@ impl Applier<'_> {
                     .await
                 {
                     Ok(live) => {
-                        return Ok(Applied::made(live, writes + 1));
+                        return Ok(Applied::made(live, 1));
                     }
                     Err(error) if error.is_already_exists() => {
                         conflict = Some(error);
@@ -173,23 +174,34 @@ impl Applier<'_> {
                 return Err(terminating(object));
             }
             let known = memory.map(|m| &m.known);
-            let Decision::Replace(replacement) =
-                update::decide(&object.value, &live, self.owner, ownership, known)
+            let decision = update::decide(&object.value, &live, self.owner, ownership, known);
+            let Decision::Replace {
+                object: replacement,
+                otherwise,
+            } = decision
             else {
-                return Ok(Applied::made(live, writes));
+                return Ok(Applied::made(live, 0));
             };
             self.may.update()?;
-            match self.replace(object, resource, &replacement, &live).await {
+            let replaced = self.replace(
+                object,
+                resource,
+                (&replacement, otherwise.as_ref()),
+                &live,
+                ownership,
+            );
+            match replaced.await {
                 Ok(written) => {
+                    // The server may find that nothing changes; that undoes nobody's work.
+                    let writes = u32::from(version(&written) != version(&live));
                     return Ok(Applied {
+                        writes,
+                        rival: rival(&object.value, &live, &[], self.owner),
                         live: Some(written),
-                        writes: writes + 1,
-                        rival: rival(&live, &[]),
                     });
                 }
                 Err(error) if error.is_conflict() || error.is_not_found() => {
                     conflict = Some(error);
-                    writes += 1;
                 }
                 Err(error) => return Err(error),
             }
@@ -202,8 +214,9 @@ impl Applier<'_> {
         &self,
         object: &Object,
         resource: &Resource,
-        replacement: &Value,
+        (replacement, otherwise): (&Value, Option<&Value>),
         live: &Value,
+        ownership: Ownership,
     ) -> Result<Value> {
         let refusal = match self
             .cluster
@@ -213,12 +226,14 @@ impl Applier<'_> {
             Err(error) if error.is_invalid() => error,
             other => return other,
         };
-        // As OCM does, and for Secrets only: others may have to be looked at by a person.
+        // As OCM does, and for Secrets only: others may have to be looked at by a person. It is a deletion, so whoever may not
+        // delete the Secret with the work may not do it here, and has not been asked whether its executor may.
         if resource.group.is_empty()
             && resource.plural == "secrets"
             && refusal.to_string().contains("field is immutable")
+            && self.may.delete.is_ok()
+            && ownership == Ownership::Owned
         {
-            let uid = live.pointer("/metadata/uid").and_then(Value::as_str);
             let mut again = replacement.clone();
             if let Some(metadata) = again.get_mut("metadata").and_then(Value::as_object_mut) {
                 for field in [
@@ -243,20 +258,19 @@ impl Applier<'_> {
                 return Err(error);
             }
             self.cluster
-                .delete(resource, &object.namespace, &object.name, uid)
+                .delete_seen(resource, &object.namespace, &object.name, live)
                 .await?;
             return self
                 .cluster
                 .create(resource, &object.namespace, &again)
                 .await;
         }
-        let softened = update::soften(replacement, live);
-        if softened == *replacement {
+        let Some(otherwise) = otherwise else {
             return Err(refusal);
-        }
+        };
         match self
             .cluster
-            .replace(resource, &object.namespace, &object.name, &softened)
+            .replace(resource, &object.namespace, &object.name, otherwise)
             .await
         {
             // The first words are about what was declared, the second ones about our rescue.
@@ -336,26 +350,6 @@ impl Applied {
             rival: None,
         }
     }
-}
-
-/// Returns the manager that last changed an object, if it is none of the agent's.
-pub(super) fn rival(live: &Value, own: &[&str]) -> Option<String> {
-    let text = |entry: &Value, key: &str| {
-        entry
-            .get(key)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let last = live
-        .pointer("/metadata/managedFields")?
-        .as_array()?
-        .iter()
-        .filter(|entry| entry.get("subresource").is_none())
-        .map(|entry| (text(entry, "time"), text(entry, "manager")))
-        .filter(|(_, manager)| manager != MANAGER && !own.contains(&manager.as_str()))
-        .max()?;
-    Some(last.1)
 }
 
 /// Returns the `resourceVersion` of an object.

@@ -30,23 +30,32 @@ pub(super) fn content(object: &Value) -> impl Iterator<Item = (&String, &Value)>
         .filter(|(key, _)| !matches!(key.as_str(), "metadata" | "status"))
 }
 
+/// What a declared zero value (`false`, `0`, `""`, an empty list or map) that is not there means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Zero {
+    /// The API server left it out, as it does with some.
+    LeftOut,
+    /// Somebody took it away: not to allow something is not the same as to say nothing of it.
+    Missing,
+}
+
 /// Says whether everything that `required` declares outside metadata and status is so in `live`.
 ///
 /// Fields that only `live` has are the API server's defaults or somebody else's, and are no difference.
-pub(super) fn is_satisfied(required: &Value, live: &Value) -> bool {
-    content(required).all(|(key, value)| within(value, live.get(key).unwrap_or(&Value::Null)))
+pub(super) fn is_satisfied(required: &Value, live: &Value, zero: Zero) -> bool {
+    content(required).all(|(key, value)| within(value, live.get(key).unwrap_or(&Value::Null), zero))
 }
 
 /// Says whether `live` has all of `required`, recursively.
-pub(super) fn within(required: &Value, live: &Value) -> bool {
+pub(super) fn within(required: &Value, live: &Value, zero: Zero) -> bool {
     match (required, live) {
-        // API servers leave out zero values.
-        (required, Value::Null) => is_zero(required),
+        (Value::Null, Value::Null) => true,
+        (required, Value::Null) => zero == Zero::LeftOut && is_zero(required),
         (Value::Object(required), Value::Object(live)) => required
             .iter()
-            .all(|(key, value)| within(value, live.get(key).unwrap_or(&Value::Null))),
+            .all(|(key, value)| within(value, live.get(key).unwrap_or(&Value::Null), zero)),
         (Value::Array(required), Value::Array(live)) => {
-            required.len() == live.len() && required.iter().zip(live).all(|(r, l)| item(r, l))
+            required.len() == live.len() && required.iter().zip(live).all(|(r, l)| item(r, l, zero))
         }
         (Value::Number(required), Value::Number(live)) => {
             required == live || required.as_f64() == live.as_f64()
@@ -57,12 +66,12 @@ pub(super) fn within(required: &Value, live: &Value) -> bool {
 }
 
 /// Like [`within`] for an item of a list, where an empty map says something: `emptyDir: {}` is a choice.
-fn item(required: &Value, live: &Value) -> bool {
+fn item(required: &Value, live: &Value, zero: Zero) -> bool {
     let chosen = required.as_object().into_iter().flatten();
     chosen
         .filter(|(_, value)| value.as_object().is_some_and(Map::is_empty))
         .all(|(key, _)| live.get(key).is_some_and(Value::is_object))
-        && within(required, live)
+        && within(required, live, zero)
 }
 
 fn is_zero(value: &Value) -> bool {

@@ -1,9 +1,9 @@
 //! Executors: works that are applied on behalf of a service account of the member.
 //!
 //! By default the agent applies with its own rights what the account would be allowed to (OCM): it asks the member's
-//! authorizer for exactly the verbs that a strategy needs, and for RBAC kinds lets the API server judge a dry run as the account,
-//! which is where `escalate` and `bind` are checked. With [`Executing::As`] it applies *as* the account instead: then the API
-//! server checks everything, and the member's audit log names who did it.
+//! authorizer for exactly the verbs that a strategy needs. What the API server judges by more than verbs, RBAC kinds with
+//! `escalate` and `bind`, it applies *as* the account: a judgement of anything but the very call that is made would be one of
+//! something else. With [`Rights::Account`] it does so with everything, and the member's audit log names who did it.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -126,6 +126,32 @@ fn verbs(strategy: UpdateStrategyType, ownership: Ownership) -> Vec<&'static str
     verbs
 }
 
+/// Says whether the API server judges writes of a resource by what they say, and not by their verb alone: rights may only be
+/// given by who has them.
+pub(super) fn is_judged_by_content(resource: &Resource) -> bool {
+    matches!(
+        resource.group.as_str(),
+        // OpenShift's kinds are views of the RBAC ones, written in the name of whoever asks.
+        "rbac.authorization.k8s.io" | "authorization.openshift.io"
+    )
+}
+
+/// Returns the client that deletes what a work no longer wants: in the name of its executor where works are applied so, or an
+/// object that somebody else made could be taken over and dropped without the right to delete it.
+///
+/// # Errors
+/// When the work names an executor that is none.
+pub(super) fn deleter(
+    cluster: &Cluster,
+    executing: Executing,
+    executor: Option<&ManifestWorkExecutor>,
+) -> Result<Cluster, String> {
+    Ok(match account(executor)? {
+        Some(account) if executing.rights == Rights::Account => cluster.acting_as(&account),
+        _ => cluster.clone(),
+    })
+}
+
 impl Executors {
     pub(super) fn new(cluster: Cluster, tasks: Tasks) -> Self {
         Self {
@@ -181,24 +207,7 @@ impl Executors {
                 return Err(denied(&format!(": it may not {verb} it")));
             }
         }
-        let escalates = resource.group == "rbac.authorization.k8s.io"
-            && strategy != UpdateStrategyType::ReadOnly;
-        if !escalates {
-            return Ok(());
-        }
-        // Never remembered: it depends on what the object says.
-        let dry = self.cluster.acting_as(account);
-        match dry
-            .create_dry(resource, &object.namespace, &object.value)
-            .await
-        {
-            Ok(()) => Ok(()),
-            Err(error) if error.is_already_exists() => Ok(()),
-            Err(Error::Refused { code: 403, .. }) => Err(denied(", error: permission escalation")),
-            // What else is wrong with it is said when it is applied.
-            Err(Error::Refused { .. }) => Ok(()),
-            Err(error) => Err(Denial::Unknown(error)),
-        }
+        Ok(())
     }
 
     async fn ask(&self, question: Question) -> Result<bool, Error> {

@@ -86,13 +86,15 @@ enum Failure {
     Refused(NotApplied),
     /// By the API server, or it did not answer.
     Server(Error),
+    /// The member or the executor does not allow it, or nobody knows whether they do: the object is not even looked at.
+    Withheld(Error),
 }
 
 impl From<Failure> for NotApplied {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Refused(refusal) => refusal,
-            Failure::Server(error) => Self::failed(error),
+            Failure::Server(error) | Failure::Withheld(error) => Self::failed(error),
         }
     }
 }
@@ -184,10 +186,14 @@ impl Pass<'_> {
         let may = May {
             create: may(PolicyVerb::Create),
             update: may(PolicyVerb::Update),
+            delete: may(PolicyVerb::Delete),
         };
         let permitted = self
             .permitted(object, &resource, &treatment, ownership)
             .await;
+        // Whoever may not see an object does not learn of it by the agent's eyes.
+        let client = permitted.as_ref().ok().cloned();
+        let client = client.unwrap_or_else(|| self.shared.cluster.clone());
         let mut remembered = self.memory.lock().remove(&key);
         let ignored = treatment
             .strategy
@@ -198,7 +204,9 @@ impl Pass<'_> {
                 || Ok(Ignored::default()),
                 |config| Ignored::of(&config.ignore_fields, &object.value),
             );
-        let result = if let Err(error) = &ignored {
+        let result = if let Err(refusal) = permitted {
+            Err(refusal)
+        } else if let Err(error) = &ignored {
             Err(Failure::Refused(NotApplied {
                 reason: reason::SSA_IGNORE_FIELD_ERROR,
                 message: format!("Failed to process ignoreFields: {error}"),
@@ -211,11 +219,7 @@ impl Pass<'_> {
                 "the work is complete, nothing of it is applied any more",
             )))
         } else if self.completed.freezes(&key) {
-            let live = self
-                .shared
-                .cluster
-                .get(&resource, &object.namespace, &object.name)
-                .await;
+            let live = client.get(&resource, &object.namespace, &object.name).await;
             live.map(|live| Applied {
                 live,
                 writes: 0,
@@ -228,12 +232,9 @@ impl Pass<'_> {
                 "BadRequest",
                 "an empty namespace may not be set during creation".to_owned(),
             )))
-        } else if let Err(refusal) = permitted {
-            Err(refusal)
         } else {
-            let acting = permitted.ok().flatten();
             let applier = Applier {
-                cluster: acting.as_ref().unwrap_or(&self.shared.cluster),
+                cluster: &client,
                 owner: self.owner,
                 fresh: self.fresh,
                 may: &may,
@@ -263,24 +264,19 @@ impl Pass<'_> {
         let (live, error, writes) = match result {
             Ok(result) => {
                 rival = result.rival;
-                (Ok(result.live), None, result.writes)
+                (Some(Ok(result.live)), None, result.writes)
             }
+            Err(error @ Failure::Withheld(_)) => (None, Some(error), 0),
             Err(error) => {
                 if matches!(&error, Failure::Server(error) if error.is_not_found()) {
                     self.shared.mapper.forget(&resource);
                 }
-                (
-                    self.shared
-                        .cluster
-                        .get(&resource, &object.namespace, &object.name)
-                        .await,
-                    Some(error),
-                    0,
-                )
+                let live = client.get(&resource, &object.namespace, &object.name).await;
+                (Some(live), Some(error), 0)
             }
         };
         let (presence, feedback, mut derived) = match &live {
-            Ok(Some(live)) => {
+            Some(Ok(Some(live))) => {
                 applied.uid = live
                     .pointer("/metadata/uid")
                     .and_then(Value::as_str)
@@ -298,8 +294,9 @@ impl Pass<'_> {
                     self.derived(&treatment, live),
                 )
             }
-            Ok(None) => (Presence::Missing, Feedback::default(), Vec::new()),
-            Err(error) => (
+            Some(Ok(None)) => (Presence::Missing, Feedback::default(), Vec::new()),
+            None => (Presence::Withheld, Feedback::default(), Vec::new()),
+            Some(Err(error)) => (
                 Presence::Unknown(error.to_string()),
                 Feedback::default(),
                 Vec::new(),
@@ -314,7 +311,8 @@ impl Pass<'_> {
                 message: "Manifest is Complete".to_owned(),
             });
         }
-        let seen = live.as_ref().ok().and_then(Option::as_ref).map(version);
+        let seen = live.as_ref().and_then(|live| live.as_ref().ok());
+        let seen = seen.and_then(Option::as_ref).map(version);
         self.shared.watches.seen(self.work, &key, seen);
         if error.is_none()
             && let Some(remembered) = remembered
@@ -348,15 +346,15 @@ impl Pass<'_> {
         (ordinal, slot)
     }
 
-    /// Checks that the member and the executor allow it; returns the client to apply with, unless it is the agent's own.
+    /// Checks that the member and the executor allow it; returns the client to look and to apply with.
     async fn permitted(
         &self,
         object: &Object,
         resource: &Resource,
         treatment: &Treatment,
         ownership: Ownership,
-    ) -> Result<Option<Cluster>, Failure> {
-        let forbidden = |message: String| Failure::Server(refused(403, "Forbidden", message));
+    ) -> Result<Cluster, Failure> {
+        let forbidden = |message: String| Failure::Withheld(refused(403, "Forbidden", message));
         self.judge
             .allows(resource, &object.value, None)
             .map_err(|refusal| forbidden(refusal.to_string()))?;
@@ -364,14 +362,15 @@ impl Pass<'_> {
         let Some(account) = executor::account(self.spec.executor.as_ref()).map_err(forbidden)?
         else {
             return match executing.without {
-                Without::Allowed => Ok(None),
+                Without::Allowed => Ok(self.shared.cluster.clone()),
                 Without::Refused => Err(forbidden(
                     "this cluster applies no work without an executor".to_owned(),
                 )),
             };
         };
+        let acting = self.shared.cluster.acting_as(&account);
         if executing.rights == Rights::Account {
-            return Ok(Some(self.shared.cluster.acting_as(&account)));
+            return Ok(acting);
         }
         let strategy = treatment.strategy.type_;
         let checked = self
@@ -379,9 +378,10 @@ impl Pass<'_> {
             .executors
             .check(&account, object, resource, strategy, ownership);
         match checked.await {
-            Ok(()) => Ok(None),
+            Ok(()) if executor::is_judged_by_content(resource) => Ok(acting),
+            Ok(()) => Ok(self.shared.cluster.clone()),
             Err(Denial::Denied(message)) => Err(forbidden(message)),
-            Err(Denial::Unknown(error)) => Err(Failure::Server(error)),
+            Err(Denial::Unknown(error)) => Err(Failure::Withheld(error)),
         }
     }
 

@@ -1,47 +1,31 @@
-//! Deletes what a work owned, and nothing else.
+//! One object that a work no longer wants: what is to become of it, and the steps towards that.
 
-use std::collections::BTreeMap;
-
-use koinon_api::{
-    applied::AppliedManifestResourceMeta as Applied, labels::annotation, policy::PolicyVerb,
-    work::ManifestWorkSpec,
-};
+use koinon_api::applied::AppliedManifestResourceMeta as Applied;
 use serde_json::{Value, json};
+use tracing::warn;
 
 use super::{
-    content,
-    plan::{self, Ownership},
-    status::Delayed,
+    plan::Ownership,
     update::{Owner, references},
 };
-use crate::{
-    cluster::{Cluster, Deleted, Resource, Result},
-    policy::Judge,
-};
+use crate::cluster::{Cluster, Deleted, Resource, Result, known};
 
-/// What became of an object that the work no longer wants.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// It is gone, or not ours to delete.
-    Done,
-    /// It is on its way out.
-    Pending,
-    /// It may not go, or not without an approval.
-    Held(Delayed),
-}
+/// How often a change by others in between is looked at again at once.
+const TRIES: u32 = 3;
 
 /// What has to be done with a live object. Pure.
 #[derive(Debug, PartialEq)]
-enum Verdict {
+pub(super) enum Verdict {
     /// Somebody else's, or another object under the same name.
     Leave,
-    /// Another work owns it too: only our reference goes.
-    Disown(Vec<Value>),
+    /// It stays, or another work owns it too: only our reference goes.
+    Disown,
     Wait,
     Delete,
 }
 
-fn judge(live: &Value, recorded: &Applied, owner: &Owner) -> Verdict {
+/// Judges a live object; `fate` is what the work says of it now.
+pub(super) fn judge(live: &Value, recorded: &Applied, owner: &Owner, fate: Ownership) -> Verdict {
     let uid = live
         .pointer("/metadata/uid")
         .and_then(Value::as_str)
@@ -53,8 +37,8 @@ fn judge(live: &Value, recorded: &Applied, owner: &Owner) -> Verdict {
         r.get("kind").and_then(Value::as_str) == Some("AppliedManifestWork")
             && r.get("uid").and_then(Value::as_str) != Some(&owner.uid)
     });
-    if shared {
-        return Verdict::Disown(owner.merged(live, Ownership::Orphaned));
+    if shared || fate == Ownership::Orphaned {
+        return Verdict::Disown;
     }
     if !recorded.uid.is_empty() && recorded.uid != uid {
         return Verdict::Leave;
@@ -66,88 +50,189 @@ fn judge(live: &Value, recorded: &Applied, owner: &Owner) -> Verdict {
     }
 }
 
-/// Says whether a work's annotation approves the deletion of this Namespace or definition with all that is in it.
-fn is_approved(directives: &BTreeMap<String, String>, recorded: &Applied) -> bool {
-    let place = format!("{}/{}", recorded.resource, recorded.name);
-    directives
-        .get(annotation::APPROVE_DELETION)
-        .is_some_and(|approved| approved.split(',').any(|one| one.trim() == place))
-}
-
-/// What a work says of the objects that it no longer wants.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Leaving<'a> {
-    /// As it is now: what it orphans, or only reads, stays.
-    pub(super) spec: &'a ManifestWorkSpec,
-    pub(super) directives: &'a BTreeMap<String, String>,
-    pub(super) policies: &'a Judge,
-}
-
-/// Takes one step towards the end of an object.
-pub(super) async fn remove(
-    cluster: &Cluster,
-    recorded: &Applied,
-    owner: &Owner,
-    work: &Leaving<'_>,
-) -> Result<Fate> {
-    let resource = Resource {
+/// The resource of a recorded object, in the version that it was applied with.
+fn resource_of(recorded: &Applied) -> Resource {
+    Resource {
         group: recorded.group.clone(),
         version: recorded.version.clone(),
         kind: String::new(),
         plural: recorded.resource.clone(),
         namespaced: !recorded.namespace.is_empty(),
-    };
+    }
+}
+
+/// Reads a recorded object, in whatever version its kind is served by now; `None` if it is certainly gone.
+///
+/// # Errors
+/// Also when nobody serves its kind just now: that says nothing about the object.
+pub(super) async fn read(
+    cluster: &Cluster,
+    recorded: &Applied,
+) -> Result<Option<(Resource, Value)>> {
+    let resource = resource_of(recorded);
     let (namespace, name) = (recorded.namespace.as_str(), recorded.name.as_str());
-    let Some(live) = cluster.get(&resource, namespace, name).await? else {
-        return Ok(Fate::Done);
-    };
-    let verdict = match plan::fate(work.spec, recorded) {
-        Ownership::Owned => judge(&live, recorded, owner),
-        Ownership::Orphaned if owner.owns(&live) => {
-            Verdict::Disown(owner.merged(&live, Ownership::Orphaned))
-        }
-        Ownership::Orphaned => Verdict::Leave,
-    };
-    match verdict {
-        Verdict::Leave => Ok(Fate::Done),
-        Verdict::Wait => Ok(Fate::Pending),
-        Verdict::Disown(owners) => {
-            let version = live
-                .pointer("/metadata/resourceVersion")
-                .cloned()
-                .unwrap_or_default();
-            let hash = owner.hash_key();
-            let patch = json!({"metadata": {"ownerReferences": owners, "annotations": {hash: null}, "resourceVersion": version}});
-            cluster
-                .merge(&resource, namespace, name, None, &patch)
-                .await?;
-            Ok(Fate::Done)
-        }
-        Verdict::Delete => {
-            if let Err(refusal) = work
-                .policies
-                .allows(&resource, &live, Some(PolicyVerb::Delete))
-            {
-                return Ok(Fate::Held(Delayed::policy(refusal.to_string())));
+    match cluster.get(&resource, namespace, name).await {
+        Err(error) if error.is_not_found() => match served(cluster, &resource).await? {
+            Some(resource) => {
+                let live = cluster.get(&resource, namespace, name).await?;
+                Ok(live.map(|live| (resource, live)))
             }
-            if !is_approved(work.directives, recorded)
-                && let Some(found) = content::of_others(cluster, &resource, &live, owner).await?
-            {
-                let place = format!("{}/{name}", resource.plural);
-                return Ok(Fate::Held(Delayed::content(format!(
-                    "deleting {place} would delete {found} too, which is not of this work; to approve it, annotate the work with {}={place}",
-                    annotation::APPROVE_DELETION
-                ))));
+            None if is_undefined(cluster, &resource).await? => {
+                warn!(resource = %resource.plural, group = %resource.group, name = %recorded.name, "the cluster does not know this kind any more, so nothing of it can be deleted");
+                Ok(None)
             }
-            let uid = live.pointer("/metadata/uid").and_then(Value::as_str);
-            Ok(
-                match cluster.delete(&resource, namespace, name, uid).await? {
-                    Deleted::Gone => Fate::Done,
-                    Deleted::Going => Fate::Pending,
-                },
-            )
+            None => Err(error),
+        },
+        live => Ok(live?.map(|live| (resource, live))),
+    }
+}
+
+/// Finds another version in which a resource is served.
+async fn served(cluster: &Cluster, resource: &Resource) -> Result<Option<Resource>> {
+    let path = if resource.group.is_empty() {
+        "/api".to_owned()
+    } else {
+        format!("/apis/{}", resource.group)
+    };
+    let group = match cluster.document(&path).await {
+        Ok(group) => group,
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let versions = group.get("versions").and_then(Value::as_array);
+    for version in versions.into_iter().flatten() {
+        // The core group lists names, every other one objects.
+        let version = version
+            .as_str()
+            .or_else(|| version.get("version")?.as_str());
+        let Some(version) = version.filter(|version| **version != resource.version) else {
+            continue;
+        };
+        let list = match cluster.document(&format!("{path}/{version}")).await {
+            Ok(list) => list,
+            Err(error) if error.is_not_found() => continue,
+            Err(error) => return Err(error),
+        };
+        let entries = list.get("resources").and_then(Value::as_array);
+        let has = |entry: &Value| {
+            entry.get("name").and_then(Value::as_str) == Some(resource.plural.as_str())
+        };
+        if entries.is_some_and(|entries| entries.iter().any(has)) {
+            return Ok(Some(Resource {
+                version: version.to_owned(),
+                ..resource.clone()
+            }));
         }
     }
+    Ok(None)
+}
+
+/// Says whether neither a definition nor another server stands for a resource any more. Definitions go after their objects.
+async fn is_undefined(cluster: &Cluster, resource: &Resource) -> Result<bool> {
+    let definition = format!("{}.{}", resource.plural, resource.group);
+    if cluster.get(&known::CRDS, "", &definition).await?.is_some() {
+        return Ok(false);
+    }
+    let service = format!("{}.{}", resource.version, resource.group);
+    let service = cluster.get(&known::API_SERVICES, "", &service).await?;
+    // One that Kubernetes itself made is there for other kinds of the group.
+    Ok(service.is_none_or(|service| service.pointer("/spec/service").is_none_or(Value::is_null)))
+}
+
+/// Takes our reference off an object that stays.
+///
+/// # Errors
+/// With `Conflict` if the object was changed in between.
+pub(super) async fn disown(
+    cluster: &Cluster,
+    resource: &Resource,
+    live: &Value,
+    owner: &Owner,
+) -> Result<()> {
+    let (namespace, name) = place(live);
+    let metadata = |key: &str| live.get("metadata").and_then(|m| m.get(key));
+    let mut patch = json!({"metadata": {
+        "ownerReferences": owner.merged(live, Ownership::Orphaned),
+        "resourceVersion": metadata("resourceVersion"),
+        "uid": metadata("uid"),
+    }});
+    let hash = owner.hash_key();
+    if metadata("annotations").is_some_and(|annotations| annotations.get(&hash).is_some()) {
+        patch["metadata"]["annotations"] = json!({hash: null});
+    }
+    match cluster.merge(resource, namespace, name, None, &patch).await {
+        Err(error) if !error.is_missing(name) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Lets go of an object, whatever the work says of it: our reference goes, nothing else.
+///
+/// # Errors
+/// When it cannot be read or changed.
+pub(super) async fn let_go(cluster: &Cluster, recorded: &Applied, owner: &Owner) -> Result<()> {
+    let mut attempt = 1;
+    loop {
+        let Some((resource, live)) = read(cluster, recorded).await? else {
+            return Ok(());
+        };
+        if !owner.owns(&live) {
+            return Ok(());
+        }
+        match disown(cluster, &resource, &live, owner).await {
+            Err(error) if error.is_conflict() && attempt < TRIES => attempt += 1,
+            other => return other,
+        }
+    }
+}
+
+/// What a deletion achieved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Gone,
+    Going,
+    /// It is another object by now, or somebody else's too: to be judged anew.
+    Changed,
+}
+
+/// Deletes an object that was judged as it is in `live`; looks again if it changed without a change of what counts.
+///
+/// # Errors
+/// With the server's refusal.
+pub(super) async fn delete(
+    (reader, deleter): (&Cluster, &Cluster),
+    resource: &Resource,
+    recorded: &Applied,
+    live: &Value,
+    owner: &Owner,
+) -> Result<Outcome> {
+    let (namespace, name) = place(live);
+    let mut seen = live.clone();
+    for _ in 0..TRIES {
+        match deleter.delete_seen(resource, namespace, name, &seen).await {
+            Ok(Deleted::Gone) => return Ok(Outcome::Gone),
+            Ok(Deleted::Going) => return Ok(Outcome::Going),
+            // Something was written in between, perhaps only a status.
+            Err(error) if error.is_conflict() => {}
+            Err(error) => return Err(error),
+        }
+        match reader.get(resource, namespace, name).await? {
+            None => return Ok(Outcome::Gone),
+            Some(now) if judge(&now, recorded, owner, Ownership::Owned) == Verdict::Delete => {
+                seen = now;
+            }
+            Some(_) => return Ok(Outcome::Changed),
+        }
+    }
+    Ok(Outcome::Changed)
+}
+
+fn place(live: &Value) -> (&str, &str) {
+    let text = |pointer: &str| {
+        let text = live.pointer(pointer).and_then(Value::as_str);
+        text.unwrap_or_default()
+    };
+    (text("/metadata/namespace"), text("/metadata/name"))
 }
 
 #[cfg(test)]
@@ -189,10 +274,18 @@ mod tests {
             (
                 live("a", &[&ours, &other], false),
                 recorded("a"),
-                Verdict::Disown(vec![other.clone()]),
+                Verdict::Disown,
             ),
         ] {
-            assert_eq!(judge(&live, &recorded, &owner), expected, "{live}");
+            let judged = judge(&live, &recorded, &owner, Ownership::Owned);
+            assert_eq!(judged, expected, "{live}");
+            let stays = judge(&live, &recorded, &owner, Ownership::Orphaned);
+            let expected = if expected == Verdict::Leave && !owner.owns(&live) {
+                Verdict::Leave
+            } else {
+                Verdict::Disown
+            };
+            assert_eq!(stays, expected, "{live}");
         }
     }
 }

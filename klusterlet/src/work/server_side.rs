@@ -7,10 +7,11 @@ use koinon_api::{
 use serde_json::Value;
 
 use super::{
-    apply::{Applied, Applier, is_terminating, rival, terminating, version},
-    diff,
+    apply::{Applied, Applier, is_terminating, terminating, version},
+    diff::{self, Zero},
     ignore::{Ignored, owned_fields, owns_only},
     plan::{Object, Ownership},
+    rival::rival,
     update::{Known, references},
 };
 use crate::cluster::{Force, Resource, Result};
@@ -76,7 +77,10 @@ impl Applier<'_> {
             Some(_) => self.may.update()?,
             None => self.may.create()?,
         }
-        let rival = live.as_ref().and_then(|live| rival(live, &[manager]));
+        let rival = live.as_ref().and_then(|live| {
+            let own = [manager];
+            rival(&desired, live, &own, self.owner)
+        });
         let force = if config.force { Force::Yes } else { Force::No };
         let before = live.as_ref().map(version);
         let live = self
@@ -107,7 +111,7 @@ fn is_applied(
     known: Option<&Known>,
     manifest: &Value,
 ) -> bool {
-    let content = diff::is_satisfied(desired, live)
+    let content = diff::is_satisfied(desired, live, Zero::Missing)
         || known.is_some_and(|known| {
             known.content == diff::content_digest(live) && known.required == diff::digest(manifest)
         });
@@ -115,10 +119,14 @@ fn is_applied(
         .iter()
         .all(|pointer| {
             let live = live.pointer(pointer).unwrap_or(&Value::Null);
-            // What the manifest says nothing about is not ours to compare.
+            // What the manifest says nothing about is not ours to compare, and there are no empty maps of these.
             desired
                 .pointer(pointer)
-                .is_none_or(|declared| diff::within(declared, live))
+                .and_then(Value::as_object)
+                .is_none_or(|declared| {
+                    let mut declared = declared.iter();
+                    declared.all(|(key, value)| live.get(key) == Some(value))
+                })
         });
     content
         && metadata

@@ -59,6 +59,8 @@ pub(super) enum Presence {
     Missing,
     /// It could not be read.
     Unknown(String),
+    /// The work may not know.
+    Withheld,
     /// Its kind or name is unknown.
     Incomplete,
 }
@@ -263,6 +265,19 @@ impl Delayed {
             message,
         }
     }
+
+    /// It could not be done; the API server says why.
+    pub(super) fn failed(message: String) -> Self {
+        Self {
+            reason: held::FAILED,
+            message,
+        }
+    }
+
+    /// Only an approval, or time, helps.
+    pub(super) fn is_mass(&self) -> bool {
+        self.reason == held::MASS
+    }
 }
 
 /// Says in a status that a deletion waits, or no longer does.
@@ -280,6 +295,26 @@ pub(super) fn delay(status: &mut ManifestWorkStatus, delayed: Option<&Delayed>, 
         }
         None => _ = meta::remove_condition(&mut status.conditions, kind::DELETION_HELD),
     }
+}
+
+/// Returns the status of a work whose body makes no sense to the agent.
+pub(super) fn unreadable(
+    previous: &ManifestWorkStatus,
+    generation: i64,
+    why: &str,
+    now: &Time,
+) -> ManifestWorkStatus {
+    let mut status = previous.clone();
+    let mut applied = new_condition(
+        kind::APPLIED,
+        Truth::False,
+        reason::APPLY_FAILED,
+        why,
+        now.0,
+    );
+    applied.observed_generation = Some(generation);
+    renew(&mut status.conditions, applied);
+    status
 }
 
 /// Returns the status of a work that is being deleted.

@@ -3,7 +3,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{diff, plan::Ownership};
+use super::{
+    diff::{self, Zero},
+    plan::Ownership,
+};
 
 /// Annotation on an applied object, with a suffix for the work: digest of the manifest it was last made from.
 ///
@@ -85,7 +88,11 @@ pub(super) struct Known {
 #[derive(Debug, PartialEq)]
 pub(super) enum Decision {
     InSync,
-    Replace(Value),
+    Replace {
+        object: Value,
+        /// What to try if the API server finds that invalid.
+        otherwise: Option<Value>,
+    },
 }
 
 /// Returns the object to create.
@@ -142,7 +149,7 @@ pub(super) fn decide(
             known.required == hash && known.content == diff::content_digest(live)
         })
     };
-    if metadata_same && (diff::is_satisfied(required, live) || settled()) {
+    if metadata_same && (diff::is_satisfied(required, live, Zero::Missing) || settled()) {
         return Decision::InSync;
     }
 
@@ -156,11 +163,21 @@ pub(super) fn decide(
     if let Some(status) = live.get("status") {
         object["status"] = status.clone();
     }
-    Decision::Replace(object)
+    let softened = soften(&object, live);
+    let (object, otherwise) = if metadata_same && diff::is_satisfied(required, live, Zero::LeftOut)
+    {
+        // The manifest is the same and nothing but zeros is missing, which the server perhaps always leaves out: no reason to
+        // take away what others put in, as the replicas of an autoscaler.
+        (softened, object)
+    } else {
+        (object, softened)
+    };
+    let otherwise = (otherwise != object).then_some(otherwise);
+    Decision::Replace { object, otherwise }
 }
 
 /// Lays the declared content over the live one instead of replacing it; for objects that refuse the replacement.
-pub(super) fn soften(replacement: &Value, live: &Value) -> Value {
+fn soften(replacement: &Value, live: &Value) -> Value {
     let mut object = diff::overlay(replacement, live);
     object["metadata"] = replacement["metadata"].clone();
     object

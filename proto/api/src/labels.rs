@@ -48,6 +48,8 @@ pub mod annotation {
     pub const APPROVE_DELETION: &str = "koinon.dev/approve-deletion";
     /// Annotations of a ManifestWork that its agent follows. All others stay on the hub.
     pub const DIRECTIVES: [&str; 2] = [AVAILABILITY, APPROVE_DELETION];
+    /// Longest value of one of these, in bytes; the hub refuses longer ones. Room for a dozen of the longest names.
+    pub const MOST_DIRECTIVE: usize = 4096;
     /// On a ManagedCluster in which a mass deletion waits: the revision up to which it was told.
     pub const DELETION_HOLD: &str = "koinon.dev/deletion-hold";
     /// On a ManagedCluster: the revision up to which an admin approved deletions.
@@ -238,6 +240,7 @@ pub mod reason {
         pub const MASS: &str = "MassDeletion";
         pub const CONTENT: &str = "ContentOfOthers";
         pub const POLICY: &str = "RefusedByPolicy";
+        pub const FAILED: &str = "DeletionFailed";
     }
     /// Of conditions that a work's `conditionRules` derive.
     pub mod rule {

@@ -30,6 +30,9 @@ use tokio_util::sync::CancellationToken;
 
 const HUB: &str = "aaaa";
 
+/// Namespace of the agent.
+pub(crate) const AGENT: &str = "open-cluster-management-agent";
+
 /// Dropped, everything ends.
 pub(crate) struct Bench {
     member: Member,
@@ -361,7 +364,7 @@ fn engine(
         resync: Duration::from_secs(3600),
         raw_json: RawJson::Refused,
         executing,
-        policies: Policies::watch(cluster, &tasks),
+        policies: Policies::watch(cluster, &tasks, AGENT),
         guard: DeletionGuard::new(Allowance {
             percent: 100,
             objects: 0,

@@ -39,7 +39,12 @@ impl Keeper {
     ///
     /// # Errors
     /// When one of them could not be stored; then none counts as stored.
-    pub(super) async fn keep(&self, works: Vec<Held>) -> cluster::Result<()> {
+    pub(super) async fn keep(&self, mut works: Vec<Held>) -> cluster::Result<()> {
+        for held in &mut works {
+            if let Some(before) = self.parts.holding.get(&held.name) {
+                held.told_since(&before);
+            }
+        }
         let memory = self.parts.memory.lock().clone();
         match works.as_slice() {
             [one] => {

@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
+use koinon_api::{labels::condition, meta};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{
     super::{
-        Removed, prune,
+        Removed, executor, prune,
         record::{self, Record},
-        remove::{self, Fate, Leaving},
-        status,
+        removal::{self, Leaving, Quota},
+        status::{self, Delayed},
     },
     Actor, Trouble,
 };
-use crate::{backoff::spread, clock, desired::Held};
+use crate::{backoff::spread, clock, crds, desired::Held};
 
 impl Actor {
     /// One pass over a work that is deleted. Returns when to look again.
@@ -32,9 +33,21 @@ impl Actor {
                 // Forgotten by the receiver; until then there is nothing to do.
                 Instant::now() + spread(shared.resync)
             }
-            Ok(false) => Instant::now() + self.backoff.next_delay().min(Duration::from_secs(5)),
+            Ok(false) => {
+                let wait = match &self.delayed {
+                    // Approvals are told.
+                    Some(delayed) if delayed.is_mass() => spread(shared.resync),
+                    Some(_) => self.backoff.next_delay(),
+                    None => self.backoff.next_delay().min(Duration::from_secs(5)),
+                };
+                Instant::now() + wait
+            }
             Err(trouble) => {
                 warn!(work = %self.name, error = %trouble, "the work could not be removed");
+                if self.delayed.is_none() {
+                    self.postpone(held, Some(Delayed::failed(trouble.to_string())));
+                }
+                self.restore_definitions(&trouble).await;
                 Instant::now() + self.backoff.next_delay()
             }
         }
@@ -46,65 +59,87 @@ impl Actor {
         else {
             return Ok(true);
         };
-        if !record.deleting {
-            let owned = record.owned().len();
-            self.shared.guard.applied(&self.name, owned);
-            self.delayed = self.ask(held, owned);
+        if meta::condition(&self.status.conditions, condition::DELETING).is_none() {
             self.report(held, status::deleting(&self.status, &clock::now()));
-            if self.delayed.is_some() {
-                return Ok(false);
-            }
-            record::delete(&self.shared.cluster, &record).await?;
-            record.deleting = true;
         }
         self.dismantle(held, &mut record).await
     }
 
-    /// Deletes what a deleted record owns, one step for each object, and lets the record go when nothing is left.
-    pub(super) async fn dismantle(
-        &mut self,
-        held: &Held,
-        record: &mut Record,
-    ) -> Result<bool, Trouble> {
+    /// Deletes what a record owns, one step for each object, and lets the record go when nothing is left.
+    async fn dismantle(&mut self, held: &Held, record: &mut Record) -> Result<bool, Trouble> {
         // Objects that were applied but never recorded are ours as well.
         let mut all = record.owned();
         let unrecorded = self.unrecorded.iter();
         let unrecorded: Vec<_> = unrecorded.filter(|u| !all.contains(u)).cloned().collect();
         all.extend(unrecorded);
-        let (mut pending, mut trouble, mut delayed) = (Vec::new(), None, None);
-        let judge = self.shared.policies.known().await;
-        let spec = held.spec().map_err(|e| Trouble::Body(e.to_string()))?;
+        let shared = self.shared.clone();
+        let spec = match held.spec() {
+            Ok(spec) => spec,
+            // What is to stay is not known, so nothing is deleted; somebody let go of it here.
+            Err(_) if record.deleting => {
+                self.let_go(record).await?;
+                return Ok(true);
+            }
+            Err(error) => return Err(Trouble::Body(error.to_string())),
+        };
+        let judge = shared.policies.known().await;
         let leaving = Leaving {
+            cluster: &shared.cluster,
+            deleter: executor::deleter(&shared.cluster, shared.executing, spec.executor.as_ref()),
+            owner: &record.owner,
             spec: &spec,
             directives: &held.directives,
             policies: &judge,
+            keep: &[],
+            claims: &shared.claims,
+            quota: Quota {
+                guard: &shared.guard,
+                work: &self.name,
+                told: held.revision,
+                kept: 0,
+            },
         };
-        for object in all {
-            let removed = remove::remove(&self.shared.cluster, &object, &record.owner, &leaving);
-            match removed.await {
-                Ok(Fate::Done) => {}
-                Ok(Fate::Pending) => pending.push(object),
-                Ok(Fate::Held(why)) => {
-                    delayed = Some(why);
-                    pending.push(object);
-                }
-                Err(error) => {
-                    trouble = Some(error);
-                    pending.push(object);
-                }
-            }
+        let progress = Box::pin(self.removal.step(all, &leaving)).await;
+        let done = progress.pending.is_empty();
+        self.postpone(held, progress.why());
+        if !done {
+            let applied = record::fitting(prune::sorted(progress.pending));
+            record::set_applied(&shared.cluster, record, applied).await?;
         }
-        let done = pending.is_empty();
-        self.postpone(held, delayed);
-        let applied = record::fitting(prune::sorted(pending));
-        record::set_applied(&self.shared.cluster, record, applied).await?;
-        if let Some(error) = trouble {
+        if let Some(error) = progress.trouble {
             return Err(error.into());
         }
         if done {
-            record::release(&self.shared.cluster, record).await?;
+            if !record.deleting {
+                record::delete(&shared.cluster, record).await?;
+            }
+            record::release(&shared.cluster, record).await?;
             self.unrecorded.clear();
         }
         Ok(done)
+    }
+
+    /// Lets go of all that a deleted record owns, and of the record. Nothing of it is deleted: only the hub may want that (P3),
+    /// and whoever deletes records, perhaps all of them with their definition, need not mean the objects.
+    pub(super) async fn let_go(&mut self, record: &Record) -> Result<(), Trouble> {
+        let cluster = &self.shared.cluster;
+        let mut all = record.owned();
+        all.extend(self.unrecorded.iter().cloned());
+        removal::let_go(cluster, &all, &record.owner).await?;
+        record::release(cluster, record).await?;
+        self.unrecorded.clear();
+        Ok(())
+    }
+
+    /// Makes the agent's own definitions anew if somebody deleted them: without them nothing can be recorded.
+    pub(super) async fn restore_definitions(&self, trouble: &Trouble) {
+        let Trouble::Cluster(error) = trouble else {
+            return;
+        };
+        if error.is_not_found()
+            && let Err(error) = crds::install(&self.shared.cluster).await
+        {
+            warn!(%error, "the agent's definitions could not be installed");
+        }
     }
 }

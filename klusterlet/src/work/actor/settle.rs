@@ -8,11 +8,11 @@ use tracing::debug;
 
 use super::{
     super::{
-        guard::Permit,
+        executor,
         planned::place,
         prune,
         record::{self, Record},
-        remove::{self, Fate, Leaving},
+        removal::{Leaving, Quota},
         status::Delayed,
     },
     Actor, Trouble,
@@ -47,22 +47,6 @@ impl Actor {
         busy
     }
 
-    /// Asks whether so many objects may be deleted; if not, returns why.
-    pub(super) fn ask(&self, held: &Held, objects: usize) -> Option<Delayed> {
-        if objects == 0 {
-            self.shared.guard.content(&self.name);
-            return None;
-        }
-        match self
-            .shared
-            .guard
-            .ask(&self.name, objects, held.revision, Instant::now())
-        {
-            Permit::Granted => None,
-            Permit::Held(message) => Some(Delayed::mass(message)),
-        }
-    }
-
     /// Remembers and reports that a deletion waits, or no longer does.
     pub(super) fn postpone(&mut self, held: &Held, delayed: Option<Delayed>) {
         if self.delayed != delayed {
@@ -94,15 +78,13 @@ impl Actor {
         recorded.extend(self.unrecorded.iter().cloned());
         recorded.extend(record.owned().into_iter().filter(|o| o.uid.is_empty()));
         let pruning = prune::prune(&recorded, &planned, &unmapped);
-        let (mut keep, mut pending, mut trouble) = (pruning.keep, Vec::new(), None);
-        let mut delayed = self.ask(held, pruning.drop.len());
-        let waits = delayed.is_some();
-        let kept = keep.len() + if waits { pruning.drop.len() } else { 0 };
+        let (shared, mut keep) = (self.shared.clone(), pruning.keep);
         if when == Settle::Soon
             && pruning.drop.is_empty()
             && keep.iter().all(|o| record.planned.covers(&place(o)))
         {
-            self.shared.guard.applied(&self.name, kept);
+            shared.guard.content(&self.name);
+            shared.guard.applied(&self.name, keep.len());
             self.postpone(held, None);
             self.books_at =
                 (record::fitting(keep) != record.applied).then(|| Instant::now() + spread(LATER));
@@ -111,43 +93,43 @@ impl Actor {
         }
         self.books_at = None;
         self.unrecorded.clone_from(&keep);
-        let judge = self.shared.policies.known().await;
+        let judge = shared.policies.known().await;
+        // Also what could not be read this time.
+        let wanted: Vec<_> = match pruning.drop.is_empty() {
+            true => Vec::new(),
+            false => planned.iter().chain(&keep).cloned().collect(),
+        };
+        let owner = record.owner.clone();
         let leaving = Leaving {
+            cluster: &shared.cluster,
+            deleter: executor::deleter(&shared.cluster, shared.executing, spec.executor.as_ref()),
+            owner: &owner,
             spec,
             directives: &held.directives,
             policies: &judge,
+            keep: &wanted,
+            claims: &shared.claims,
+            quota: Quota {
+                guard: &shared.guard,
+                work: &self.name,
+                told: held.revision,
+                kept: keep.len(),
+            },
         };
-        let mut gone = BTreeSet::new();
-        for object in pruning.drop {
-            if waits {
-                pending.push(object);
-                continue;
-            }
-            let removed = remove::remove(&self.shared.cluster, &object, &record.owner, &leaving);
-            match removed.await {
-                Ok(Fate::Done) => {
-                    debug!(work = %self.name, resource = %object.resource, name = %object.name, "pruned");
-                    gone.insert(place(&object));
-                }
-                Ok(Fate::Pending) => pending.push(object),
-                Ok(Fate::Held(why)) => {
-                    delayed = Some(why);
-                    pending.push(object);
-                }
-                Err(error) => {
-                    trouble = Some(error);
-                    pending.push(object);
-                }
-            }
+        let progress = Box::pin(self.removal.step(pruning.drop, &leaving)).await;
+        for object in &progress.gone {
+            debug!(work = %self.name, resource = %object.resource, name = %object.name, "pruned");
         }
-        let done = pending.is_empty();
-        keep.extend(pending);
+        let delayed = progress.why();
+        // An approval is told; there is nothing to try until then.
+        let done = progress.pending.is_empty() || delayed.as_ref().is_some_and(Delayed::is_mass);
+        let gone: BTreeSet<_> = progress.gone.iter().map(place).collect();
+        keep.extend(progress.pending);
         let applied = record::fitting(prune::sorted(keep));
-        let written = record::set_applied(&self.shared.cluster, &mut record, applied).await;
+        let written = record::set_applied(&shared.cluster, &mut record, applied).await;
         if written.is_ok() {
             self.unrecorded.clear();
             record.planned.retain(|place| !gone.contains(place));
-            self.shared.guard.applied(&self.name, kept);
         }
         let key = ObjectKey {
             resource: Arc::new(Resource::clone(&APPLIED_WORKS)),
@@ -160,6 +142,6 @@ impl Actor {
         self.record = Some(record);
         self.postpone(held, delayed);
         written?;
-        trouble.map_or(Ok(done), |error| Err(error.into()))
+        progress.trouble.map_or(Ok(done), |error| Err(error.into()))
     }
 }

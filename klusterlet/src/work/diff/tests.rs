@@ -30,7 +30,29 @@ fn defaulted_fields_are_no_difference_but_changed_ones_are() {
         (json!({"a": null}), json!({"a": 3}), false),
     ];
     for (required, live, expected) in cases {
-        assert_eq!(within(&required, &live), expected, "{required} {live}");
+        let found = within(&required, &live, Zero::LeftOut);
+        assert_eq!(found, expected, "{required} {live}");
+    }
+}
+
+#[test]
+fn a_zero_that_was_taken_away_is_missed() {
+    for (declared, live, expected) in [
+        (json!({"a": false}), json!({}), false),
+        (json!({"a": 0}), json!({}), false),
+        (json!({"a": ""}), json!({}), false),
+        (json!({"a": {"b": false}}), json!({}), false),
+        (json!({"a": [{"b": 0}]}), json!({"a": [{}]}), false),
+        (json!({"a": null}), json!({}), true),
+        (json!({"a": false}), json!({"a": false}), true),
+        (json!({"a": 0}), json!({"a": 0.0}), true),
+    ] {
+        assert_eq!(
+            within(&declared, &live, Zero::Missing),
+            expected,
+            "{declared} {live}"
+        );
+        assert!(within(&declared, &live, Zero::LeftOut), "{declared} {live}");
     }
 }
 
@@ -39,11 +61,13 @@ fn metadata_and_status_do_not_count() {
     let required = json!({"kind": "A", "metadata": {"labels": {"a": "b"}}, "status": {"x": 1}, "data": {"k": "v"}});
     assert!(is_satisfied(
         &required,
-        &json!({"kind": "A", "metadata": {}, "data": {"k": "v", "extra": "e"}})
+        &json!({"kind": "A", "metadata": {}, "data": {"k": "v", "extra": "e"}}),
+        Zero::Missing
     ));
     assert!(!is_satisfied(
         &required,
-        &json!({"kind": "A", "data": {"k": "w"}})
+        &json!({"kind": "A", "data": {"k": "w"}}),
+        Zero::LeftOut
     ));
     assert_eq!(
         content_digest(&required),
@@ -81,13 +105,13 @@ fn arbitrary() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn every_value_is_within_itself(value in arbitrary()) {
-        prop_assert!(within(&value, &value));
+        prop_assert!(within(&value, &value, Zero::Missing));
     }
 
     #[test]
     fn what_was_laid_over_is_satisfied_unless_items_were_kept(required in arbitrary(), live in arbitrary()) {
         // Named items keep strangers on purpose; `arbitrary` makes no key called `name`.
-        prop_assert!(within(&required, &overlay(&required, &live)));
+        prop_assert!(within(&required, &overlay(&required, &live), Zero::Missing));
     }
 
     #[test]
@@ -102,10 +126,12 @@ fn an_empty_map_in_an_item_of_a_list_is_a_choice() {
     let declared = json!({"spec": {"volumes": [{"name": "a", "emptyDir": {}}], "strategy": {}}});
     assert!(is_satisfied(
         &declared,
-        &json!({"spec": {"volumes": [{"name": "a", "emptyDir": {}}]}})
+        &json!({"spec": {"volumes": [{"name": "a", "emptyDir": {}}]}}),
+        Zero::LeftOut
     ));
     assert!(!is_satisfied(
         &declared,
-        &json!({"spec": {"volumes": [{"name": "a", "hostPath": {"path": "/"}}]}})
+        &json!({"spec": {"volumes": [{"name": "a", "hostPath": {"path": "/"}}]}}),
+        Zero::LeftOut
     ));
 }

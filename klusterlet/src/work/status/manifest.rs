@@ -64,11 +64,12 @@ pub(super) fn condition(
     let mut conditions = before.map(|b| b.conditions.clone()).unwrap_or_default();
     conditions.retain(|c| {
         match c.type_.as_str() {
-            kind::APPLIED | kind::AVAILABLE | kind::STATUS_FEEDBACK_SYNCED => true,
+            kind::STATUS_FEEDBACK_SYNCED => outcome.presence != Presence::Withheld,
+            kind::APPLIED | kind::AVAILABLE => true,
             type_ if outcome.derived.iter().any(|d| d.kind == type_) => true,
             // What the object last said stays while it cannot be read, but not for another generation of the work.
             _ => {
-                !matches!(outcome.presence, Presence::Present)
+                !matches!(outcome.presence, Presence::Present | Presence::Withheld)
                     && c.observed_generation == Some(generation)
             }
         }
@@ -101,6 +102,11 @@ pub(super) fn condition(
             reason::FETCHING_FAILED,
             format!("Failed to fetch resource: {error}"),
         ),
+        Presence::Withheld => (
+            Truth::Unknown,
+            reason::FETCHING_FAILED,
+            "Failed to fetch resource: the work may not look at it".to_owned(),
+        ),
         Presence::Incomplete => (
             Truth::Unknown,
             reason::INCOMPLETE_META,
@@ -116,6 +122,9 @@ pub(super) fn condition(
     let mut values = before
         .map(|b| b.status_feedback.clone())
         .unwrap_or_default();
+    if outcome.presence == Presence::Withheld {
+        values = StatusFeedbackResult::default();
+    }
     if outcome.presence == Presence::Present {
         let changed = values.values != outcome.feedback.values;
         values = StatusFeedbackResult {

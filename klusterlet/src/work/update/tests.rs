@@ -71,7 +71,7 @@ fn drift_in_what_is_declared_is_replaced_with_the_live_version() {
         ),
         change("/metadata/annotations", &owner().hash_key(), "older".into()),
     ] {
-        let Decision::Replace(object) =
+        let Decision::Replace { object, .. } =
             decide(&required(), &live, &owner(), Ownership::Owned, None)
         else {
             panic!("{live}")
@@ -87,7 +87,8 @@ fn drift_in_what_is_declared_is_replaced_with_the_live_version() {
 fn a_field_that_a_newer_manifest_no_longer_declares_is_removed() {
     let mut newer = required();
     newer["data"] = json!({});
-    let Decision::Replace(object) = decide(&newer, &live(), &owner(), Ownership::Owned, None)
+    let Decision::Replace { object, .. } =
+        decide(&newer, &live(), &owner(), Ownership::Owned, None)
     else {
         panic!()
     };
@@ -100,7 +101,8 @@ fn a_replacement_keeps_strangers_labels_and_finalizers_but_not_their_content() {
     live["metadata"]["labels"]["other"] = "x".into();
     live["metadata"]["finalizers"] = json!(["f"]);
     live["data"]["extra"] = "e".into();
-    let Decision::Replace(object) = decide(&required(), &live, &owner(), Ownership::Owned, None)
+    let Decision::Replace { object, .. } =
+        decide(&required(), &live, &owner(), Ownership::Owned, None)
     else {
         panic!()
     };
@@ -132,8 +134,32 @@ fn a_server_that_rewrites_the_content_is_not_fought() {
             Ownership::Owned,
             Some(&known)
         ),
-        Decision::Replace(_)
+        Decision::Replace { .. }
     ));
+}
+
+#[test]
+fn a_zero_that_is_gone_is_put_back_without_taking_anything_away() {
+    let required = json!({"kind": "Deployment", "metadata": {"name": "a"}, "spec": {"hostNetwork": false, "image": "x"}});
+    let mut live = creation(&required, &owner(), Ownership::Owned);
+    live["spec"] = json!({"image": "x", "replicas": 5});
+    let decided = decide(&required, &live, &owner(), Ownership::Owned, None);
+    let Decision::Replace { object, otherwise } = decided else {
+        panic!()
+    };
+    assert_eq!(
+        object["spec"],
+        json!({"hostNetwork": false, "image": "x", "replicas": 5})
+    );
+    // Somebody put something else in its place that cannot be beside it.
+    assert_eq!(otherwise.unwrap()["spec"], required["spec"]);
+    // The server left it out: what it made of the manifest is remembered.
+    let known = Known {
+        required: diff::digest(&required),
+        content: diff::content_digest(&live),
+    };
+    let decided = decide(&required, &live, &owner(), Ownership::Owned, Some(&known));
+    assert_eq!(decided, Decision::InSync);
 }
 
 #[test]
@@ -143,7 +169,8 @@ fn orphaned_objects_lose_our_reference_only() {
         "ownerReferences",
         json!([{"uid": "u0"}, owner().reference()]),
     );
-    let Decision::Replace(object) = decide(&required(), &live, &owner(), Ownership::Orphaned, None)
+    let Decision::Replace { object, .. } =
+        decide(&required(), &live, &owner(), Ownership::Orphaned, None)
     else {
         panic!()
     };
@@ -159,7 +186,8 @@ fn a_key_that_ends_with_a_dash_removes() {
         creation(&required, &owner(), Ownership::Owned)["metadata"]["labels"],
         json!({"m": "1"})
     );
-    let Decision::Replace(object) = decide(&required, &live(), &owner(), Ownership::Owned, None)
+    let Decision::Replace { object, .. } =
+        decide(&required, &live(), &owner(), Ownership::Owned, None)
     else {
         panic!()
     };
@@ -170,7 +198,8 @@ fn a_key_that_ends_with_a_dash_removes() {
 fn token_lists_of_service_accounts_are_kept() {
     let required = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "a", "labels": {"x": "y"}}});
     let live = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "a"}, "secrets": [{"name": "a-token"}]});
-    let Decision::Replace(object) = decide(&required, &live, &owner(), Ownership::Owned, None)
+    let Decision::Replace { object, .. } =
+        decide(&required, &live, &owner(), Ownership::Owned, None)
     else {
         panic!()
     };
@@ -193,7 +222,7 @@ mod properties {
             let required = json!({"kind": "ConfigMap", "metadata": {"name": "a", "labels": labels}, "data": data});
             let live = json!({"kind": "ConfigMap", "metadata": {"name": "a", "labels": live_labels}, "data": live_data, "extra": extra});
             for ownership in [Ownership::Owned, Ownership::Orphaned] {
-                if let Decision::Replace(object) = decide(&required, &live, &owner(), ownership, None) {
+                if let Decision::Replace { object, .. } = decide(&required, &live, &owner(), ownership, None) {
                     prop_assert_eq!(decide(&required, &object, &owner(), ownership, None), Decision::InSync);
                 }
                 let created = creation(&required, &owner(), ownership);

@@ -1,0 +1,558 @@
+//! Takes away what a work no longer wants, so that nothing goes with it that is to stay.
+//!
+//! First all that stays is let go of. Then what goes is deleted, in the reverse of the order in which it was applied. A
+//! Namespace or a definition is last: only when nothing of the work is left in it, and nothing else is either, or somebody
+//! said that it may go.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use futures::{
+    StreamExt as _,
+    stream::{FuturesOrdered, FuturesUnordered},
+};
+use koinon_api::{
+    applied::AppliedManifestResourceMeta as Applied, labels::annotation, policy::PolicyVerb,
+    work::ManifestWorkSpec,
+};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{
+    claims::{Claims, Name},
+    content::{self, Container, Eyes},
+    guard::{DeletionGuard, Permit},
+    order, plan,
+    remove::{self, Outcome, Verdict},
+    status::Delayed,
+    update::Owner,
+};
+use crate::{
+    backoff::Backoff,
+    cluster::{Cluster, Error, Resource, Result},
+    policy::Judge,
+};
+
+/// Objects that are read at the same time.
+const TOGETHER: usize = 8;
+
+/// How long a container that has things of others in it is not looked into again, at first and at most. An approval needs no
+/// look.
+const LOOK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+
+/// What a work says of the objects that it no longer wants.
+#[derive(Debug)]
+pub(super) struct Leaving<'a> {
+    /// The agent's own.
+    pub(super) cluster: &'a Cluster,
+    /// In whose name is deleted, or why in nobody's.
+    pub(super) deleter: std::result::Result<Cluster, String>,
+    pub(super) owner: &'a Owner,
+    /// As it is now: what it orphans, or only reads, stays.
+    pub(super) spec: &'a ManifestWorkSpec,
+    pub(super) directives: &'a BTreeMap<String, String>,
+    pub(super) policies: &'a Judge,
+    /// What the work still wants.
+    pub(super) keep: &'a [Applied],
+    pub(super) quota: Quota<'a>,
+    /// What other works are about to want.
+    pub(super) claims: &'a Claims,
+}
+
+/// How much may go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Quota<'a> {
+    pub(super) guard: &'a DeletionGuard,
+    pub(super) work: &'a str,
+    /// Revision at which the deletion was told.
+    pub(super) told: i64,
+    /// How many objects the work keeps.
+    pub(super) kept: usize,
+}
+
+impl Quota<'_> {
+    /// Asks whether so many further objects may go.
+    fn ask(&self, objects: usize) -> Option<Delayed> {
+        self.guard.applied(self.work, self.kept + objects);
+        if objects == 0 {
+            self.guard.content(self.work);
+            return None;
+        }
+        match self
+            .guard
+            .ask(self.work, objects, self.told, Instant::now())
+        {
+            Permit::Granted => None,
+            Permit::Held(message) => Some(Delayed::mass(message)),
+        }
+    }
+}
+
+/// What came of a step.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// Not gone yet.
+    pub(super) pending: Vec<Applied>,
+    /// Gone, or not the work's any more.
+    pub(super) gone: Vec<Applied>,
+    /// Why something waits that does not go by itself.
+    pub(super) delayed: Option<Delayed>,
+    /// What the API server said about something that could not be done.
+    pub(super) trouble: Option<Error>,
+}
+
+impl Progress {
+    fn fail(&mut self, object: Applied, error: Error) {
+        self.pending.push(object);
+        self.trouble.get_or_insert(error);
+    }
+
+    /// Why something does not go, if that is so.
+    pub(super) fn why(&self) -> Option<Delayed> {
+        let trouble = self.trouble.as_ref();
+        self.delayed
+            .clone()
+            .or_else(|| trouble.map(|error| Delayed::failed(error.to_string())))
+    }
+
+    fn hold(&mut self, object: Applied, why: Delayed) {
+        self.pending.push(object);
+        self.delayed.get_or_insert(why);
+    }
+}
+
+/// What is remembered of the objects that are to go.
+#[derive(Debug, Default)]
+pub(super) struct Removal {
+    /// Uids of objects that may go as far as their number is concerned: each is counted once.
+    granted: BTreeSet<String>,
+    /// Containers in which things of others were found.
+    looks: BTreeMap<(&'static str, String), Look>,
+}
+
+#[derive(Debug)]
+struct Look {
+    again: Instant,
+    backoff: Backoff,
+    why: Delayed,
+}
+
+/// An object that is to be deleted.
+struct Doomed {
+    recorded: Applied,
+    resource: Resource,
+    live: Value,
+    uid: String,
+    container: Option<Container>,
+}
+
+impl Doomed {
+    fn name(&self) -> Name {
+        let kind = self.live.get("kind").and_then(Value::as_str);
+        Name {
+            group: self.recorded.group.clone(),
+            kind: kind.unwrap_or_default().to_owned(),
+            namespace: self.recorded.namespace.clone(),
+            name: self.recorded.name.clone(),
+        }
+    }
+}
+
+impl Removal {
+    /// What is wanted changed: what was found before is looked for again at once.
+    pub(super) fn look_again(&mut self) {
+        self.looks.clear();
+    }
+
+    /// Takes one step towards the end of `objects`.
+    pub(super) async fn step(&mut self, objects: Vec<Applied>, leaving: &Leaving<'_>) -> Progress {
+        let mut progress = Progress::default();
+        let (mut stays, mut doomed) = sort_out(objects, leaving, &mut progress).await;
+        let claimed = |one: &mut Doomed| leaving.claims.has(leaving.quota.work, &one.name());
+        stays.extend(doomed.extract_if(.., claimed).map(|one| one.recorded));
+        let mass = leaving.quota.ask(self.fresh(&doomed, &progress.pending));
+        if mass.is_none() {
+            self.granted
+                .extend(doomed.iter().map(|one| one.uid.clone()));
+            for recorded in stays {
+                match remove::let_go(leaving.cluster, &recorded, leaving.owner).await {
+                    Ok(()) => progress.gone.push(recorded),
+                    Err(error) => progress.fail(recorded, error),
+                }
+            }
+        } else {
+            progress.pending.extend(stays);
+        }
+        doomed.sort_by_key(|one| std::cmp::Reverse(rank(one)));
+        for one in doomed {
+            if let Some(mass) = &mass
+                && !self.granted.contains(&one.uid)
+            {
+                progress.hold(one.recorded, mass.clone());
+                continue;
+            }
+            self.end(one, leaving, &mut progress).await;
+        }
+        progress
+    }
+
+    /// Counts what was not asked for before. What is still there, even if it cannot be deleted just now, stays granted.
+    fn fresh(&mut self, doomed: &[Doomed], pending: &[Applied]) -> usize {
+        let wanted: BTreeSet<&str> = doomed.iter().map(|one| one.uid.as_str()).collect();
+        let waiting: BTreeSet<&str> = pending.iter().map(|one| one.uid.as_str()).collect();
+        self.granted
+            .retain(|uid| wanted.contains(uid.as_str()) || waiting.contains(uid.as_str()));
+        wanted
+            .iter()
+            .filter(|uid| !self.granted.contains(**uid))
+            .count()
+    }
+
+    /// Deletes an object, unless it contains what is not to go.
+    async fn end(&mut self, one: Doomed, leaving: &Leaving<'_>, progress: &mut Progress) {
+        if let Some(container) = one.container {
+            let name = one.recorded.name.as_str();
+            if progress.pending.iter().any(|p| container.holds(name, p)) {
+                // What is in it is dealt with by itself, and says so.
+                progress.pending.push(one.recorded);
+                return;
+            }
+            match self.look(container, &one, leaving).await {
+                Ok(None) => {}
+                Ok(Some(why)) => return progress.hold(one.recorded, why),
+                Err(error) => return progress.fail(one.recorded, error),
+            }
+        }
+        let deleter = match &leaving.deleter {
+            Ok(deleter) => deleter,
+            Err(why) => return progress.hold(one.recorded, Delayed::failed(why.clone())),
+        };
+        let clients = (leaving.cluster, deleter);
+        let deleted = remove::delete(
+            clients,
+            &one.resource,
+            &one.recorded,
+            &one.live,
+            leaving.owner,
+        );
+        match deleted.await {
+            Ok(Outcome::Gone) => progress.gone.push(one.recorded),
+            Ok(Outcome::Going | Outcome::Changed) => progress.pending.push(one.recorded),
+            Err(error) => progress.fail(one.recorded, error),
+        }
+    }
+
+    /// Says why a container may not go, if it may not.
+    async fn look(
+        &mut self,
+        container: Container,
+        one: &Doomed,
+        leaving: &Leaving<'_>,
+    ) -> Result<Option<Delayed>> {
+        let name = one.recorded.name.as_str();
+        let place = format!("{}/{name}", one.recorded.resource);
+        if is_approved(leaving.directives, &place) {
+            return Ok(None);
+        }
+        let held = |what: String| {
+            Delayed::content(format!(
+                "deleting {place} would delete {what}; to approve it, annotate the work with {}={place}",
+                annotation::APPROVE_DELETION
+            ))
+        };
+        if let Some(kept) = leaving.keep.iter().find(|k| container.holds(name, k)) {
+            return Ok(Some(held(format!(
+                "{} {:?} too, which the work still has",
+                kept.resource, kept.name
+            ))));
+        }
+        let key = (container_name(container), name.to_owned());
+        let now = Instant::now();
+        if let Some(look) = self.looks.get(&key)
+            && now < look.again
+        {
+            return Ok(Some(look.why.clone()));
+        }
+        let eyes = Eyes {
+            owner: leaving.owner,
+            spec: leaving.spec,
+        };
+        let found = content::of_others(leaving.cluster, container, &one.live, eyes).await?;
+        let Some(found) = found else {
+            self.looks.remove(&key);
+            return Ok(None);
+        };
+        let why = held(format!(
+            "{found} too, which is not of this work or is to stay"
+        ));
+        let look = self.looks.entry(key).or_insert_with(|| Look {
+            again: now,
+            backoff: Backoff::new(LOOK.0, LOOK.1),
+            why: why.clone(),
+        });
+        look.again = now + look.backoff.next_delay();
+        look.why = why.clone();
+        Ok(Some(why))
+    }
+}
+
+/// Finds out what stays, and what is to be deleted and may be as far as the cluster's policies go.
+async fn sort_out(
+    objects: Vec<Applied>,
+    leaving: &Leaving<'_>,
+    progress: &mut Progress,
+) -> (Vec<Applied>, Vec<Doomed>) {
+    let (mut stays, mut doomed) = (Vec::new(), Vec::new());
+    let mut objects = objects.into_iter();
+    let mut looks = FuturesOrdered::new();
+    loop {
+        while looks.len() < TOGETHER
+            && let Some(recorded) = objects.next()
+        {
+            looks.push_back(first(recorded, leaving));
+        }
+        let Some((recorded, judged)) = looks.next().await else {
+            break;
+        };
+        match judged {
+            Ok(First::Done) => progress.gone.push(recorded),
+            Ok(First::Stay) => stays.push(recorded),
+            Ok(First::Wait) => progress.pending.push(recorded),
+            Ok(First::Held(why)) => progress.hold(recorded, why),
+            Ok(First::Delete(resource, live)) => doomed.push(Doomed {
+                container: Container::of(&recorded.group, &recorded.resource),
+                uid: live
+                    .pointer("/metadata/uid")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    .to_owned(),
+                recorded,
+                resource,
+                live,
+            }),
+            Err(error) => progress.fail(recorded, error),
+        }
+    }
+    (stays, doomed)
+}
+
+const fn container_name(container: Container) -> &'static str {
+    match container {
+        Container::Namespace => "namespace",
+        Container::Definition => "definition",
+    }
+}
+
+/// What a first look at an object leads to.
+enum First {
+    Done,
+    /// To be let go of.
+    Stay,
+    Wait,
+    Held(Delayed),
+    Delete(Resource, Value),
+}
+
+async fn first(recorded: Applied, leaving: &Leaving<'_>) -> (Applied, Result<First>) {
+    let judged = judge(&recorded, leaving).await;
+    (recorded, judged)
+}
+
+async fn judge(recorded: &Applied, leaving: &Leaving<'_>) -> Result<First> {
+    let Some((resource, live)) = remove::read(leaving.cluster, recorded).await? else {
+        return Ok(First::Done);
+    };
+    let fate = plan::fate(leaving.spec, recorded);
+    Ok(match remove::judge(&live, recorded, leaving.owner, fate) {
+        Verdict::Leave => First::Done,
+        Verdict::Wait => First::Wait,
+        Verdict::Disown => First::Stay,
+        Verdict::Delete => {
+            let verb = Some(PolicyVerb::Delete);
+            match leaving.policies.allows(&resource, &live, verb) {
+                Ok(()) => First::Delete(resource, slim(live)),
+                Err(refusal) => First::Held(Delayed::policy(refusal.to_string())),
+            }
+        }
+    })
+}
+
+/// What is needed of an object that is to go: there may be ten thousand.
+fn slim(live: Value) -> Value {
+    if live.get("kind").and_then(Value::as_str) == Some("CustomResourceDefinition") {
+        return live;
+    }
+    let top = |key: &str| live.get(key).cloned().unwrap_or_default();
+    let metadata = |key: &str| {
+        let value = live.get("metadata").and_then(|m| m.get(key));
+        value.cloned().unwrap_or_default()
+    };
+    json!({"apiVersion": top("apiVersion"), "kind": top("kind"), "metadata": {
+        "namespace": metadata("namespace"), "name": metadata("name"), "uid": metadata("uid"),
+        "resourceVersion": metadata("resourceVersion"),
+    }})
+}
+
+/// Containers are last; everything else goes before what it was applied after.
+fn rank(one: &Doomed) -> (bool, u16) {
+    let kind = one.live.get("kind").and_then(Value::as_str);
+    (
+        one.container.is_none(),
+        order::rank(kind.unwrap_or_default()),
+    )
+}
+
+/// Says whether a work's annotation approves the deletion of this Namespace or definition with all that is in it.
+fn is_approved(directives: &BTreeMap<String, String>, place: &str) -> bool {
+    directives
+        .get(annotation::APPROVE_DELETION)
+        .is_some_and(|approved| approved.split(',').any(|one| one.trim() == place))
+}
+
+/// Lets go of everything that a work owns; nothing is deleted.
+///
+/// # Errors
+/// With the first failure; everything else was let go of.
+pub(super) async fn let_go(cluster: &Cluster, objects: &[Applied], owner: &Owner) -> Result<()> {
+    let mut objects = objects.iter();
+    let (mut steps, mut first) = (FuturesUnordered::new(), Ok(()));
+    loop {
+        while steps.len() < TOGETHER
+            && let Some(object) = objects.next()
+        {
+            steps.push(remove::let_go(cluster, object, owner));
+        }
+        let Some(result) = steps.next().await else {
+            return first;
+        };
+        if first.is_ok() {
+            first = result;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn doomed(group: &str, plural: &str, kind: &str) -> Doomed {
+        let recorded = Applied {
+            group: group.into(),
+            version: "v1".into(),
+            resource: plural.into(),
+            name: "a".into(),
+            ..Default::default()
+        };
+        Doomed {
+            container: Container::of(group, plural),
+            resource: Resource {
+                group: group.into(),
+                version: "v1".into(),
+                kind: kind.into(),
+                plural: plural.into(),
+                namespaced: false,
+            },
+            live: json!({"kind": kind}),
+            uid: String::new(),
+            recorded,
+        }
+    }
+
+    #[test]
+    fn what_was_applied_last_goes_first_and_containers_last() {
+        let mut all = [
+            doomed("", "namespaces", "Namespace"),
+            doomed("", "secrets", "Secret"),
+            doomed("apps", "deployments", "Deployment"),
+            doomed(
+                "apiextensions.k8s.io",
+                "customresourcedefinitions",
+                "CustomResourceDefinition",
+            ),
+            doomed("test.dev", "widgets", "Widget"),
+            doomed("storage.k8s.io", "storageclasses", "StorageClass"),
+        ];
+        all.sort_by_key(|one| std::cmp::Reverse(rank(one)));
+        let order: Vec<_> = all
+            .iter()
+            .map(|one| one.recorded.resource.as_str())
+            .collect();
+        assert_eq!(
+            order,
+            [
+                "widgets",
+                "deployments",
+                "secrets",
+                "storageclasses",
+                "namespaces",
+                "customresourcedefinitions"
+            ]
+        );
+    }
+
+    #[test]
+    fn each_object_is_counted_once_until_it_is_gone() {
+        let guard = DeletionGuard::new(crate::work::Allowance {
+            percent: 0,
+            objects: 3,
+        });
+        let quota = Quota {
+            guard: &guard,
+            work: "w",
+            told: 1,
+            kept: 0,
+        };
+        let with = |uid: &str| Doomed {
+            uid: uid.to_owned(),
+            ..doomed("", "secrets", "Secret")
+        };
+        let mut removal = Removal::default();
+        let mut granted = |uids: &[&str], pending: &[Applied]| {
+            let doomed: Vec<_> = uids.iter().map(|uid| with(uid)).collect();
+            let held = quota.ask(removal.fresh(&doomed, pending)).is_some();
+            if !held {
+                removal
+                    .granted
+                    .extend(doomed.into_iter().map(|one| one.uid));
+            }
+            !held
+        };
+        // Two that do not go, looked at again and again, take two of three places.
+        for _ in 0..50 {
+            assert!(granted(&["a", "b"], &[]));
+        }
+        // Also while they cannot be read.
+        let unread = Applied {
+            uid: "b".into(),
+            ..Default::default()
+        };
+        assert!(granted(&["a"], &[unread]));
+        assert!(granted(&["a", "b", "c"], &[]));
+        assert!(!granted(&["a", "b", "c", "d"], &[]));
+        assert!(guard.hold().is_some());
+        assert!(granted(&["a", "b", "c"], &[]));
+        assert_eq!(guard.hold(), None);
+    }
+
+    #[test]
+    fn an_approval_names_what_may_go() {
+        let directives = |text: &str| {
+            BTreeMap::from([(annotation::APPROVE_DELETION.to_owned(), text.to_owned())])
+        };
+        for (text, expected) in [
+            ("namespaces/shop", true),
+            ("x/y, namespaces/shop ,z", true),
+            ("namespaces/shop-2", false),
+            ("shop", false),
+            ("", false),
+        ] {
+            assert_eq!(
+                is_approved(&directives(text), "namespaces/shop"),
+                expected,
+                "{text}"
+            );
+        }
+    }
+}
