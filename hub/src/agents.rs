@@ -13,10 +13,10 @@
 //! queue per agent, so a slow agent costs memory for the names of its works and nothing more (P12). Identity is
 //! the certificate's; no message names a cluster (P6). Nothing here connects to an agent (P7).
 
+mod crowd;
 mod dirty;
 mod enrol;
 mod inbox;
-
 mod metrics;
 mod outbox;
 mod own;
@@ -72,7 +72,10 @@ struct Shared {
     enrolments: tokio::sync::Semaphore,
     /// Held while a use of a token is spent.
     spending: tokio::sync::Mutex<()>,
-    throttle: throttle::Throttle,
+    /// Failed enrolments, by network.
+    failures: throttle::Throttle<std::net::IpAddr>,
+    /// Certificates issued, by cluster.
+    issued: throttle::Throttle<String>,
     /// UIDs that names are bound to, as far as they were asked for; forgotten when a cluster goes.
     bound: RwLock<std::collections::HashMap<Arc<str>, Arc<str>>>,
 }
@@ -100,7 +103,8 @@ impl Agents {
             pulls: Arc::new(tokio::sync::Semaphore::new(pull::LARGE_PULLS)),
             enrolments: tokio::sync::Semaphore::new(enrol::CONCURRENT),
             spending: tokio::sync::Mutex::default(),
-            throttle: throttle::Throttle::default(),
+            failures: throttle::Throttle::of_failures(),
+            issued: throttle::Throttle::of_certificates(),
             bound: RwLock::default(),
         }));
         let work = Work {

@@ -162,10 +162,11 @@ pub async fn run(config: Config) -> Result<()> {
             let acceptor = Acceptor::new(
                 api_listener,
                 api_tls,
-                listen::MOST_CONNECTIONS,
+                listen::MOST_CONNECTIONS + listen::CLOSING,
                 front.clone(),
             );
-            let serving = listen::serve(acceptor, router, front.clone());
+            let most = listen::MOST_CONNECTIONS;
+            let serving = listen::serve(acceptor, router, most, front.clone());
             async move {
                 serving.await;
                 Ok(())

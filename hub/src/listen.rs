@@ -1,26 +1,33 @@
 //! The Kubernetes API on TLS connections: HTTP/1.1 and HTTP/2.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+mod line;
 
-use axum::Router;
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router, body::Body, response::Response};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::{
+        conn::auto,
+        graceful::{GracefulConnection, GracefulShutdown},
+    },
     service::TowerToHyperService,
 };
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::tls::{Acceptor, Conn, Peer};
+use self::line::{Line, Lines};
+use crate::{
+    keeping::Keeping,
+    rest::Hangup,
+    tls::{Acceptor, Conn, Peer},
+};
 
-/// Connections of users and controllers; agents have a port of their own.
+/// Connections of users and controllers; agents have a port of their own. When there are more, those are closed on which
+/// nothing is going on, for the longest, from where most come from.
 pub const MOST_CONNECTIONS: usize = 8192;
+/// Connections that are about to be closed for others, beyond those.
+pub const CLOSING: usize = 256;
 /// A request's head has to arrive within it; an idle HTTP/1.1 connection lasts no longer either.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// A connection without a request for this long after its handshake is closed: a place is not held for nothing.
@@ -32,12 +39,15 @@ const STREAMS: u32 = 250;
 const LAST_REQUESTS: Duration = Duration::from_secs(10);
 
 /// Serves `router` until stopped; then lets requests end for a while. The [`Peer`] of the connection is in every
-/// request's extensions.
-pub async fn serve(mut acceptor: Acceptor, router: Router, stop: CancellationToken) {
+/// request's extensions, and its [`Hangup`].
+///
+/// At most `most` connections are kept open: the acceptor should take some more, for the new one comes before an old one goes.
+pub async fn serve(mut acceptor: Acceptor, router: Router, most: usize, stop: CancellationToken) {
     let graceful = GracefulShutdown::new();
+    let lines = Lines::new(most);
     while let Some(conn) = stop.run_until_cancelled(acceptor.next()).await.flatten() {
-        let asked = Arc::new(AtomicBool::new(false));
-        let connection = connection(conn, router.clone(), Arc::clone(&asked));
+        let line = lines.open(conn.peer().address.ip());
+        let connection = connection(conn, router.clone(), Arc::clone(&line));
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             tokio::select! {
@@ -46,7 +56,8 @@ pub async fn serve(mut acceptor: Acceptor, router: Router, stop: CancellationTok
                         tracing::debug!(%error, "connection ended");
                     }
                 }
-                () = silent(asked) => tracing::debug!("a connection without a request was closed"),
+                () = line.hung_up() => tracing::debug!("a connection was cut off or made way for others"),
+                () = silent(&line) => tracing::debug!("a connection without a request was closed"),
             }
         });
     }
@@ -60,9 +71,9 @@ pub async fn serve(mut acceptor: Acceptor, router: Router, stop: CancellationTok
 }
 
 /// Ends when nothing was asked in time, and else never.
-async fn silent(asked: Arc<AtomicBool>) {
+async fn silent(line: &Line) {
     tokio::time::sleep(FIRST_REQUEST).await;
-    if asked.load(Ordering::Relaxed) {
+    if line.was_used() {
         std::future::pending::<()>().await;
     }
 }
@@ -70,16 +81,21 @@ async fn silent(asked: Arc<AtomicBool>) {
 fn connection(
     conn: Conn,
     router: Router,
-    asked: Arc<AtomicBool>,
-) -> impl hyper_util::server::graceful::GracefulConnection<
-    Error = Box<dyn std::error::Error + Send + Sync>,
-> + Send
-+ 'static {
+    line: Arc<Line>,
+) -> impl GracefulConnection<Error = Box<dyn std::error::Error + Send + Sync>> + Send + 'static {
     let peer = Peer::clone(conn.peer());
-    let service = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
-        asked.store(true, Ordering::Relaxed);
-        request.extensions_mut().insert(peer.clone());
-        request
+    let service = tower::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+        let busy = line.busy();
+        let extensions = request.extensions_mut();
+        extensions.insert(peer.clone());
+        extensions.insert(Hangup(line.hangup()));
+        let answer = router.clone().oneshot(request);
+        async move {
+            let answer: Response = answer.await?;
+            // Not idle until the last of the answer has left.
+            let kept = answer.map(|body| Body::new(Keeping::new(body, busy)));
+            Ok::<_, std::convert::Infallible>(kept)
+        }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder

@@ -181,6 +181,17 @@ impl Lookup for Registry {
             .get(&Key::new(Arc::clone(&kind.key), namespace, name))?;
         Some(parts::object(kind, &stored))
     }
+
+    fn all(&self, resource: &str) -> Vec<Object> {
+        let Some(kind) = self.kinds.by_key(resource) else {
+            return Vec::new();
+        };
+        let snapshot = self.store.snapshot(&kind.key);
+        snapshot
+            .iter()
+            .map(|stored| parts::object(kind, stored))
+            .collect()
+    }
 }
 
 /// 503 for a database that does not answer.

@@ -1,8 +1,8 @@
 //! The Kubernetes API over HTTP.
 //!
 //! ```text
-//!   request ─► catch panics ─► who ─► what ─► may they ─► verb ─► registry or cache
-//!                              auth   request  authz       (one file each, none knows a kind)
+//!   request ─► catch panics ─► who ─► what ─► may they ─► body ─► turn ─► verb ─► registry or cache
+//!                              auth   request  authz      intake   flow   (one file each, none knows a kind)
 //! ```
 //!
 //! Whatever goes wrong is a Kubernetes `Status`, made in [`error`] and nowhere else.
@@ -19,9 +19,12 @@ mod error;
 mod explain;
 mod flow;
 mod get;
+mod held;
+mod intake;
 mod list;
 mod openapi;
 mod options;
+mod pace;
 mod pages;
 mod patch;
 mod present;
@@ -32,6 +35,7 @@ mod request;
 mod respond;
 mod reviews;
 mod selection;
+mod tenant;
 mod token;
 mod version;
 mod watch;
@@ -56,8 +60,8 @@ use koinon_machinery::{ApiError, ResourceInfo, Result, discovery::Discovery, ope
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-pub use self::flow::Limits;
-use self::{call::Call, flow::Flow, pages::Pages, query::Query};
+use self::{call::Call, flow::Flow, intake::Intake, pages::Pages, query::Query, tenant::Tenant};
+pub use self::{flow::Limits, held::Hangup};
 use crate::{
     auth::{Authenticator, User},
     authz::Attributes,
@@ -78,6 +82,7 @@ struct Shared {
     away: AtomicBool,
     authenticator: Authenticator,
     flow: Flow,
+    intake: Intake,
 }
 
 /// What the API needs beside its registry; the default knows certificates only.
@@ -118,6 +123,7 @@ impl Api {
             away: AtomicBool::new(false),
             authenticator,
             flow: Flow::new(limits),
+            intake: Intake::default(),
         }))
     }
 
@@ -139,6 +145,10 @@ impl Api {
 
     fn flow(&self) -> &Flow {
         &self.0.flow
+    }
+
+    fn intake(&self) -> &Intake {
+        &self.0.intake
     }
 
     fn stop(&self) -> &CancellationToken {
@@ -190,6 +200,7 @@ pub fn router(api: Api) -> Router {
 async fn resource(
     State(api): State<Api>,
     Extension(user): Extension<User>,
+    Extension(tenant): Extension<Tenant>,
     Extension(query): Extension<Query>,
     Extension(asked): Extension<Attributes>,
     request: Request,
@@ -211,6 +222,7 @@ async fn resource(
                     kind,
                     asked,
                     user,
+                    tenant,
                     query,
                     headers: head.headers,
                 };

@@ -6,6 +6,7 @@
 
 mod acceptor;
 mod fetch;
+mod lobby;
 mod peer;
 mod resolver;
 

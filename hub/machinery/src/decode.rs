@@ -10,11 +10,14 @@ use serde_json::{Map, Value};
 
 use crate::{ApiError, Result, path::Path};
 
+/// Most faults of one body that are named, as in Go's strict decoder.
+const MOST_FAULTS: usize = 100;
+
 /// A decoded body.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decoded {
     pub value: Value,
-    /// Paths of keys that occurred more than once; the last one counts, as in Go.
+    /// Paths of keys that occurred more than once; the last one counts, as in Go. The first hundred of them.
     pub duplicates: Vec<String>,
 }
 
@@ -66,6 +69,7 @@ pub fn faults(unknown: &[String], duplicates: &[String]) -> Vec<String> {
         .map(|path| format!("duplicate field {path:?}"));
     duplicates
         .chain(unknown.iter().map(|path| format!("unknown field {path:?}")))
+        .take(MOST_FAULTS)
         .collect()
 }
 
@@ -158,7 +162,8 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
         let mut map = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
             let path = self.path.field(&key);
-            if map.contains_key(&key) {
+            // A path is as long as the keys above it: all of them could be a million times the body.
+            if map.contains_key(&key) && self.duplicates.len() < MOST_FAULTS {
                 self.duplicates.push(path.to_string());
             }
             let value = entries.next_value_seed(Seed {

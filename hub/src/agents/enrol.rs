@@ -1,6 +1,7 @@
 //! Enrolment: a join token and a key become an identity.
 
 mod error;
+mod object;
 mod standing;
 
 use std::{sync::Arc, time::Duration};
@@ -20,10 +21,12 @@ use tonic::Status;
 pub(super) use self::standing::{Standing, standing, uid};
 use self::{
     error::Error,
-    standing::{accept_once, is_let_go, new_cluster},
+    object::{accept, make, uid_of, unmake},
+    standing::is_let_go,
 };
 use super::{
     Agents,
+    throttle::network,
     token::{self, Admission, Applicant, Refusal},
 };
 use crate::{
@@ -60,7 +63,8 @@ pub(super) async fn enrol(
 ) -> Result<EnrolResponse, Status> {
     let metrics = &agents.0.metrics;
     let cluster: String = request.cluster_name.chars().take(64).collect();
-    let result = if agents.0.throttle.admits(peer.address.ip()) {
+    let network = network(peer.address.ip());
+    let result = if agents.0.failures.admits(&network) {
         admit(agents, request).await
     } else {
         Err(Error::Throttled)
@@ -76,7 +80,7 @@ pub(super) async fn enrol(
         Err(error) => {
             metrics.enrolment(error.outcome());
             if error.is_suspicious() {
-                agents.0.throttle.failed(peer.address.ip());
+                agents.0.failures.count(network);
             }
             tracing::warn!(peer = %peer.address, cluster, outcome = error.outcome(), error = %Chain(&error), "enrolment refused");
             Err(Status::from(&error))
@@ -87,33 +91,39 @@ pub(super) async fn enrol(
 async fn admit(agents: &Agents, request: EnrolRequest) -> Result<EnrolResponse, Error> {
     let turn = tokio::time::timeout(TURN, agents.0.enrolments.acquire()).await;
     let _turn = turn.map_err(|_| Error::Busy)?.map_err(|_| Error::Busy)?;
-    let (subject, applicant, key) = read(&request)?;
+    let (subject, mut applicant, key) = read(&request)?;
     let text: TokenText = request.token.parse().map_err(|_| Refusal::Unknown)?;
     // Another replica may have made the token, spent it or revoked it a moment ago.
     agents.store().fresh().await?;
-    let token = agents.0.client.get::<JoinToken>("", text.name.as_str())?;
+    let client = &agents.0.client;
+    let token = client.get::<JoinToken>("", text.name.as_str())?;
+    let known = client.get::<ManagedCluster>("", &subject.cluster)?;
+    applicant.object = known.as_ref().map(uid_of).unwrap_or_default();
     let ca = ca_sha256(agents);
     let admission = token::check(&text, token.as_ref(), &applicant, &ca, clock::now())?;
     let auto = token.is_some_and(|token| token.spec.auto_accept);
     refuse_taken(agents, &applicant).await?;
+    if known.as_ref().is_some_and(is_let_go) {
+        // A use is not spent on an object that is about to go.
+        return Ok(being_removed());
+    }
     if admission == Admission::New {
-        spend(agents, &text, &applicant, &ca).await?;
+        // The object comes before the use, which is spent on it: whatever breaks off in between, asking again goes on.
+        let made = match known {
+            Some(_) => None,
+            None => Some(make(agents, &mut applicant).await?),
+        };
+        if let Err(refused) = spend(agents, &text, &applicant, &ca).await {
+            unmake(agents, made.flatten()).await;
+            return Err(refused);
+        }
     }
     claim(agents, &subject, &applicant, &key).await?;
     // The name may have been freed a moment ago, with the cluster that had it: its object is not to be taken for the new one's.
     agents.store().fresh().await?;
-    let cluster = ensure_cluster(
-        agents,
-        &subject.cluster,
-        auto && admission == Admission::New,
-        auto,
-    )
-    .await?;
-    if is_let_go(&cluster) {
-        return Ok(pending(
-            "the cluster that had this name is being removed from the hub",
-            RETRY_SOON_MS,
-        ));
+    let cluster = accept(agents, &applicant, auto).await?;
+    if is_let_go(&cluster) || uid_of(&cluster) != applicant.object {
+        return Ok(being_removed());
     }
     match standing(&cluster) {
         Standing::Accepted => {
@@ -139,6 +149,13 @@ async fn admit(agents: &Agents, request: EnrolRequest) -> Result<EnrolResponse, 
             RETRY_SOON_MS,
         )),
     }
+}
+
+fn being_removed() -> EnrolResponse {
+    pending(
+        "the cluster that had this name is being removed from the hub",
+        RETRY_SOON_MS,
+    )
 }
 
 fn pending(message: &str, retry_after_ms: u32) -> EnrolResponse {
@@ -169,6 +186,7 @@ fn read(request: &EnrolRequest) -> Result<(Subject, Applicant, ProvenKey), Error
         cluster: cluster.to_string(),
         cluster_uid: uid.clone(),
         key: key.fingerprint(),
+        object: String::new(),
     };
     Ok((subject, applicant, key))
 }
@@ -241,29 +259,6 @@ async fn claim(
     }
 }
 
-/// Makes the `ManagedCluster` if it is missing, and accepts it where the token says so.
-///
-/// As in OCM a cluster is accepted automatically once: an admin's later denial stays.
-async fn ensure_cluster(
-    agents: &Agents,
-    name: &str,
-    accept: bool,
-    auto: bool,
-) -> Result<ManagedCluster, Error> {
-    let client = &agents.0.client;
-    if client.get::<ManagedCluster>("", name)?.is_none() {
-        match client.create(&new_cluster(name, auto)).await {
-            Ok(cluster) => return Ok(cluster),
-            Err(error) if error.reason == Reason::AlreadyExists => {
-                agents.store().fresh().await?;
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let change = |cluster: &mut ManagedCluster| accept && accept_once(cluster);
-    Ok(client.modify::<ManagedCluster>("", name, change).await?)
-}
-
 /// The identity that an agent of `cluster` gets.
 fn enrolled(subject: &Subject, cluster: &ManagedCluster) -> Result<Enrolled, Error> {
     let subject = subject.clone();
@@ -277,12 +272,18 @@ fn enrolled(subject: &Subject, cluster: &ManagedCluster) -> Result<Enrolled, Err
 ///
 /// # Errors
 ///
-/// If it cannot be signed, or not recorded: an unrecorded certificate is not handed out.
+/// If the cluster had too many of late; if it cannot be signed, or not recorded: an unrecorded certificate is not handed out.
 pub(super) async fn issue(
     agents: &Agents,
     agent: &Enrolled,
     key: &ProvenKey,
 ) -> Result<Issued, Error> {
+    // A signature and a row are little, and nothing else bounds how often a compromised agent asks.
+    let cluster = &agent.subject.cluster;
+    if !agents.0.issued.admits(cluster) {
+        return Err(Error::TooManyCertificates(cluster.clone()));
+    }
+    agents.0.issued.count(cluster.clone());
     let authority: &Arc<_> = &agents.0.authority;
     let issued = authority.issue_agent(agent, key, agents.0.settings.certificate_ttl)?;
     let not_after = jiff::Timestamp::from_second(issued.not_after)

@@ -18,6 +18,8 @@ const BATCH: usize = 512;
 const QUEUE: usize = 2048;
 /// Memory that waiting statuses may take, in KiB.
 const QUEUE_KIB: usize = 64 * 1024;
+/// Largest status that is stored; an agent cuts its own at half of that.
+const MOST_STATUS: usize = 2 << 20;
 
 /// Why a status is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub(super) enum Reject {
     Uid,
     /// Not the status of a work.
     Malformed,
+    /// Larger than any that an agent of ours sends.
+    TooLarge,
 }
 
 impl Reject {
@@ -36,6 +40,7 @@ impl Reject {
             Self::Unknown => "status_unknown_work",
             Self::Uid => "status_other_uid",
             Self::Malformed => "status_malformed",
+            Self::TooLarge => "status_too_large",
         }
     }
 }
@@ -116,6 +121,9 @@ impl Inbox {
     }
 
     fn check(&self, cluster: &Arc<str>, status: &WorkStatus) -> Result<Change, Reject> {
+        if status.status_json.len() > MOST_STATUS {
+            return Err(Reject::TooLarge);
+        }
         let uid: Uuid = status.uid.parse().map_err(|_| Reject::Uid)?;
         // The namespace is the certificate's, whatever the message says (P6).
         let key = Key::new(resource::WORKS, cluster.clone(), status.name.as_str());

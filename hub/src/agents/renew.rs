@@ -13,7 +13,8 @@ use crate::{
 ///
 /// # Errors
 ///
-/// `INVALID_ARGUMENT` for a bad request, `PERMISSION_DENIED` when the cluster is not accepted any more, or is another one by now.
+/// `INVALID_ARGUMENT` for a bad request, `PERMISSION_DENIED` when the cluster is not accepted any more, or is another one by now,
+/// `RESOURCE_EXHAUSTED` when it asks too often.
 pub(super) async fn renew(
     agents: &Agents,
     agent: &Enrolled,

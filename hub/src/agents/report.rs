@@ -3,6 +3,8 @@
 //! OCM's agent writes these conditions itself (`registration/spoke/managedcluster`); ours reports facts, and this
 //! is where they become conditions, in OCM's order: nothing before acceptance, no facts while the API server fails.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use koinon_api::{
@@ -11,6 +13,7 @@ use koinon_api::{
     labels::{annotation, condition, reason},
     meta::{Truth, is_true, new_condition, remove_condition, set_condition},
 };
+use koinon_machinery::{quantity::Quantity as Amount, validation};
 use koinon_proto::v1::{ApiHealth, ClaimsLeftOut, ClusterClaim, ClusterReport, Position};
 
 /// Condition: the agent holds off a hub that is behind what it knows (P4).
@@ -18,6 +21,14 @@ pub(super) const ROLLBACK_HOLD: &str = "RollbackHold";
 const HELD: &str = "HubIsBehind";
 /// Most claims taken from one cluster; OCM's agent sends 20 of its own choice beside the reserved ones.
 const MOST_CLAIMS: usize = 256;
+/// Most resources taken from one cluster; nodes have about ten.
+const MOST_RESOURCES: usize = 64;
+/// Longest name of a resource: a DNS name, a slash, and 63 characters.
+const MOST_NAME: usize = 253 + 1 + 63;
+/// Longest quantity.
+const MOST_QUANTITY: usize = 64;
+/// Longest incarnation; ours are UUIDs.
+const MOST_INCARNATION: usize = 64;
 /// Longest text taken from an agent's message.
 const MOST_TEXT: usize = 1024;
 
@@ -203,12 +214,9 @@ fn apply_facts(report: &ClusterReport, status: &mut ManagedClusterStatus) -> boo
     if !report.kubernetes_version.is_empty() {
         status.version.kubernetes = cut(&report.kubernetes_version);
     }
-    let quantity = |(name, value): (&String, &String)| (name.clone(), Quantity(value.clone()));
     // What the agent has not looked at yet stays (P3).
     if !report.resources_unknown {
-        // As in OCM: what only the hub knows of stays in capacity; allocatable is replaced.
-        status.capacity.extend(report.capacity.iter().map(quantity));
-        status.allocatable = report.allocatable.iter().map(quantity).collect();
+        apply_resources(report, status);
     }
     if !report.claims_unknown || status.cluster_claims.is_empty() {
         status.cluster_claims = report
@@ -229,6 +237,45 @@ fn apply_facts(report: &ClusterReport, status: &mut ManagedClusterStatus) -> boo
             status.allocatable.clone(),
             status.cluster_claims.clone(),
         )
+}
+
+/// As in OCM what only the hub knows of stays in capacity, and allocatable is replaced. What the cluster had and does not have any
+/// more goes, and whatever it reports, an object never grows beyond its bounds.
+fn apply_resources(report: &ClusterReport, status: &mut ManagedClusterStatus) {
+    let quantity = |(name, value): (&String, &String)| (name.clone(), Quantity(value.clone()));
+    let capacity: BTreeMap<_, _> = bounded(&report.capacity).map(quantity).collect();
+    let had = &status.allocatable;
+    status
+        .capacity
+        .retain(|name, _| capacity.contains_key(name) || !had.contains_key(name));
+    let reported: BTreeSet<String> = capacity.keys().cloned().collect();
+    status.capacity.extend(capacity);
+    let spare = status.capacity.len().saturating_sub(2 * MOST_RESOURCES);
+    let strange: Vec<String> = status
+        .capacity
+        .keys()
+        .filter(|name| !reported.contains(*name))
+        .take(spare)
+        .cloned()
+        .collect();
+    for name in strange {
+        status.capacity.remove(&name);
+    }
+    status.allocatable = bounded(&report.allocatable).map(quantity).collect();
+}
+
+/// The resources of a report that are taken: names as Kubernetes has them, numbers, not too many of them.
+fn bounded(resources: &BTreeMap<String, String>) -> impl Iterator<Item = (&String, &String)> {
+    resources
+        .iter()
+        .filter(|(name, value)| {
+            // Before anything looks at every byte of what may be a very long text.
+            name.len() <= MOST_NAME
+                && value.len() <= MOST_QUANTITY
+                && validation::qualified_name(name).is_empty()
+                && value.parse::<Amount>().is_ok()
+        })
+        .take(MOST_RESOURCES)
 }
 
 /// Carries the holds of a report into annotations; says whether that changed anything.
@@ -280,7 +327,12 @@ pub(super) fn needs_annotation(report: &ClusterReport, cluster: &ManagedCluster)
 
 /// Writes a position as annotations hold it.
 fn position_text(position: &Position) -> String {
-    format!("{}:{}", position.incarnation, position.revision)
+    let incarnation: String = position
+        .incarnation
+        .chars()
+        .take(MOST_INCARNATION)
+        .collect();
+    format!("{incarnation}:{}", position.revision)
 }
 
 /// Reads the rollback that an admin accepted for a cluster.

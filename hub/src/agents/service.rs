@@ -2,7 +2,7 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use futures::Stream;
+use futures::{Stream, TryStreamExt as _};
 use koinon_proto::{
     MAX_MESSAGE,
     v1::{
@@ -15,7 +15,7 @@ use koinon_proto::{
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
-use super::{Agents, enrol, pull, renew, session};
+use super::{Agents, crowd::Crowd, enrol, pull, renew, session};
 use crate::{
     pki::Enrolled,
     tls::{Acceptor, Peer},
@@ -43,6 +43,8 @@ pub async fn serve(
     let session = SessionServer::new(agents)
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE);
+    let crowd = Crowd::default();
+    let incoming = acceptor.into_stream().map_ok(move |conn| crowd.admit(conn));
     Server::builder()
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
@@ -52,7 +54,7 @@ pub async fn serve(
         .http2_max_header_list_size(HEADERS)
         .add_service(enrolment)
         .add_service(session)
-        .serve_with_incoming_shutdown(acceptor.into_stream(), stop.cancelled_owned())
+        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await?;
     Ok(())
 }

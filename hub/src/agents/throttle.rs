@@ -1,7 +1,8 @@
-//! Who fails too often has to wait.
+//! Who does something too often has to wait.
 
 use std::{
     collections::HashMap,
+    hash::Hash,
     net::{IpAddr, Ipv6Addr},
     time::Duration,
 };
@@ -9,69 +10,91 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// Failures that a peer may have in a row.
-const BURST: u32 = 20;
-/// How often one of them is forgiven.
-const FORGIVE: Duration = Duration::from_secs(3);
-/// Peers remembered; above it, those who have been forgiven most are forgotten.
-const PEERS: usize = 4096;
+/// Those remembered; above it, those who have been forgiven most are forgotten.
+const MOST: usize = 16_384;
 
-/// Counts failed attempts per peer. Success costs nothing, so a fleet behind one address can enrol at once.
-#[derive(Debug, Default)]
-pub(super) struct Throttle(Mutex<HashMap<IpAddr, Failures>>);
+/// Counts per peer, or per cluster. What is not counted costs nothing, so a fleet behind one address can enrol at once.
+#[derive(Debug)]
+pub(super) struct Throttle<K> {
+    burst: u32,
+    forgive: Duration,
+    counts: Mutex<HashMap<K, Count>>,
+}
 
 #[derive(Debug, Clone, Copy)]
-struct Failures {
+struct Count {
     count: u32,
     since: Instant,
 }
 
-impl Failures {
-    fn at(self, now: Instant) -> Self {
+impl Count {
+    fn at(self, now: Instant, forgive: Duration) -> Self {
         let forgiven =
-            u32::try_from((now - self.since).as_secs() / FORGIVE.as_secs()).unwrap_or(u32::MAX);
+            u32::try_from((now - self.since).as_secs() / forgive.as_secs()).unwrap_or(u32::MAX);
         Self {
             count: self.count.saturating_sub(forgiven),
-            since: self.since + FORGIVE * forgiven.min(self.count),
+            since: self.since + forgive * forgiven.min(self.count),
         }
     }
 }
 
-impl Throttle {
-    /// Says whether the peer may try.
-    pub(super) fn admits(&self, peer: IpAddr) -> bool {
-        let now = Instant::now();
-        self.0
-            .lock()
-            .get(&network(peer))
-            .is_none_or(|failures| failures.at(now).count < BURST)
+impl Throttle<IpAddr> {
+    /// For enrolments that fail: 20 in a row, one more every 3 s.
+    pub(super) fn of_failures() -> Self {
+        Self::new(20, Duration::from_secs(3))
+    }
+}
+
+impl Throttle<String> {
+    /// For the certificates of one cluster: 10 at once, for an agent that is restarted again and again; then one a minute.
+    pub(super) fn of_certificates() -> Self {
+        Self::new(10, Duration::from_secs(60))
+    }
+}
+
+impl<K: Eq + Hash> Throttle<K> {
+    /// `burst` at once, and one more after every `forgive`, which is whole seconds.
+    fn new(burst: u32, forgive: Duration) -> Self {
+        Self {
+            burst,
+            forgive,
+            counts: Mutex::default(),
+        }
     }
 
-    /// Takes note of a failure.
-    pub(super) fn failed(&self, peer: IpAddr) {
+    /// Says whether one may try.
+    pub(super) fn admits(&self, who: &K) -> bool {
         let now = Instant::now();
-        let mut peers = self.0.lock();
-        if peers.len() >= PEERS {
-            peers.retain(|_, failures| failures.at(now).count > 0);
+        let counts = self.counts.lock();
+        let count = counts.get(who);
+        count.is_none_or(|count| count.at(now, self.forgive).count < self.burst)
+    }
+
+    /// Counts one more.
+    pub(super) fn count(&self, who: K) {
+        let now = Instant::now();
+        let mut counts = self.counts.lock();
+        if counts.len() >= MOST {
+            counts.retain(|_, count| count.at(now, self.forgive).count > 0);
         }
-        if peers.len() >= PEERS {
+        if counts.len() >= MOST {
             // All still count: rather forget them than refuse everybody.
-            peers.clear();
+            counts.clear();
         }
-        let failures = peers.entry(network(peer)).or_insert(Failures {
+        let count = counts.entry(who).or_insert(Count {
             count: 0,
             since: now,
         });
-        let before = failures.at(now);
-        *failures = Failures {
-            count: before.count.saturating_add(1).min(BURST * 2),
+        let before = count.at(now, self.forgive);
+        *count = Count {
+            count: before.count.saturating_add(1).min(self.burst * 2),
             since: if before.count == 0 { now } else { before.since },
         };
     }
 }
 
 /// One IPv6 customer has a /64 at least: its addresses count as one peer.
-fn network(peer: IpAddr) -> IpAddr {
+pub(super) fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
         v4 => v4,
@@ -84,19 +107,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_fails_waits_and_is_forgiven() {
-        let throttle = Throttle::default();
+        let throttle = Throttle::of_failures();
         let peer: IpAddr = "192.0.2.1".parse().unwrap();
-        for _ in 0..BURST {
-            assert!(throttle.admits(peer));
-            throttle.failed(peer);
+        for _ in 0..throttle.burst {
+            assert!(throttle.admits(&peer));
+            throttle.count(peer);
         }
-        assert!(!throttle.admits(peer));
+        assert!(!throttle.admits(&peer));
         assert!(
-            throttle.admits("192.0.2.2".parse().unwrap()),
+            throttle.admits(&"192.0.2.2".parse().unwrap()),
             "others are not concerned"
         );
-        tokio::time::advance(FORGIVE).await;
-        assert!(throttle.admits(peer));
+        tokio::time::advance(throttle.forgive).await;
+        assert!(throttle.admits(&peer));
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub(super) struct Applicant {
     pub(super) cluster_uid: String,
     /// SHA-256 of the public key, hex.
     pub(super) key: String,
+    /// UID of the `ManagedCluster` of that name; empty while there is none.
+    pub(super) object: String,
 }
 
 /// A token that is good for an applicant.
@@ -53,7 +55,8 @@ impl Refusal {
 /// Decides whether `token` admits `applicant`.
 ///
 /// The secret comes first: who does not know it learns nothing about the token. An enrolment that has spent its use
-/// may outlast the token, since it may wait for an admin.
+/// may outlast the token, since it may wait for an admin; but not the `ManagedCluster` that the use was spent on, or a
+/// cluster that was deleted would come back by itself.
 ///
 /// # Errors
 ///
@@ -109,6 +112,7 @@ pub(super) fn spend(token: &mut JoinToken, applicant: &Applicant, now: Timestamp
         cluster_name: applicant.cluster.clone(),
         cluster_uid: applicant.cluster_uid.clone(),
         public_key_sha256: applicant.key.clone(),
+        managed_cluster_uid: applicant.object.clone(),
         at: Time(now),
     });
     Some(true)
@@ -118,6 +122,8 @@ fn is_by(used: &TokenUse, applicant: &Applicant) -> bool {
     used.cluster_name == applicant.cluster
         && used.cluster_uid == applicant.cluster_uid
         && used.public_key_sha256 == applicant.key
+        && !applicant.object.is_empty()
+        && used.managed_cluster_uid == applicant.object
 }
 
 #[cfg(test)]
@@ -161,6 +167,7 @@ mod tests {
             cluster: "east".to_owned(),
             cluster_uid: "u".to_owned(),
             key: "k".to_owned(),
+            object: "o".to_owned(),
         }
     }
 
@@ -235,6 +242,14 @@ mod tests {
             },
             Applicant {
                 cluster: "west".to_owned(),
+                ..east()
+            },
+            Applicant {
+                object: "made anew".to_owned(),
+                ..east()
+            },
+            Applicant {
+                object: String::new(),
                 ..east()
             },
         ] {

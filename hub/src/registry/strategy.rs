@@ -132,6 +132,9 @@ pub trait Strategy: fmt::Debug + Send + Sync + 'static {
 pub trait Lookup: Send + Sync {
     /// The object as the cache has it.
     fn find(&self, resource: &str, namespace: &str, name: &str) -> Option<Object>;
+
+    /// All objects of a cluster-scoped kind as the cache has them.
+    fn all(&self, resource: &str) -> Vec<Object>;
 }
 
 /// What a strategy may know beyond the object itself.

@@ -15,6 +15,8 @@ use crate::{
 };
 
 const GROUP: &str = "cluster.open-cluster-management.io";
+/// Store key of cluster sets.
+const SETS: &str = "managedclustersets.cluster.open-cluster-management.io";
 
 #[derive(Debug)]
 pub(super) struct Cluster;
@@ -36,6 +38,7 @@ impl Strategy for Cluster {
             taint.insert("timeAdded".to_owned(), now.clone());
         }
         admit_set(object, None, admission)?;
+        admit_labels(object, None, admission)?;
         admit_acceptance(object, None, admission)
     }
 
@@ -48,6 +51,7 @@ impl Strategy for Cluster {
         default_set(object);
         time_taints(object, old, &object::timestamp(admission.now))?;
         admit_set(object, Some(old), admission)?;
+        admit_labels(object, Some(old), admission)?;
         admit_acceptance(object, Some(old), admission)
     }
 
@@ -154,21 +158,46 @@ fn admit_set(object: &Object, old: Option<&Object>, admission: &Admission<'_>) -
         return Ok(());
     }
     for set in [old, new].iter().filter(|set| !set.is_empty()) {
-        let join = Attributes::of("create", GROUP, "managedclustersets/join").named(set);
-        if !admission.access.allows(admission.user, &join) {
-            let why = format!(
-                "user {:?} cannot add/remove a ManagedCluster to/from ManagedClusterSet {set:?}",
-                admission.user.name
-            );
-            return Err(super::forbidden(
-                GROUP,
-                "managedclustersets/join",
-                set,
-                &why,
-            ));
+        demand_join(set, admission)?;
+    }
+    Ok(())
+}
+
+/// Whoever labels a cluster into a set that selects by labels needs the right to `join` that one.
+///
+/// OCM asks for nothing here. But placements of that set send works to the cluster then, with the Secrets in them. A set that
+/// selects clusters without labels as well, like the global one, is not entered by a label.
+fn admit_labels(object: &Object, old: Option<&Object>, admission: &Admission<'_>) -> Result<()> {
+    let before = old.map(Object::labels_owned).unwrap_or_default();
+    let after = object.labels_owned();
+    if before == after {
+        return Ok(());
+    }
+    for set in admission.objects.all(SETS) {
+        let entered = super::clusterset::selector(&set)
+            .is_some_and(|selector| selector.matches(&after) && !selector.matches(&before));
+        if entered {
+            demand_join(set.name(), admission)?;
         }
     }
     Ok(())
+}
+
+fn demand_join(set: &str, admission: &Admission<'_>) -> Result<()> {
+    let join = Attributes::of("create", GROUP, "managedclustersets/join").named(set);
+    if admission.access.allows(admission.user, &join) {
+        return Ok(());
+    }
+    let why = format!(
+        "user {:?} cannot add/remove a ManagedCluster to/from ManagedClusterSet {set:?}",
+        admission.user.name
+    );
+    Err(super::forbidden(
+        GROUP,
+        "managedclustersets/join",
+        set,
+        &why,
+    ))
 }
 
 /// A cluster is accepted by those who may accept, and not while what its name held before is still being cleared away.

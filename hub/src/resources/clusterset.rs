@@ -3,7 +3,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use koinon_api::ManagedClusterSet;
 use koinon_machinery::{
-    Cause, Object, ResourceInfo, Result, selector::validate_label_selector, validation::FieldPath,
+    Cause, LabelSelector as Selector, Object, ResourceInfo, Result,
+    selector::validate_label_selector, validation::FieldPath,
 };
 use serde::Deserialize;
 
@@ -48,6 +49,17 @@ impl Strategy for ClusterSet {
             Err(error) => vec![Cause::invalid(path, value.clone(), &error.to_string())],
         }
     }
+}
+
+/// The selector of a set that selects by labels.
+pub(super) fn selector(set: &Object) -> Option<Selector> {
+    let spec = set.at(&["spec", "clusterSelector"])?;
+    if spec.get("selectorType")? != "LabelSelector" {
+        return None;
+    }
+    let given = spec.get("labelSelector").cloned().unwrap_or_default();
+    let given: LabelSelector = serde_json::from_value(given).ok()?;
+    Selector::try_from(&given).ok()
 }
 
 /// A set that selects by labels takes clusters in without asking their sets: that is the right to `join` them all.

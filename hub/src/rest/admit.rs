@@ -1,4 +1,4 @@
-//! What every request passes before anything looks at it: who, in whose name, is it their turn, may they.
+//! What every request passes before anything looks at it: who, in whose name, may they, its body, is it their turn.
 
 use axum::{
     body::Body,
@@ -7,13 +7,21 @@ use axum::{
     response::Response,
 };
 use http::{HeaderMap, header};
-use http_body::{Body as HttpBody, Frame, SizeHint};
 use koinon_machinery::{ApiError, Result};
 
-use super::{Api, compress, error, flow::Place, query::Query, request};
+use super::{
+    Api, body, compress, error,
+    flow::Place,
+    held::{self, Hangup},
+    intake::Charge,
+    query::Query,
+    request,
+    tenant::Tenant,
+};
 use crate::{
     auth::{Impersonation, User},
     authz::{Attributes, Decision},
+    keeping::Keeping,
     tls::Peer,
 };
 
@@ -21,44 +29,46 @@ use crate::{
 pub(super) async fn admit(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let asked = request::attributes(request.method(), request.uri(), &query);
-    let place = match enter(&api, &mut request, &asked).await {
-        Ok(place) => place,
+    let (place, charge) = match enter(&api, &mut request, &asked).await {
+        Ok(entered) => entered,
         Err(refused) => return error::response(&refused),
     };
     let is_watch = asked.verb == "watch";
     let zipped = !is_watch && compress::is_accepted(request.headers());
+    let hangup = request.extensions().get::<Hangup>().cloned();
     let extensions = request.extensions_mut();
     extensions.insert(query);
     extensions.insert(asked);
     let response = next.run(request).await;
+    drop(charge);
     if is_watch {
         // The place is held for as long as the watch goes on.
-        return response.map(|body| {
-            Body::new(Held {
-                body,
-                _place: place,
-            })
-        });
+        return response.map(|body| Body::new(Keeping::new(body, place)));
     }
-    if zipped {
+    let response = if zipped {
         compress::large(response).await
     } else {
         response
-    }
+    };
+    response.map(|body| held::until_read(body, place, hangup))
 }
 
-/// Finds out who asks and lets them in, or not. The user is in the request's extensions then.
-async fn enter(api: &Api, request: &mut Request, asked: &Attributes) -> Result<Place> {
+/// Finds out who asks, lets them in or not, and reads the body. User and body are in the request then.
+async fn enter(
+    api: &Api,
+    request: &mut Request,
+    asked: &Attributes,
+) -> Result<(Place, Option<Charge>)> {
     let peer = request.extensions().get::<Peer>();
     let found = api.authenticator().request(peer, request.headers()).await;
     // Nothing behind this may see the credential, and nothing may log it.
     request.headers_mut().remove(header::AUTHORIZATION);
     let mut user = found.map_err(|_| ApiError::unauthorized())?;
+    let tenant = Tenant::of(&user);
     if let Some(other) = impersonated(api, &user, request.headers())? {
         tracing::info!(user = user.name, other = other.name, "impersonation");
         user = other;
     }
-    let place = api.flow().enter(&user, asked).await?;
     // Whoever watches over the hub need not be known to it.
     let open =
         !asked.is_resource() && matches!(asked.path.as_str(), "/livez" | "/readyz" | "/healthz");
@@ -67,8 +77,19 @@ async fn enter(api: &Api, request: &mut Request, asked: &Attributes) -> Result<P
     {
         demand(api, &user, &judged)?;
     }
+    let charge = match body::limit(api, asked) {
+        Some(limit) => {
+            let body = std::mem::take(request.body_mut());
+            let (bytes, charge) = api.intake().read(&tenant, body, limit).await?;
+            *request.body_mut() = Body::from(bytes);
+            Some(charge)
+        }
+        None => None,
+    };
+    let place = api.flow().enter(&tenant, asked).await?;
+    request.extensions_mut().insert(tenant);
     request.extensions_mut().insert(user);
-    Ok(place)
+    Ok((place, charge))
 }
 
 /// Whom the user acts as, if that is asked for and allowed.
@@ -91,31 +112,5 @@ fn demand(api: &Api, user: &User, asked: &Attributes) -> Result<()> {
             tracing::info!(user = user.name, verb, path, "request denied");
             Err(error::denied(user, asked, &reason))
         }
-    }
-}
-
-/// A body that holds a place in a lane until it has ended.
-struct Held {
-    body: Body,
-    _place: Place,
-}
-
-impl HttpBody for Held {
-    type Data = bytes::Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<std::result::Result<Frame<Self::Data>, Self::Error>>> {
-        std::pin::Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

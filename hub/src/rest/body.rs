@@ -6,7 +6,8 @@ use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use koinon_machinery::{ApiError, Result, decode};
 
-use super::protobuf;
+use super::{Api, delete, protobuf, request, reviews, token};
+use crate::authz::Attributes;
 
 const ACCEPTED: [&str; 3] = [
     "application/json",
@@ -14,7 +15,21 @@ const ACCEPTED: [&str; 3] = [
     "application/vnd.kubernetes.protobuf",
 ];
 
-/// Reads the whole body, up to `limit` bytes.
+/// The largest body that is taken for what is asked; `None` where none is looked at.
+pub(super) fn limit(api: &Api, asked: &Attributes) -> Option<usize> {
+    let kinds = api.registry().kinds();
+    match asked.verb.as_str() {
+        "delete" | "deletecollection" => Some(delete::OPTIONS_LIMIT),
+        "create" if reviews::is_one(asked) => Some(reviews::LIMIT),
+        "create" if asked.subresource == request::TOKEN => Some(token::LIMIT),
+        "create" | "update" | "patch" => kinds
+            .find(&asked.group, &asked.version, &asked.resource)
+            .map(|kind| kind.strategy.body_limit()),
+        _ => None,
+    }
+}
+
+/// Takes the body, up to `limit` bytes: it has come whole.
 pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes> {
     match Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),

@@ -11,6 +11,7 @@ use super::{
     options::At,
     query::Query,
     respond::{self, Form},
+    tenant::Tenant,
 };
 use crate::{
     auth::User,
@@ -28,6 +29,8 @@ pub(super) struct Call {
     pub(super) kind: Arc<Kind>,
     pub(super) asked: Attributes,
     pub(super) user: User,
+    /// Whose share what is kept for this request comes out of.
+    pub(super) tenant: Tenant,
     pub(super) query: Query,
     pub(super) headers: HeaderMap,
 }

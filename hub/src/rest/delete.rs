@@ -17,7 +17,7 @@ use super::{
 use crate::registry::{DeleteOptions, Deletion};
 
 /// Options are small; whoever sends more means something else.
-const OPTIONS_LIMIT: usize = 64 << 10;
+pub(super) const OPTIONS_LIMIT: usize = 64 << 10;
 
 /// Deletes the object that the path names.
 pub(super) async fn delete(call: &Call, body: Body) -> Result<Response> {

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! One user's storm fills that user's queue and nobody else's: whoever comes next waits for one place, not for the
-//! storm. `system:masters` is exempt, as in Kubernetes, so that an admin gets in to end one. Agents do not come through
-//! here: they have a port of their own.
+//! storm. Who is one user is [`Tenant`]'s to say; `system:masters` is exempt. A place is for work, not for waiting for a client:
+//! a request's body has been read before it gets one. Agents do not come through here: they have a port of their own.
 
 mod fair;
 
@@ -19,10 +19,8 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use self::fair::{Arrival, Fair};
-use crate::{
-    auth::{MASTERS, User},
-    authz::Attributes,
-};
+use super::{reviews, tenant::Tenant};
+use crate::authz::Attributes;
 
 /// How long a request waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -80,8 +78,8 @@ impl Flow {
             Lane(Arc::new(Mutex::new(Fair::new(places, queue, per_user))))
         };
         Self {
-            reads: lane(limits.reads, limits.queue, usize::MAX),
-            changes: lane(limits.changes, limits.queue, usize::MAX),
+            reads: lane(limits.reads, limits.queue, half(limits.reads)),
+            changes: lane(limits.changes, limits.queue, half(limits.changes)),
             watches: lane(limits.watches, 0, limits.watches_per_user),
         }
     }
@@ -90,20 +88,27 @@ impl Flow {
     ///
     /// # Errors
     ///
-    /// 429 when too many of the user's requests wait already, or this one did for too long.
-    pub(super) async fn enter(&self, user: &User, asked: &Attributes) -> Result<Place, ApiError> {
-        if user.in_group(MASTERS) && user.cluster.is_none() {
+    /// 429 when too many of the tenant's requests wait already, or this one did for too long.
+    pub(super) async fn enter(
+        &self,
+        tenant: &Tenant,
+        asked: &Attributes,
+    ) -> Result<Place, ApiError> {
+        if tenant.exempt {
             return Ok(Place { lane: None });
         }
         let lane = match asked.verb.as_str() {
             "watch" => &self.watches,
             "get" | "list" | "head" | "options" => &self.reads,
+            // A question is a create that changes nothing.
+            _ if reviews::is_one(asked) => &self.reads,
             _ => &self.changes,
         };
-        let name: Arc<str> = user.name.as_str().into();
+        let name = Arc::clone(&tenant.key);
         let turn = {
             let (sender, turn) = oneshot::channel();
-            match lane.0.lock().arrive(&name, sender) {
+            let waits = |waiting: &oneshot::Sender<Place>| !waiting.is_closed();
+            match lane.0.lock().arrive(&name, sender, waits) {
                 Arrival::Go => {
                     return Ok(Place {
                         lane: Some((lane.clone(), name)),
@@ -119,6 +124,11 @@ impl Flow {
             _ => Err(too_many()),
         }
     }
+}
+
+/// One tenant never has more than this: the next who comes finds a place without waiting for anything to end.
+fn half(places: usize) -> usize {
+    places.div_ceil(2)
 }
 
 fn too_many() -> ApiError {
@@ -152,6 +162,7 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::{MASTERS, User};
 
     fn flow() -> Flow {
         Flow::new(Limits {
@@ -163,11 +174,11 @@ mod tests {
         })
     }
 
-    fn user(name: &str) -> User {
-        User {
+    fn user(name: &str) -> Tenant {
+        Tenant::of(&User {
             name: name.to_owned(),
             ..User::default()
-        }
+        })
     }
 
     fn asked(verb: &str) -> Attributes {
@@ -213,6 +224,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_tenant_has_half_of_the_places_and_questions_are_reads() {
+        let flow = Flow::new(Limits {
+            changes: 4,
+            queue: 0,
+            ..Limits::default()
+        });
+        let enter = |name: &str| {
+            let (flow, user) = (flow.clone(), user(name));
+            async move { flow.enter(&user, &asked("create")).await }
+        };
+        let _held = (enter("a").await.unwrap(), enter("a").await.unwrap());
+        assert_eq!(enter("a").await.unwrap_err().code, 429);
+        enter("b").await.unwrap();
+        let question = Attributes::of("create", "authorization.k8s.io", "selfsubjectaccessreviews");
+        flow.enter(&user("a"), &question).await.unwrap();
+    }
+
+    #[tokio::test]
     async fn who_gave_up_does_not_keep_a_place() {
         let flow = flow();
         let first = flow.enter(&user("a"), &asked("create")).await.unwrap();
@@ -249,10 +278,11 @@ mod tests {
                 .code,
             429
         );
-        let master = User {
+        let master = Tenant::of(&User {
+            name: "root".to_owned(),
             groups: vec![MASTERS.to_owned()],
-            ..user("root")
-        };
+            ..User::default()
+        });
         flow.enter(&master, &asked("watch")).await.unwrap();
         drop(one);
         flow.enter(&user("c"), &asked("watch")).await.unwrap();

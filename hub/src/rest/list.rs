@@ -134,7 +134,9 @@ async fn page(
         namespace: last.key.namespace.to_string(),
         name: last.key.name.to_string(),
     });
-    call.api.pages().keep(&call.kind.key, snapshot);
+    call.api
+        .pages()
+        .keep(&call.tenant.key, &call.kind.key, snapshot);
     Ok(Ok(Page {
         revision,
         objects,

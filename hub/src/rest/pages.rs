@@ -1,6 +1,6 @@
 //! Lists in pages: the snapshots that later pages are cut from.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::response::Response;
 use http::StatusCode;
@@ -10,52 +10,68 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::respond;
+use crate::shares::Shares;
 
 /// How many lists may be in the middle of being read.
 const KEPT: usize = 64;
+/// Of them, one tenant's.
+const KEPT_PER_TENANT: usize = 16;
 /// How long a list may take to be read.
 const LIFETIME: Duration = Duration::from_secs(300);
 
-/// Snapshots that lists are being read from. A snapshot shares what has not changed since.
-#[derive(Debug, Default)]
-pub(super) struct Pages(Mutex<VecDeque<Page>>);
+/// Snapshots that lists are being read from, each for who reads it. A snapshot shares what has not changed since.
+#[derive(Debug)]
+pub(super) struct Pages(Mutex<Shares<Arc<str>, Page>>);
 
 #[derive(Debug)]
 struct Page {
+    tenant: Arc<str>,
     resource: String,
     snapshot: Snapshot,
     kept_at: Instant,
 }
 
+impl Default for Pages {
+    fn default() -> Self {
+        Self(Mutex::new(Shares::new(KEPT, KEPT_PER_TENANT)))
+    }
+}
+
 impl Pages {
     /// Keeps a snapshot for the pages to come.
-    pub(super) fn keep(&self, resource: &str, snapshot: Snapshot) {
+    ///
+    /// Who reads too many lists at once loses the oldest of his own, not others theirs.
+    pub(super) fn keep(&self, tenant: &Arc<str>, resource: &str, snapshot: Snapshot) {
         let mut pages = self.0.lock();
         let now = Instant::now();
-        pages.retain(|page| now < page.kept_at + LIFETIME);
-        let known = |page: &Page| {
-            page.resource == resource && page.snapshot.revision() == snapshot.revision()
+        let same = |page: &Page| {
+            page.tenant == *tenant
+                && page.resource == resource
+                && page.snapshot.revision() == snapshot.revision()
         };
-        if let Some(page) = pages.iter_mut().find(|page| known(page)) {
-            page.kept_at = now;
-            return;
+        let stale: Vec<_> = pages
+            .iter()
+            .filter(|(_, page)| now >= page.kept_at + LIFETIME || same(page))
+            .map(|(id, _)| id)
+            .collect();
+        for id in stale {
+            pages.remove(id);
         }
-        if pages.len() == KEPT {
-            pages.pop_front();
-        }
-        pages.push_back(Page {
+        let page = Page {
+            tenant: Arc::clone(tenant),
             resource: resource.to_owned(),
             snapshot,
             kept_at: now,
-        });
+        };
+        pages.add(Arc::clone(tenant), page);
     }
 
     /// The snapshot at `revision`, if it is still there.
     pub(super) fn find(&self, resource: &str, revision: Revision) -> Option<Snapshot> {
         let pages = self.0.lock();
-        let page = pages
+        let (_, page) = pages
             .iter()
-            .find(|page| page.resource == resource && page.snapshot.revision() == revision)?;
+            .find(|(_, page)| page.resource == resource && page.snapshot.revision() == revision)?;
         Some(page.snapshot.clone())
     }
 }

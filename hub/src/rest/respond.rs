@@ -1,5 +1,7 @@
 //! Content negotiation and response bodies.
 
+use std::collections::BTreeSet;
+
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -9,6 +11,10 @@ use serde::Serialize;
 use super::query::Query;
 
 const JSON: &str = "application/json";
+/// Characters in all warnings of an answer, above which each is cut.
+const MOST_WARNINGS: usize = 4096;
+/// Characters of a warning that is cut.
+const MOST_WARNING: usize = 256;
 
 /// In which form objects are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,8 +111,20 @@ pub(super) fn streamed(code: StatusCode, body: Body) -> Response {
 }
 
 /// Adds `Warning` headers as `kubectl` prints them.
+///
+/// Each text once, and as in kube-apiserver: where all of them would be too long they are cut, and the last ones left out.
 pub(super) fn warn(response: &mut Response, warnings: &[String]) {
-    for text in warnings {
+    let mut seen = BTreeSet::new();
+    let texts = || warnings.iter().map(String::as_str);
+    let is_long = texts().map(|text| text.chars().count()).sum::<usize>() > MOST_WARNINGS;
+    let most = if is_long { MOST_WARNING } else { usize::MAX };
+    let mut written = 0;
+    for text in texts().filter(|text| seen.insert(*text)) {
+        if written >= MOST_WARNINGS {
+            return;
+        }
+        let text: String = text.chars().take(most).collect();
+        written += text.chars().count();
         let quoted: String = text
             .chars()
             .filter(|c| !c.is_control())
@@ -174,6 +192,23 @@ mod tests {
                 .code,
             406
         );
+    }
+
+    #[test]
+    fn warnings_are_bounded() {
+        let mut response = raw(StatusCode::OK, Vec::new());
+        let many: Vec<String> = (0..100_000)
+            .flat_map(|n| [format!("w{n}"), "again".to_owned()])
+            .collect();
+        warn(&mut response, &many);
+        let count = response.headers().get_all(header::WARNING).iter().count();
+        assert!((100..=4096).contains(&count), "{count}");
+        let mut response = raw(StatusCode::OK, Vec::new());
+        warn(&mut response, &["x".repeat(1 << 20), "y".repeat(100)]);
+        let warnings = response.headers().get_all(header::WARNING);
+        let around = "299 - ''".len();
+        let lengths: Vec<usize> = warnings.iter().map(|value| value.len() - around).collect();
+        assert_eq!(lengths, [256, 100]);
     }
 
     #[test]

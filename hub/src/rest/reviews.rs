@@ -28,7 +28,7 @@ const AUTHENTICATION: &str = "authentication.k8s.io";
 const AUTHORIZATION: &str = "authorization.k8s.io";
 
 /// A question is small.
-const LIMIT: usize = 64 << 10;
+pub(super) const LIMIT: usize = 64 << 10;
 
 /// The kinds of the questions, for discovery.
 pub(super) fn kinds() -> Vec<Arc<ResourceInfo>> {

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A request is small.
-const LIMIT: usize = 64 << 10;
+pub(super) const LIMIT: usize = 64 << 10;
 const GROUP: &str = "authentication.k8s.io";
 
 /// Issues a token for the account that the path names.

@@ -1,12 +1,24 @@
+//! Accepts connections and does their handshakes.
+//!
+//! ```text
+//!   accept ─► silent ─► said hello ─► a place ─► handshake ─► connection
+//!             4,096,     1,024,        512; a peer that answers slowly
+//!             the oldest then nothing  loses it when others wait
+//!             goes       is accepted
+//! ```
+//!
+//! Connecting costs a peer nothing, so who says nothing is thrown out for whoever comes next, and holds nobody up.
+
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use futures::Stream;
+use futures::{Stream, future::BoxFuture};
 use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
@@ -14,26 +26,34 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
+    time::{MissedTickBehavior, interval, timeout},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
-use super::{Certificate, Peer};
+use super::{
+    Certificate, Peer,
+    lobby::{Lobby, QUEUE},
+};
 
-/// Handshakes in progress at once. A herd of 10,000 is through in 3 s with it, and in no less time without.
-const HANDSHAKES: usize = 64;
-/// A peer that takes longer for its handshake is dropped.
+/// A peer that has not said hello by then is dropped, crowd or no crowd.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// A peer that has not got through by then is dropped, however busy we are.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often those are looked for that hold a place others wait for.
+const LOOK: Duration = Duration::from_millis(500);
 /// Pause after a failed `accept`, which mostly means that files have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts connections and does their handshakes off the accept loop; a bad handshake ends nothing but itself.
 pub struct Acceptor {
     listener: TcpListener,
-    tls: TlsAcceptor,
+    tls: Arc<ServerConfig>,
     slots: Arc<Semaphore>,
+    lobby: Arc<Lobby>,
     handshakes: JoinSet<Option<Conn>>,
+    look: tokio::time::Interval,
     stop: CancellationToken,
 }
 
@@ -46,7 +66,7 @@ impl std::fmt::Debug for Acceptor {
 }
 
 impl Acceptor {
-    /// Makes an acceptor that keeps at most `connections` open at once.
+    /// Makes an acceptor that keeps at most `connections` open at once, not counting those in their handshake.
     #[must_use]
     pub fn new(
         listener: TcpListener,
@@ -54,11 +74,15 @@ impl Acceptor {
         connections: usize,
         stop: CancellationToken,
     ) -> Self {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             listener,
-            tls: config.into(),
+            tls: config,
             slots: Arc::new(Semaphore::new(connections)),
+            lobby: Arc::default(),
             handshakes: JoinSet::new(),
+            look,
             stop,
         }
     }
@@ -79,20 +103,42 @@ impl Acceptor {
                         return Some(conn);
                     }
                 }
-                (slot, accepted) = accept(&self.listener, &self.slots), if self.handshakes.len() < HANDSHAKES => {
-                    match accepted {
-                        Ok(tcp) => {
-                            let tls = self.tls.clone();
-                            self.handshakes.spawn(handshake(tls, tcp, slot));
-                        }
-                        Err(error) => {
-                            tracing::warn!(%error, "failed to accept a connection");
-                            tokio::time::sleep(ACCEPT_PAUSE).await;
-                        }
+                _ = self.look.tick(), if !self.handshakes.is_empty() => self.lobby.hurry(),
+                accepted = self.listener.accept(), if self.lobby.queued() < QUEUE => match accepted {
+                    Ok((tcp, address)) => self.begin(tcp, address),
+                    Err(error) => {
+                        tracing::warn!(%error, "failed to accept a connection");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 }
             }
         }
+    }
+
+    fn begin(&mut self, tcp: TcpStream, address: SocketAddr) {
+        let keepalive = TcpKeepalive::new()
+            .with_time(Duration::from_secs(60))
+            .with_interval(Duration::from_secs(20));
+        if let Err(error) = tcp
+            .set_nodelay(true)
+            .and_then(|()| SockRef::from(&tcp).set_tcp_keepalive(&keepalive))
+        {
+            tracing::debug!(peer = %address, %error, "failed to set socket options");
+        }
+        let guest = Lobby::enter(&self.lobby, address.ip());
+        let (tls, slots) = (self.tls.clone(), self.slots.clone());
+        self.handshakes.spawn(async move {
+            let thrown_out = guest.thrown_out();
+            let handshake = handshake(tls, tcp, address, guest, slots);
+            match thrown_out.run_until_cancelled(handshake).await {
+                Some(Ok(conn)) => return Some(conn),
+                Some(Err(error)) => {
+                    tracing::debug!(peer = %address, %error, "TLS handshake failed")
+                }
+                None => tracing::debug!(peer = %address, "a slow handshake made way for others"),
+            }
+            None
+        });
     }
 
     /// Turns the acceptor into the stream that tonic wants.
@@ -104,63 +150,48 @@ impl Acceptor {
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> (Option<OwnedSemaphorePermit>, io::Result<TcpStream>) {
-    // The semaphore is never closed.
-    let slot = slots.clone().acquire_owned().await.ok();
-    (slot, listener.accept().await.map(|(tcp, _)| tcp))
-}
-
 async fn handshake(
-    tls: TlsAcceptor,
+    tls: Arc<ServerConfig>,
     tcp: TcpStream,
-    slot: Option<OwnedSemaphorePermit>,
-) -> Option<Conn> {
-    let address = tcp.peer_addr().ok()?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
-        .with_interval(Duration::from_secs(20));
-    if let Err(error) = tcp
-        .set_nodelay(true)
-        .and_then(|()| SockRef::from(&tcp).set_tcp_keepalive(&keepalive))
-    {
-        tracing::debug!(peer = %address, %error, "failed to set socket options");
-    }
-    match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(tcp)).await {
-        Ok(Ok(io)) => {
-            let shown = io
-                .get_ref()
-                .1
-                .peer_certificates()
-                .and_then(|chain| chain.first());
-            let peer = Peer {
-                address,
-                certificate: shown.and_then(Certificate::parse),
-            };
-            Some(Conn {
-                io,
-                peer: Arc::new(peer),
-                _slot: slot,
-            })
-        }
-        Ok(Err(error)) => {
-            tracing::debug!(peer = %address, %error, "TLS handshake failed");
-            None
-        }
-        Err(_) => {
-            tracing::debug!(peer = %address, "TLS handshake timed out");
-            None
-        }
-    }
+    address: SocketAddr,
+    mut guest: super::lobby::Guest,
+    slots: Arc<Semaphore>,
+) -> io::Result<Conn> {
+    let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp);
+    let hello = timeout(HELLO_TIMEOUT, hello).await??;
+    guest.said_hello();
+    let rest = async {
+        let closed = |_| io::Error::other("the port is closed");
+        let slot = slots.acquire_owned().await.map_err(closed)?;
+        guest.takes_place().await;
+        let io = hello.into_stream(tls).await?;
+        io::Result::Ok((slot, io))
+    };
+    let (slot, io) = timeout(HANDSHAKE_TIMEOUT, rest).await??;
+    let shown = io
+        .get_ref()
+        .1
+        .peer_certificates()
+        .and_then(|chain| chain.first());
+    let peer = Peer {
+        address,
+        certificate: shown.and_then(Certificate::parse),
+    };
+    Ok(Conn {
+        io,
+        peer: Arc::new(peer),
+        ends: None,
+        _slot: slot,
+    })
 }
 
 /// A connection whose handshake is done.
 pub struct Conn {
     io: TlsStream<TcpStream>,
     peer: Arc<Peer>,
-    _slot: Option<OwnedSemaphorePermit>,
+    /// Nothing is read from then on.
+    ends: Option<BoxFuture<'static, ()>>,
+    _slot: OwnedSemaphorePermit,
 }
 
 impl Conn {
@@ -168,6 +199,13 @@ impl Conn {
     #[must_use]
     pub fn peer(&self) -> &Arc<Peer> {
         &self.peer
+    }
+
+    /// Breaks the connection off as soon as `when` is done. What `when` holds is dropped with the connection.
+    #[must_use]
+    pub fn ending(mut self, when: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.ends = Some(Box::pin(when));
+        self
     }
 }
 
@@ -193,6 +231,13 @@ impl AsyncRead for Conn {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // Whoever has a connection always waits to read from it.
+        if let Some(ends) = &mut self.ends
+            && ends.as_mut().poll(cx).is_ready()
+        {
+            self.ends = None;
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }

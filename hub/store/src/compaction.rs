@@ -1,4 +1,4 @@
-//! Trims the log to what is retained, and sweeps bodies that nothing refers to any more.
+//! Trims the log to what is retained, and sweeps what nothing refers to any more: bodies, expired certificates.
 
 use std::{sync::Arc, time::Duration};
 
@@ -73,6 +73,13 @@ impl Compaction {
             );
         }
         self.metrics.compacted(trimmed, swept);
+        self.database
+            .run(async |connection| {
+                sqlx::query!("delete from certificates where not_after < now()")
+                    .execute(connection)
+                    .await
+            })
+            .await?;
         Ok(())
     }
 }

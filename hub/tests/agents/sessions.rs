@@ -10,7 +10,8 @@ use koinon_api::{
 };
 use koinon_proto::v1::{
     ApiHealth, ClusterClaim, ClusterReport, Heartbeat, Hello, PullRequest, RenewRequest,
-    agent_message::Body as Say, hub_message::Body as Hear, session_client::SessionClient,
+    WorkStatus, WorkStatusBatch, agent_message::Body as Say, hub_message::Body as Hear,
+    session_client::SessionClient,
 };
 use kube::core::ObjectMeta;
 use tonic::{Code, Request};
@@ -186,6 +187,42 @@ fn available(hub: &Hub) -> Option<String> {
             .status
             .clone(),
     )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_reports_and_statuses_do_not_make_objects_grow() {
+    let hub = Hub::start().await;
+    let east = hub.member("east").await;
+    let work = hub.work("east", "w").await;
+    let (agent, _) = Agent::welcomed(&hub, &east, &[]).await.unwrap();
+    for round in 0..2 {
+        let mut hostile = report();
+        hostile.kubernetes_version = format!("v1.{round}");
+        let made_up = (0..50_000).map(|n| (format!("x{round}-{n}"), "1".to_owned()));
+        hostile.capacity.extend(made_up);
+        agent.say(Say::Report(hostile)).await;
+        eventually("the report is there", async || {
+            let status = hub.cluster("east").status.unwrap_or_default();
+            assert!(status.capacity.len() < 200, "{}", status.capacity.len());
+            status.version.kubernetes == format!("v1.{round}")
+        })
+        .await;
+    }
+    let huge = serde_json::json!({ "conditions": [{
+        "type": "Applied", "status": "True", "reason": "x", "message": "m".repeat(3 << 20),
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }] });
+    let status = WorkStatus {
+        name: "w".to_owned(),
+        uid: work.metadata.uid.clone().unwrap(),
+        status_json: huge.to_string().into_bytes().into(),
+    };
+    let statuses = vec![status];
+    agent.say(Say::Statuses(WorkStatusBatch { statuses })).await;
+    eventually("the status is refused", async || {
+        hub.metric("agent_rejected_total{reason=\"status_too_large\"}") == 1
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -163,6 +163,26 @@ impl Hub {
         }
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What a client says first.
+    pub(crate) fn client_hello(&self) -> Vec<u8> {
+        let config = ClientConfig::builder_with_provider(tls::provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut hello = Vec::new();
+        rustls::ClientConnection::new(Arc::new(config), name)
+            .unwrap()
+            .write_tls(&mut hello)
+            .unwrap();
+        hello
+    }
+
     /// Connects with or without a client certificate.
     pub(crate) async fn connect(&self, identity: Option<&Credentials>) -> Channel {
         let mut roots = RootCertStore::empty();
@@ -412,6 +432,21 @@ pub(crate) fn work(cluster: &str, name: &str, value: &str) -> ManifestWork {
     let mut work = ManifestWork::new(name, spec);
     work.metadata.namespace = Some(cluster.to_owned());
     work
+}
+
+/// Raises the limit of open files; returns how many connections of up to `wanted` may be open at both ends.
+pub(crate) fn many_files(wanted: usize) -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    setrlimit(Resource::Nofile, raised).unwrap();
+    let most = limit
+        .maximum
+        .map_or(usize::MAX, |most| usize::try_from(most).unwrap());
+    wanted.min(most / 2 - 200)
 }
 
 /// Waits until `check` holds.

@@ -435,3 +435,33 @@ async fn watches_from_anywhere() {
         assert_eq!(answer.status(), code, "{revision}");
     }
 }
+
+/// As many faults as fit into a body are told of as far as an answer has room for them.
+#[tokio::test]
+async fn bodies_full_of_faults_get_an_answer_of_bearable_size() {
+    let hub = Hub::start().await;
+    let mut object = config_map("unknown", &json!({}));
+    let unknown = (0..100_000).map(|n| (format!("f{n}"), json!(1)));
+    object.as_object_mut().unwrap().extend(unknown);
+    let repeated = "\"data\":{},".repeat(100_000);
+    let repeated = format!("{{{repeated}\"metadata\":{{\"name\":\"repeated\"}}}}");
+    for body in [object.to_string(), repeated] {
+        let told = hub.send("POST", CONFIG_MAPS, JSON, body.as_str()).await;
+        let said: usize = told.warnings().iter().map(|text| text.len()).sum();
+        assert!((1..20_000).contains(&said), "{said}");
+        told.ok();
+        let strict = format!("{CONFIG_MAPS}?fieldValidation=Strict");
+        let message = hub
+            .send("POST", &strict, JSON, body)
+            .await
+            .refusal(400, "BadRequest");
+        assert!(message.len() < 20_000, "{}", message.len());
+    }
+    // The path of each of these is as long as half of the body.
+    let long = "k".repeat(500_000);
+    let same = "\"a\":1,".repeat(200_000);
+    let doubled = format!(r#"{{"metadata":{{"name":"d"}},"data":{{"{long}":{{{same}"a":1}}}}}}"#);
+    hub.send("POST", CONFIG_MAPS, JSON, doubled)
+        .await
+        .refusal(422, "Invalid");
+}

@@ -15,5 +15,7 @@ mod oidc;
 mod outage;
 mod own_rules;
 mod rights;
+mod shares;
+mod sockets;
 mod support;
 mod watches;

@@ -46,6 +46,8 @@ struct Issuer {
     url: String,
     keys: Arc<Mutex<Vec<Value>>>,
     asked: Arc<AtomicUsize>,
+    /// Held by a test that wants the issuer to be slow.
+    slow: Arc<tokio::sync::Mutex<()>>,
     server: JoinHandle<()>,
     ca: tempfile::NamedTempFile,
 }
@@ -77,13 +79,18 @@ impl Issuer {
         ));
         let asked = Arc::new(AtomicUsize::new(0));
         let discovery = json!({ "issuer": url, "jwks_uri": format!("{url}/keys") }).to_string();
-        let (shown, count) = (Arc::clone(&keys), Arc::clone(&asked));
+        let slow = Arc::new(tokio::sync::Mutex::new(()));
+        let (shown, count, held_up) = (Arc::clone(&keys), Arc::clone(&asked), Arc::clone(&slow));
         let set = move || {
             count.fetch_add(1, Ordering::Relaxed);
             // One that nobody knows must not cost the others.
             let mut keys = shown.lock().clone();
             keys.push(json!({ "kty": "FUTURE", "kid": "f" }));
-            async move { json!({ "keys": keys }).to_string() }
+            let held_up = Arc::clone(&held_up);
+            async move {
+                let _turn = held_up.lock().await;
+                json!({ "keys": keys }).to_string()
+            }
         };
         let router = Router::new()
             .route(
@@ -110,12 +117,18 @@ impl Issuer {
             url,
             keys,
             asked,
+            slow,
             server,
             ca,
         }
     }
 
     fn authenticator(&self) -> Authenticator {
+        self.asked_every(Duration::ZERO)
+    }
+
+    /// Verifies by this issuer, which is asked because of unknown keys no more often than this.
+    fn asked_every(&self, least_pause: Duration) -> Authenticator {
         let settings = oidc::Settings {
             issuer: self.url.clone(),
             client_id: "koinon".to_owned(),
@@ -127,7 +140,7 @@ impl Issuer {
             algorithms: vec![Algorithm::ES256],
         };
         let https = Https::new(Some(self.ca.path())).unwrap();
-        let oidc = Oidc::new(settings, Arc::new(https), Duration::ZERO);
+        let oidc = Oidc::new(settings, Arc::new(https), least_pause);
         Authenticator::new(None, Some(oidc))
     }
 
@@ -280,4 +293,35 @@ async fn keys_are_rotated_and_an_issuer_that_is_away_costs_nothing() {
         201,
         "what is known goes on"
     );
+}
+
+/// Anybody can make up tokens with unknown keys, and an issuer may be slow: it is asked once for all of them, and none waits
+/// for more than that.
+#[tokio::test]
+async fn made_up_keys_ask_a_slow_issuer_once() {
+    let (one, never) = (key("one"), key("never"));
+    let issuer = Issuer::start(&[&one]).await;
+    let hub = Hub::start().await;
+    let caller = hub.with(issuer.asked_every(Duration::from_secs(3600)));
+    let slow = issuer.slow.lock().await;
+    let token = signed(&never, &issuer.claims());
+    let mut storm: Vec<_> = (0..1000)
+        .map(|_| Box::pin(whoami(&caller, &token)))
+        .collect();
+    // All but a bounded number are refused while the issuer thinks.
+    let mut refused = 0;
+    while storm.len() > 128 {
+        let ((code, _), _, rest) = futures::future::select_all(storm).await;
+        assert_eq!(code, 401);
+        refused += 1;
+        storm = rest;
+    }
+    assert_eq!(refused, 1000 - 128);
+    drop(slow);
+    for (code, _) in futures::future::join_all(storm).await {
+        assert_eq!(code, 401);
+    }
+    assert_eq!(issuer.asked.load(Ordering::Relaxed), 1);
+    let good = signed(&one, &issuer.claims());
+    assert_eq!(whoami(&caller, &good).await.0, 201);
 }

@@ -51,6 +51,70 @@ async fn the_hub_says_when_a_taint_was_added() {
     assert!(changed["spec"]["taints"][0]["timeAdded"].is_string());
 }
 
+/// Else whoever administers one set labels his cluster into another, whose placements send it their works.
+#[tokio::test]
+async fn a_cluster_is_labelled_into_a_set_by_those_who_may_join_it() {
+    let hub = Hub::start().await;
+    let by_labels = |selector: Value| json!({ "clusterSelector": { "selectorType": "LabelSelector", "labelSelector": selector } });
+    for (name, spec) in [
+        ("eu", json!({})),
+        (
+            "prod",
+            by_labels(json!({ "matchLabels": { "env": "prod" } })),
+        ),
+        (
+            "not-test",
+            by_labels(
+                json!({ "matchExpressions": [{ "key": "env", "operator": "NotIn", "values": ["test"] }] }),
+            ),
+        ),
+        ("everything", by_labels(json!({}))),
+    ] {
+        let set = json!({ "metadata": { "name": name }, "spec": spec });
+        hub.create(SETS, &set).await.ok();
+    }
+    let mut east = cluster("east");
+    let set = "cluster.open-cluster-management.io/clusterset";
+    east["metadata"]["labels"] = json!({ set: "eu" });
+    hub.create(CLUSTERS, &east).await.ok();
+    let group = "cluster.open-cluster-management.io";
+    let rules = |sets: &[&str]| {
+        json!([
+            { "apiGroups": [group], "resources": ["managedclusters"], "verbs": ["*"] },
+            { "apiGroups": [group], "resources": ["managedclustersets/join"], "verbs": ["create"], "resourceNames": sets },
+        ])
+    };
+    for (user, sets) in [("eve", &["eu"][..]), ("pat", &["eu", "prod"])] {
+        let role = super::access::role(&format!("of-{user}"), rules(sets));
+        let roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+        hub.create(roles, &role).await.ok();
+        hub.bind(user, &format!("of-{user}"), "").await;
+    }
+    let (eve, pat) = (hub.user("eve", "eu-team"), hub.user("pat", "eu-team"));
+    let label = |env: &str| json!({ "metadata": { "labels": { "env": env } } });
+    let path = format!("{CLUSTERS}/east");
+    eve.merge(&path, &label("dev")).await.ok();
+    let message = eve
+        .merge(&path, &label("prod"))
+        .await
+        .refusal(403, "Forbidden");
+    assert!(
+        message.contains("to/from ManagedClusterSet \"prod\""),
+        "{message}"
+    );
+    pat.merge(&path, &label("prod")).await.ok();
+    let mut north = cluster("north");
+    north["metadata"]["labels"] = json!({ set: "eu", "env": "prod" });
+    north["spec"]["hubAcceptsClient"] = false.into();
+    eve.create(CLUSTERS, &north).await.refusal(403, "Forbidden");
+    pat.create(CLUSTERS, &north).await.ok();
+    // Leaving is not entering; coming back is.
+    eve.merge(&path, &label("test")).await.ok();
+    eve.merge(&path, &label("dev"))
+        .await
+        .refusal(403, "Forbidden");
+}
+
 #[tokio::test]
 async fn a_cluster_is_not_accepted_into_a_terminating_namespace() {
     let hub = Hub::start().await;

@@ -89,6 +89,21 @@ impl Hub {
         }
     }
 
+    /// The same hub with other limits.
+    pub(crate) fn with_limits(mut self, limits: rest::Limits) -> Self {
+        let settings = rest::Settings {
+            limits,
+            ..rest::Settings::default()
+        };
+        let api = Api::with(self.registry.clone(), self.stop.clone(), settings);
+        self.router = rest::router(api);
+        self
+    }
+
+    pub(crate) fn router(&self) -> Router {
+        self.router.clone()
+    }
+
     /// The same API, asked by the agent of a cluster.
     pub(crate) fn agent(&self, cluster: &str) -> Caller {
         let key = Key::new(
@@ -268,6 +283,21 @@ impl Caller {
         request.extensions_mut().insert(self.peer.clone());
         self.router.clone().oneshot(request).await.unwrap()
     }
+}
+
+/// Raises the limit of open files; returns how many connections of up to `wanted` may be open at both ends.
+pub(crate) fn many_files(wanted: usize) -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    setrlimit(Resource::Nofile, raised).unwrap();
+    let most = limit
+        .maximum
+        .map_or(usize::MAX, |most| usize::try_from(most).unwrap());
+    wanted.min(most / 2 - 200)
 }
 
 pub(crate) async fn read(response: Response) -> Answer {

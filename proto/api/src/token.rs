@@ -97,6 +97,9 @@ pub struct TokenUse {
     /// SHA-256 of the public key that it asked a certificate for, in hexadecimal.
     #[serde(rename = "publicKeySHA256")]
     pub public_key_sha256: String,
+    /// UID of the ManagedCluster that it joined as. The use is good for that object only.
+    #[serde(rename = "managedClusterUID", default)]
+    pub managed_cluster_uid: String,
     /// When it joined.
     pub at: Time,
 }

@@ -30,6 +30,18 @@ fn what_is_no_single_document_is_refused() {
 }
 
 #[test]
+fn faults_are_bounded_in_number() {
+    let long = "k".repeat(100_000);
+    let same = "\"a\":1,".repeat(100_000);
+    let body = format!("{{\"{long}\":{{{same}\"a\":2}}}}");
+    let decoded = json(body.as_bytes()).unwrap();
+    assert_eq!(decoded.duplicates.len(), 100);
+    assert_eq!(decoded.value[&long]["a"], 2);
+    let unknown = vec!["x".to_owned(); 1000];
+    assert_eq!(faults(&unknown, &decoded.duplicates).len(), 100);
+}
+
+#[test]
 fn depth_is_bounded() {
     let nest = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     assert!(json(nest(100).as_bytes()).is_ok());

@@ -19,6 +19,10 @@ pub(in crate::agents) enum Error {
     Token(#[from] Refusal),
     #[error("the name {0:?} belongs to another cluster")]
     Taken(String),
+    #[error("the hub has a namespace {0:?} that belongs to no cluster")]
+    Occupied(String),
+    #[error("the cluster {0:?} had too many certificates of late; try again in a minute")]
+    TooManyCertificates(String),
     #[error("the cluster {0:?} was denied by an admin of the hub")]
     Denied(String),
     #[error("too many attempts failed; try again later")]
@@ -39,6 +43,8 @@ impl Error {
             Self::Request(_) => "csr_refused",
             Self::Token(refusal) => refusal.as_str(),
             Self::Taken(_) => "name_taken",
+            Self::Occupied(_) => "name_occupied",
+            Self::TooManyCertificates(_) => "too_many_certificates",
             Self::Denied(_) => "denied",
             Self::Throttled => "throttled",
             Self::Busy => "busy",
@@ -51,7 +57,11 @@ impl Error {
     pub(super) fn is_suspicious(&self) -> bool {
         matches!(
             self,
-            Self::Malformed(_) | Self::Request(_) | Self::Token(_) | Self::Taken(_)
+            Self::Malformed(_)
+                | Self::Request(_)
+                | Self::Token(_)
+                | Self::Taken(_)
+                | Self::Occupied(_)
         )
     }
 }
@@ -86,9 +96,11 @@ impl From<&Error> for Status {
             Error::Token(_) => Self::unauthenticated(
                 "the join token is unknown, expired, used up, or for another name",
             ),
-            Error::Taken(_) => Self::already_exists(message),
+            Error::Taken(_) | Error::Occupied(_) => Self::already_exists(message),
             Error::Denied(_) => Self::permission_denied(message),
-            Error::Throttled | Error::Busy => Self::resource_exhausted(message),
+            Error::Throttled | Error::Busy | Error::TooManyCertificates(_) => {
+                Self::resource_exhausted(message)
+            }
             Error::Unavailable(_) => Self::unavailable(message),
             Error::Internal(_) => Self::internal(message),
         }

@@ -12,23 +12,19 @@ use uuid::Uuid;
 use crate::clock;
 
 /// The object of a cluster that asks for the first time.
-pub(super) fn new_cluster(name: &str, auto: bool) -> ManagedCluster {
+pub(super) fn new_cluster(name: &str) -> ManagedCluster {
     let spec = ManagedClusterSpec {
         lease_duration_seconds: 60,
         ..ManagedClusterSpec::default()
     };
-    let mut cluster = ManagedCluster {
+    ManagedCluster {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             ..ObjectMeta::default()
         },
         spec,
         status: None,
-    };
-    if auto {
-        accept_once(&mut cluster);
     }
-    cluster
 }
 
 /// Accepts a cluster automatically, which happens once; says whether it did.
@@ -107,7 +103,7 @@ mod tests {
     use super::*;
 
     fn cluster(accepts: bool, condition: Option<(Truth, &str)>) -> ManagedCluster {
-        let mut cluster = new_cluster("east", false);
+        let mut cluster = new_cluster("east");
         cluster.spec.hub_accepts_client = accepts;
         cluster.status = condition.map(|(truth, reason)| ManagedClusterStatus {
             conditions: vec![new_condition(

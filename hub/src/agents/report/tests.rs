@@ -188,6 +188,68 @@ fn claims_that_are_left_out_show_until_they_are_not() {
 }
 
 #[test]
+fn a_resource_that_the_cluster_had_leaves_capacity_with_its_nodes() {
+    let mut status = accepted();
+    let mut with_gpu = report();
+    for resources in [&mut with_gpu.capacity, &mut with_gpu.allocatable] {
+        resources.insert("example.com/gpu".to_owned(), "8".to_owned());
+    }
+    apply(&with_gpu, &mut status, now());
+    assert_eq!(status.capacity.len(), 2);
+    apply(&report(), &mut status, now());
+    assert_eq!(status.capacity.keys().collect::<Vec<_>>(), ["cpu"]);
+}
+
+/// An agent that makes up other resources in every report must not make the object grow with each.
+#[test]
+fn made_up_resources_do_not_pile_up() {
+    let mut status = accepted();
+    for round in 0..50 {
+        let mut hostile = report();
+        for n in 0..500 {
+            let name = format!("x{round}-{n}");
+            hostile.capacity.insert(name.clone(), "1".to_owned());
+            if round % 2 == 0 {
+                hostile.allocatable.insert(name, "1".to_owned());
+            }
+        }
+        for (name, value) in [
+            ("a".repeat(400), "1".to_owned()),
+            ("not a name".to_owned(), "1".to_owned()),
+            ("much".to_owned(), "9".repeat(65)),
+            ("none".to_owned(), "some".to_owned()),
+        ] {
+            hostile.capacity.insert(name.clone(), value.clone());
+            hostile.allocatable.insert(name, value);
+        }
+        apply(&hostile, &mut status, now());
+        assert!(status.capacity.len() <= 2 * MOST_RESOURCES);
+        assert!(status.allocatable.len() <= MOST_RESOURCES);
+    }
+    for odd in ["not a name", "much", "none"] {
+        assert!(!status.capacity.contains_key(odd), "{odd}");
+    }
+    apply(&report(), &mut status, now());
+    assert_eq!(
+        status.capacity["cpu"],
+        Quantity("4".to_owned()),
+        "an honest report gets in"
+    );
+    let mut hold = report();
+    hold.rollback_hold = Some(RollbackHold {
+        seen: None,
+        offered: Some(Position {
+            incarnation: "i".repeat(1 << 20),
+            ..Position::default()
+        }),
+    });
+    let mut cluster = ManagedCluster::new("east", Default::default());
+    annotate(&hold, &mut cluster);
+    let annotations = cluster.metadata.annotations.unwrap();
+    assert!(annotations.values().all(|value| value.len() < 128));
+}
+
+#[test]
 fn claims_that_no_schema_allows_are_left_out() {
     let claim = |name: &str, value: &str| ClusterClaim {
         name: name.to_owned(),

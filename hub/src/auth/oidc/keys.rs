@@ -9,7 +9,10 @@ use jsonwebtoken::{
     jwk::{Jwk, JwkSet, PublicKeyUse},
 };
 use serde::Deserialize;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::{Mutex, Semaphore},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::Refusal;
@@ -20,6 +23,8 @@ const PERIOD: Duration = Duration::from_secs(3600);
 const RETRY: Duration = Duration::from_secs(15);
 /// Tokens with unknown keys can be made up by anybody: the issuer is not asked more often than this because of them.
 pub const LEAST_PAUSE: Duration = Duration::from_secs(10);
+/// Tokens that may wait for an unknown key.
+const MOST_WAITING: usize = 128;
 /// Most keys that are kept.
 const MOST_KEYS: usize = 256;
 
@@ -40,6 +45,7 @@ pub struct KeySet {
     keys: ArcSwap<Vec<Jwk>>,
     /// When the issuer was asked last; held while it is asked, so that it is asked once.
     asked: Mutex<Option<Instant>>,
+    waiting: Semaphore,
     least_pause: Duration,
 }
 
@@ -56,6 +62,7 @@ impl KeySet {
             fetcher,
             keys: ArcSwap::default(),
             asked: Mutex::default(),
+            waiting: Semaphore::new(MOST_WAITING),
             least_pause,
         }
     }
@@ -70,6 +77,10 @@ impl KeySet {
             return Ok(key);
         }
         {
+            // Made-up keys must not pile up requests behind an issuer that is slow.
+            let Ok(_waiting) = self.waiting.try_acquire() else {
+                return Err(Refusal::UnknownKey);
+            };
             let mut asked = self.asked.lock().await;
             // Whoever waited for the lock may find what the other fetched.
             if let Some(key) = self.known(id, algorithm) {
@@ -78,8 +89,7 @@ impl KeySet {
             if asked.is_some_and(|asked| asked.elapsed() < self.least_pause) {
                 return Err(Refusal::UnknownKey);
             }
-            *asked = Some(Instant::now());
-            self.refresh().await;
+            self.ask(&mut asked).await;
         }
         self.known(id, algorithm).ok_or(Refusal::UnknownKey)
     }
@@ -89,8 +99,7 @@ impl KeySet {
         loop {
             let fetched = {
                 let mut asked = self.asked.lock().await;
-                *asked = Some(Instant::now());
-                self.refresh().await
+                self.ask(&mut asked).await
             };
             let pause = if fetched { PERIOD } else { RETRY };
             if stop
@@ -119,6 +128,15 @@ impl KeySet {
         let key = signs.then(|| DecodingKey::from_jwk(key).ok()).flatten()?;
         // A public RSA key must never be taken as the secret of an HMAC.
         (key.family() == algorithm.family()).then_some(key)
+    }
+
+    /// Fetches the keys, and takes note of when: at the end, for those who waited must not each ask a slow issuer anew; and
+    /// before, for whoever began may hang up half-way.
+    async fn ask(&self, asked: &mut Option<Instant>) -> bool {
+        *asked = Some(Instant::now());
+        let fetched = self.refresh().await;
+        *asked = Some(Instant::now());
+        fetched
     }
 
     /// Fetches the keys; those that are known stay when that fails.

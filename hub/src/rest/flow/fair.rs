@@ -38,6 +38,8 @@ struct Held<T> {
 
 impl<T> Fair<T> {
     /// `places` in all, at most `per_user` of them for one user, and at most `queue` of one user waiting.
+    ///
+    /// With fewer for a user than there are, places stay free for the next who comes, however long a request takes.
     pub(super) fn new(places: usize, queue: usize, per_user: usize) -> Self {
         Self {
             free: places,
@@ -48,12 +50,23 @@ impl<T> Fair<T> {
         }
     }
 
-    /// Somebody comes; `one` is kept if it has to wait.
-    pub(super) fn arrive(&mut self, user: &Arc<str>, one: T) -> Arrival {
+    /// Somebody comes; `one` is kept if it has to wait. Those who wait no longer, says `waits`, make room in a full queue.
+    pub(super) fn arrive(
+        &mut self,
+        user: &Arc<str>,
+        one: T,
+        waits: impl Fn(&T) -> bool,
+    ) -> Arrival {
         let held = self.users.entry(Arc::clone(user)).or_insert_with(|| Held {
             inside: 0,
             waiting: VecDeque::new(),
         });
+        if held.waiting.len() >= self.queue && !held.waiting.is_empty() {
+            held.waiting.retain(waits);
+            if held.waiting.is_empty() {
+                self.turns.retain(|other| other != user);
+            }
+        }
         let arrival = if self.free > 0 && held.inside < self.per_user {
             self.free -= 1;
             held.inside += 1;
@@ -83,7 +96,12 @@ impl<T> Fair<T> {
     }
 
     fn next(&mut self) -> Option<(Arc<str>, T)> {
-        let user = self.turns.pop_front()?;
+        let may_go = |user: &Arc<str>| {
+            let held = self.users.get(user);
+            held.is_some_and(|held| held.inside < self.per_user)
+        };
+        let turn = self.turns.iter().position(may_go)?;
+        let user = self.turns.remove(turn)?;
         let held = self.users.get_mut(&user)?;
         let one = held.waiting.pop_front()?;
         held.inside += 1;
@@ -114,24 +132,42 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn those_who_gave_up_make_room_in_the_queue() {
+        let (storm, quiet): (Arc<str>, Arc<str>) = ("storm".into(), "quiet".into());
+        let mut fair = Fair::new(1, 2, 1);
+        assert_eq!(fair.arrive(&storm, 0, |_| true), Arrival::Go);
+        for _ in 0..2 {
+            assert_eq!(fair.arrive(&storm, 1, |_| true), Arrival::Waits);
+        }
+        assert_eq!(fair.arrive(&storm, 2, |_| true), Arrival::Refused);
+        assert_eq!(fair.arrive(&storm, 3, |one| *one != 1), Arrival::Waits);
+        assert_eq!(fair.arrive(&quiet, 4, |_| true), Arrival::Waits);
+        assert_eq!(fair.leave(&storm), Some((storm.clone(), 3)));
+        assert_eq!(fair.leave(&storm), Some((quiet.clone(), 4)));
+        assert_eq!(fair.leave(&quiet), None);
+        assert!(fair.users.is_empty() && fair.turns.is_empty());
+    }
+
     proptest! {
-        /// Never more inside than there are places, nobody waits while a place is free, nobody is kept who is not there,
-        /// and between two turns of one user everybody else who waited had one.
+        /// Never more inside than there are places, or than one user may have; nobody else waits while a place is free; nobody
+        /// is kept who is not there; and between two turns of one user everybody else who waited and might go had one.
         #[test]
         fn places_are_bounded_and_go_round(
             places in 1_usize..4,
             queue in 0_usize..4,
+            per_user in 1_usize..5,
             steps in prop::collection::vec((any::<bool>(), 0_usize..4), 0..200),
         ) {
             let names: Vec<Arc<str>> = ["a", "b", "c", "d"].map(Arc::from).into();
-            let mut fair = Fair::new(places, queue, usize::MAX);
+            let mut fair = Fair::new(places, queue, per_user);
             let mut inside: Vec<usize> = Vec::new();
             let mut waiting = [0_usize; 4];
             // How many turns others had since this user began to wait.
             let mut passed = [[0_usize; 4]; 4];
             for (comes, user) in steps {
                 if comes {
-                    match fair.arrive(&names[user], user) {
+                    match fair.arrive(&names[user], user, |_| true) {
                         Arrival::Go => inside.push(user),
                         Arrival::Waits => {
                             if waiting[user] == 0 {
@@ -148,7 +184,8 @@ mod tests {
                         inside.push(next);
                         waiting[next] -= 1;
                         for (other, seen) in passed.iter_mut().enumerate() {
-                            if other != next && waiting[other] > 0 {
+                            let count = inside.iter().filter(|one| **one == other).count();
+                            if other != next && waiting[other] > 0 && count < per_user {
                                 seen[next] += 1;
                                 prop_assert!(seen[next] <= 1, "{next} went twice while {other} waited");
                             }
@@ -157,10 +194,10 @@ mod tests {
                     }
                 }
                 prop_assert!(inside.len() <= places);
-                if inside.len() < places {
-                    prop_assert_eq!(waiting.iter().sum::<usize>(), 0);
-                }
                 for (user, name) in names.iter().enumerate() {
+                    let count = inside.iter().filter(|one| **one == user).count();
+                    prop_assert!(count <= per_user);
+                    prop_assert!(waiting[user] == 0 || inside.len() == places || count == per_user);
                     prop_assert_eq!(fair.waiting(name), waiting[user]);
                     let known = fair.users.contains_key(name);
                     prop_assert_eq!(known, waiting[user] > 0 || inside.contains(&user));

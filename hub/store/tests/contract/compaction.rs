@@ -96,3 +96,22 @@ async fn nothing_is_trimmed_before_its_time() {
     replica.store.write(create("b")).await.unwrap();
     replica.close().await;
 }
+
+#[tokio::test]
+async fn expired_certificates_are_forgotten() {
+    let postgres = TestPostgres::start().await.unwrap();
+    let replica = Replica::open(trimming(&postgres, 20)).await;
+    let identities = replica.store.identities();
+    for (serial, not_after) in [(1, "2020-01-01T00:00:00Z"), (2, "2220-01-01T00:00:00Z")] {
+        identities
+            .record_certificate(&[serial], "east", not_after.parse().unwrap())
+            .await
+            .unwrap();
+    }
+    eventually("the expired one is gone", async || {
+        let left = identities.certificates("east").await.unwrap();
+        left.len() == 1 && left[0].serial == [2]
+    })
+    .await;
+    replica.close().await;
+}
