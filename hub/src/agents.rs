@@ -91,6 +91,7 @@ impl Agents {
     ) -> (Self, Work) {
         let agent_metrics = metrics::AgentMetrics::new(metrics);
         let (inbox, lane) = inbox::Inbox::new(client.store().clone(), agent_metrics.clone());
+        let issued = throttle::Throttle::of_certificates(settings.certificate_ttl);
         let agents = Self(Arc::new(Shared {
             client,
             authority,
@@ -104,7 +105,7 @@ impl Agents {
             enrolments: tokio::sync::Semaphore::new(enrol::CONCURRENT),
             spending: tokio::sync::Mutex::default(),
             failures: throttle::Throttle::of_failures(),
-            issued: throttle::Throttle::of_certificates(),
+            issued,
             bound: RwLock::default(),
         }));
         let work = Work {

@@ -46,9 +46,11 @@ impl Throttle<IpAddr> {
 }
 
 impl Throttle<String> {
-    /// For the certificates of one cluster: 10 at once, for an agent that is restarted again and again; then one a minute.
-    pub(super) fn of_certificates() -> Self {
-        Self::new(10, Duration::from_secs(60))
+    /// For the certificates of one cluster, which live for `life`: 10 at once, for an agent that is restarted again and again;
+    /// then one a minute, or ten in a short life, of which an agent in order takes two.
+    pub(super) fn of_certificates(life: Duration) -> Self {
+        let forgive = (life.as_secs() / 10).clamp(1, 60);
+        Self::new(10, Duration::from_secs(forgive))
     }
 }
 

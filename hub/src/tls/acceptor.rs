@@ -161,10 +161,11 @@ async fn handshake(
     let hello = timeout(HELLO_TIMEOUT, hello).await??;
     guest.said_hello();
     let rest = async {
-        let closed = |_| io::Error::other("the port is closed");
-        let slot = slots.acquire_owned().await.map_err(closed)?;
         guest.takes_place().await;
         let io = hello.into_stream(tls).await?;
+        // Only now: who is slow must not hold what those who got through wait for.
+        let closed = |_| io::Error::other("the port is closed");
+        let slot = slots.acquire_owned().await.map_err(closed)?;
         io::Result::Ok((slot, io))
     };
     let (slot, io) = timeout(HANDSHAKE_TIMEOUT, rest).await??;
