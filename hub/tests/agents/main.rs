@@ -5,6 +5,7 @@
 mod crowds;
 mod enrolment;
 mod faults;
+mod names;
 mod sessions;
 mod support;
 mod works;
