@@ -29,7 +29,7 @@ pub use change::Part;
 pub use client::Client;
 pub use delete::{DeleteOptions, Deletion, Preconditions, Propagation};
 pub use kinds::{Kind, Kinds};
-pub use parts::{is_deleting, object as object_of};
+pub use parts::object as object_of;
 pub use strategy::{Admission, BODY_LIMIT, Generation, Lookup, Source, Strategy, Unconditional};
 
 use std::{fmt, sync::Arc};

@@ -8,8 +8,6 @@ use koinon_store::{Digest, Stored};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::registry::is_deleting;
-
 /// One state of a work, as far as agents are told of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Work {
@@ -28,7 +26,7 @@ impl Work {
             uid: stored.uid,
             generation: stored.generation,
             digest: stored.digest,
-            tombstone: is_deleting(&stored.metadata),
+            tombstone: stored.is_deleting(),
             directives: directives(&stored.metadata),
         }
     }

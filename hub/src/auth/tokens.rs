@@ -10,12 +10,14 @@
 
 mod claims;
 mod keyring;
+mod recent;
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use koinon_store::{Key, Store, Unavailable};
 
+use self::recent::Recent;
 pub use self::{
     claims::{Bound, Claims, Refusal},
     keyring::{Keyring, Lifetimes},
@@ -58,6 +60,7 @@ pub struct Issued {
 pub struct Tokens {
     store: Store,
     keys: Keyring,
+    recent: Arc<Recent>,
     issuer: Arc<str>,
 }
 
@@ -77,6 +80,7 @@ impl Tokens {
     pub fn new(store: Store, ca_fingerprint: &str) -> Self {
         Self {
             keys: Keyring::new(store.token_keys()),
+            recent: Arc::default(),
             issuer: format!("https://koinon.dev/hub/{ca_fingerprint}").into(),
             store,
         }
@@ -142,14 +146,7 @@ impl Tokens {
         if token.len() > MOST_BYTES {
             return Err(Refusal::Malformed.into());
         }
-        let claims = match self.keys.open(token) {
-            Err(Refusal::UnknownKey) => {
-                // Another replica may have made the key a moment ago.
-                self.keys.refresh_now_and_then().await?;
-                self.keys.open(token)?
-            }
-            opened => opened?,
-        };
+        let claims = self.open(token).await?;
         let own = [self.issuer.to_string()];
         let wanted = if audiences.is_empty() {
             &own[..]
@@ -183,6 +180,26 @@ impl Tokens {
         Ok((user, audiences))
     }
 
+    /// What a token with a good signature says. A program shows the same one with each request, and a signature costs more than
+    /// all else that is looked at.
+    async fn open(&self, token: &str) -> Result<Arc<Claims>, Error> {
+        let id = recent::id(token);
+        if let Some(claims) = self.recent.get(&id) {
+            return Ok(claims);
+        }
+        let claims = match self.keys.open(token) {
+            Err(Refusal::UnknownKey) => {
+                // Another replica may have made the key a moment ago.
+                self.keys.refresh_now_and_then().await?;
+                self.keys.open(token)?
+            }
+            opened => opened?,
+        };
+        let claims = Arc::new(claims);
+        self.recent.put(id, Arc::clone(&claims));
+        Ok(claims)
+    }
+
     /// Whether the account of a user who came with a token is still there, as far as this replica knows. Of all others it is.
     pub fn is_alive(&self, user: &User) -> bool {
         let Some((namespace, name)) =
@@ -193,9 +210,7 @@ impl Tokens {
         let stored = self
             .store
             .get(&Key::new("serviceaccounts", namespace, name));
-        stored.is_some_and(|stored| {
-            stored.uid.to_string() == user.uid && !is_deleting(&stored.metadata)
-        })
+        stored.is_some_and(|stored| stored.uid.to_string() == user.uid && !stored.is_deleting())
     }
 
     /// Refuses when an object is not there, or is another of its name, or is on its way out.
@@ -214,15 +229,8 @@ impl Tokens {
             stored = self.store.get(&key);
         }
         match stored {
-            Some(stored) if stored.uid.to_string() == uid && !is_deleting(&stored.metadata) => {
-                Ok(())
-            }
+            Some(stored) if stored.uid.to_string() == uid && !stored.is_deleting() => Ok(()),
             _ => Err(Refusal::Gone.into()),
         }
     }
-}
-
-fn is_deleting(metadata: &[u8]) -> bool {
-    let metadata: serde_json::Value = serde_json::from_slice(metadata).unwrap_or_default();
-    metadata.get("deletionTimestamp").is_some()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use koinon_machinery::{ApiError, Cause, Details, Object, Result, decode, validation};
 use koinon_store::Key;
 
-use super::{Kind, Registry, Writer, parts};
+use super::{Kind, Registry, Writer};
 use crate::authz::{Attributes, Decision};
 
 /// Store key of namespaces.
@@ -106,7 +106,7 @@ impl Registry {
         };
         let key = Key::new(Arc::clone(&namespaces.key), "", namespace);
         let stored = self.current(namespaces, &key).await?;
-        if !parts::is_deleting(&stored.metadata) {
+        if !stored.is_deleting() {
             return Ok(());
         }
         let why = format!(

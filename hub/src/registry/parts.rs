@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use koinon_machinery::{ApiError, Object, Parts, Result};
 use koinon_store::{Digest, Draft, Key, Revision, Stored};
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -133,38 +133,7 @@ fn bytes(value: &impl Serialize) -> Result<Bytes> {
         .map_err(|_| ApiError::internal("the object does not serialise"))
 }
 
-/// Reads from metadata, JSON, whether the object is being deleted.
-pub fn is_deleting(metadata: &[u8]) -> bool {
-    const KEY: &[u8] = b"\"deletionTimestamp\"";
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Metadata {
-        deletion_timestamp: Option<IgnoredAny>,
-    }
-    // Nearly no object is being deleted: look before parsing.
-    metadata.windows(KEY.len()).any(|window| window == KEY)
-        && serde_json::from_slice::<Metadata>(metadata)
-            .is_ok_and(|metadata| metadata.deletion_timestamp.is_some())
-}
-
 /// Metadata fields that are not kept.
 pub(super) fn drop_read_only(metadata: &mut Map<String, Value>) {
     metadata.remove("selfLink");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_metadata_field_means_deletion() {
-        assert!(is_deleting(
-            br#"{"deletionTimestamp":"2026-01-01T00:00:00Z","name":"a"}"#
-        ));
-        assert!(!is_deleting(br#"{"name":"a"}"#));
-        assert!(!is_deleting(
-            br#"{"labels":{"deletionTimestamp":"x"},"name":"a"}"#
-        ));
-        assert!(!is_deleting(br#"{"deletionTimestamp":null,"name":"a"}"#));
-    }
 }

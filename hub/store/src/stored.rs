@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, io::Write as _, sync::Arc};
 
 use bytes::Bytes;
+use serde::{Deserialize, de::IgnoredAny};
 use uuid::Uuid;
 
 use crate::key::{Digest, Key, Revision};
@@ -69,6 +70,20 @@ impl Stored {
             out.extend_from_slice(&self.status);
         }
         out.push(b'}');
+    }
+
+    /// Whether the object is being deleted: its metadata has a `deletionTimestamp`.
+    pub fn is_deleting(&self) -> bool {
+        const KEY: &[u8] = br#""deletionTimestamp""#;
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Metadata {
+            deletion_timestamp: Option<IgnoredAny>,
+        }
+        // Nearly no object is being deleted: look before parsing.
+        self.metadata.windows(KEY.len()).any(|window| window == KEY)
+            && serde_json::from_slice::<Metadata>(&self.metadata)
+                .is_ok_and(|metadata| metadata.deletion_timestamp.is_some())
     }
 
     /// The same object with another status at a later revision.
@@ -165,6 +180,25 @@ mod tests {
             )),
             r#"{"apiVersion":"example.com/v1","kind":"Widget","metadata":{"resourceVersion":"7","name":"a"},"spec":{"x":1},"status":{"ok":true}}"#
         );
+    }
+
+    #[test]
+    fn only_the_metadata_field_means_deletion() {
+        for (metadata, deleting) in [
+            (
+                r#"{"deletionTimestamp":"2026-01-01T00:00:00Z","name":"a"}"#,
+                true,
+            ),
+            (r#"{"name":"a"}"#, false),
+            (r#"{"labels":{"deletionTimestamp":"x"},"name":"a"}"#, false),
+            (r#"{"deletionTimestamp":null,"name":"a"}"#, false),
+        ] {
+            assert_eq!(
+                stored(metadata, "{}", "").is_deleting(),
+                deleting,
+                "{metadata}"
+            );
+        }
     }
 
     #[test]

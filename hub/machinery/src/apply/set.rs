@@ -85,6 +85,16 @@ impl FieldSet {
         }
     }
 
+    /// Whether a path is in both.
+    pub(super) fn meets(&self, other: &Self) -> bool {
+        self.steps.iter().any(|(step, ours)| {
+            let theirs = other.steps.get(step);
+            theirs.is_some_and(|theirs| {
+                (ours.member && theirs.member) || ours.below.meets(&theirs.below)
+            })
+        })
+    }
+
     /// Keeps what begins with one of some steps.
     pub(super) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
         self.steps.retain(|step, _| keep(step));

@@ -46,11 +46,12 @@ impl Write<'_> {
         }
         for owned in managers.0.values_mut() {
             // Nobody is asked: a write that is no apply takes what it changes.
-            owned.fields = owned
-                .fields
-                .difference(&changes.modified)
-                .difference(&changes.added)
-                .difference(&changes.removed);
+            for taken in [&changes.modified, &changes.added, &changes.removed] {
+                // Most managers lose nothing, and a set that stays as it is need not be made anew.
+                if owned.fields.meets(taken) {
+                    owned.fields = owned.fields.difference(taken);
+                }
+            }
         }
         let taken = changes
             .modified

@@ -58,6 +58,7 @@ proptest! {
     fn the_algebra_is_that_of_sets_of_paths(one in some_paths(), other in some_paths()) {
         let (left, right) = (set(&one), set(&other));
         prop_assert_eq!(&paths(&left), &one);
+        prop_assert_eq!(left.meets(&right), one.intersection(&other).next().is_some());
         let union: Paths = one.union(&other).cloned().collect();
         let both: Paths = one.intersection(&other).cloned().collect();
         let rest: Paths = one.difference(&other).cloned().collect();
