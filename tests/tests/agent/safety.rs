@@ -252,16 +252,15 @@ async fn a_kind_that_is_not_served_hides_its_objects_but_they_are_not_forgotten(
 async fn deletions_that_are_refused_say_so_and_immutable_secrets_are_not_replaced_against_a_policy()
 -> anyhow::Result<()> {
     let bench = Bench::start().await?;
-    // A webhook or a policy of the API server refuses the deletion.
+    // A webhook that nobody answers for refuses the deletion.
     bench
-        .create(&json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": "guard"}, "spec": {
-            "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["DELETE"], "resources": ["configmaps"]}]},
-            "validations": [{"expression": "oldObject.metadata.name != 'guarded'", "message": "this one is guarded"}]}}))
+        .create(&json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration", "metadata": {"name": "guard"}, "webhooks": [{
+            "name": "guard.koinon.dev", "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": "Fail", "timeoutSeconds": 5,
+            "clientConfig": {"url": "https://127.0.0.1:1/"}, "objectSelector": {"matchLabels": {"guarded": "yes"}},
+            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["DELETE"], "resources": ["configmaps"]}]}]}))
         .await?;
-    let binding = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": "guard"},
-        "spec": {"policyName": "guard", "validationActions": ["Deny"]}});
-    bench.create(&binding).await?;
-    let maps = ["free", "guarded"].map(|name| config_map(name, &json!({})));
+    let mut maps = ["free", "guarded"].map(|name| config_map(name, &json!({})));
+    maps[1]["metadata"]["labels"] = json!({"guarded": "yes"});
     bench.desire("w", 1, json!({"workload": {"manifests": maps}}))?;
     bench.status("w", 1).await?;
     eventually("the API server guards it", async || {
@@ -272,10 +271,10 @@ async fn deletions_that_are_refused_say_so_and_immutable_secrets_are_not_replace
     })
     .await?;
     bench.delete("w")?;
-    until_held(&bench, "w", &["DeletionFailed", "this one is guarded"]).await?;
+    until_held(&bench, "w", &["DeletionFailed", "failed calling webhook"]).await?;
     bench.gone("free").await?;
     bench
-        .kubectl(&["delete", "validatingadmissionpolicybinding", "guard"])
+        .kubectl(&["delete", "validatingwebhookconfiguration", "guard"])
         .await?;
     bench.removed("w").await?;
 
@@ -310,7 +309,7 @@ async fn what_is_declared_to_be_nothing_stays_so_and_moves_take_nothing_away() -
         {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"}, "spec": {
             "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": {"hostNetwork": false, "containers": [{
                 "name": "c", "image": "example.com/web:1", "securityContext": {"allowPrivilegeEscalation": false}}]}}}},
-        {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "web", "namespace": "default"}, "spec": {"maxUnavailable": 0, "selector": {"matchLabels": labels}}},
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "web", "namespace": "default"}, "automountServiceAccountToken": false},
     ]);
     bench.desire("web", 1, json!({"workload": {"manifests": manifests}}))?;
     bench
@@ -320,7 +319,7 @@ async fn what_is_declared_to_be_nothing_stays_so_and_moves_take_nothing_away() -
         let live = bench.read(&["deployment", "web"]).await?;
         anyhow::Ok(live["spec"]["template"]["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"].clone())
     };
-    // Somebody takes a `false` away, and turns a zero into something else.
+    // Somebody takes a `false` away, in a list and at the top.
     let patch = r#"[{"op": "remove", "path": "/spec/template/spec/containers/0/securityContext/allowPrivilegeEscalation"}]"#;
     bench
         .kubectl(&["patch", "deployment", "web", "--type=json", "-p", patch])
@@ -329,16 +328,20 @@ async fn what_is_declared_to_be_nothing_stays_so_and_moves_take_nothing_away() -
         Ok((escalation().await? == false).then_some(()))
     })
     .await?;
-    let patch = r#"{"spec": {"maxUnavailable": null, "minAvailable": 1}}"#;
+    let patch = r#"{"automountServiceAccountToken": null}"#;
     bench
-        .kubectl(&["patch", "pdb", "web", "--type=merge", "-p", patch])
+        .kubectl(&[
+            "patch",
+            "serviceaccount",
+            "web",
+            "--type=merge",
+            "-p",
+            patch,
+        ])
         .await?;
-    eventually("the budget is as declared", async || {
-        let live = bench.read(&["pdb", "web"]).await?;
-        Ok(
-            (live["spec"]["maxUnavailable"] == 0 && live["spec"].get("minAvailable").is_none())
-                .then_some(()),
-        )
+    eventually("its token is not mounted", async || {
+        let live = bench.read(&["serviceaccount", "web"]).await?;
+        Ok((live["automountServiceAccountToken"] == false).then_some(()))
     })
     .await?;
 
