@@ -180,3 +180,28 @@ fn decompress(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
         .read_to_end(&mut out)?;
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_annotation_that_comes_later_does_not_outdate_an_approval() {
+        let told = |generation: i64, tombstone: bool, revision: i64| {
+            let mut held = Held::new("w", "u", generation, b"{}").unwrap();
+            (held.tombstone, held.revision) = (tombstone, revision);
+            held
+        };
+        for (before, now, expected) in [
+            (told(2, true, 10), told(2, true, 20), 10),
+            (told(2, false, 10), told(2, false, 20), 10),
+            // A deletion, and a newer spec, are told anew.
+            (told(2, false, 10), told(2, true, 20), 20),
+            (told(2, false, 10), told(3, false, 20), 20),
+        ] {
+            let mut now = now;
+            now.told_since(&before);
+            assert_eq!(now.revision, expected);
+        }
+    }
+}

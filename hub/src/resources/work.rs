@@ -73,3 +73,30 @@ fn admit_directives(object: &Object, old: Option<&Object>) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_approval_is_passed_on_or_refused_but_never_lost() {
+        let work = |text: String| {
+            let annotations =
+                json!({annotation::APPROVE_DELETION: text, "other": "x".repeat(9000)});
+            Object::from_value(json!({"metadata": {"name": "w", "annotations": annotations}}))
+                .unwrap()
+        };
+        let (good, long) = (
+            work("x".repeat(annotation::MOST_DIRECTIVE)),
+            work("x".repeat(annotation::MOST_DIRECTIVE + 1)),
+        );
+        assert!(admit_directives(&good, None).is_ok());
+        assert!(admit_directives(&long, None).is_err());
+        assert!(admit_directives(&long, Some(&good)).is_err());
+        // What is stored already stops no other change.
+        assert!(admit_directives(&long, Some(&long)).is_ok());
+        assert!(admit_directives(&good, Some(&long)).is_ok());
+    }
+}

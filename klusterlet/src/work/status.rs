@@ -158,6 +158,17 @@ fn available(manifests: &[ManifestCondition], now: &Time) -> Condition {
     new_condition(kind::AVAILABLE, truth, reason, message, now.0)
 }
 
+/// Types of conditions of manifests that are summed up for the work, besides the agent's own.
+const MOST_TYPES: usize = 64;
+
+/// Those of them that come first.
+const FIRST: [&str; 4] = [
+    kind::PROGRESSING,
+    kind::DEGRADED,
+    kind::COMPLETE,
+    kind::CONTESTED,
+];
+
 /// Sums up every other type of condition that some manifest has.
 ///
 /// OCM takes `Progressing` for true when any manifest's is, and every other type only when all are. For `Degraded` that
@@ -170,36 +181,46 @@ fn others(manifests: &[ManifestCondition], now: &Time) -> Vec<Condition> {
         .map(|c| c.type_.as_str())
         .filter(|t| !own.contains(t))
         .collect();
-    types
-        .into_iter()
-        .map(|type_| {
-            let any = |truth: Truth| with(manifests, type_, truth).next().is_some();
-            let truth = if matches!(type_, kind::PROGRESSING | kind::DEGRADED) {
-                match (any(Truth::True), any(Truth::Unknown)) {
-                    (true, _) => Truth::True,
-                    (false, true) => Truth::Unknown,
-                    (false, false) => Truth::False,
-                }
-            } else {
-                match (any(Truth::False), any(Truth::Unknown)) {
-                    (true, _) => Truth::False,
-                    (false, true) => Truth::Unknown,
-                    (false, false) => Truth::True,
-                }
-            };
-            let all: Vec<_> = manifests
-                .iter()
-                .filter_map(|m| meta::condition(&m.conditions, type_))
-                .collect();
-            let message = match all.as_slice() {
-                [only] => only.message.clone(),
-                all => summary(manifests, type_, truth).unwrap_or_else(|| {
-                    format!("Aggregated from {} manifest conditions", all.len())
-                }),
-            };
-            new_condition(type_, truth, reason::AGGREGATED, message, now.0)
-        })
-        .collect()
+    let total = types.len();
+    let mut types: Vec<&str> = types.into_iter().collect();
+    // Rules may make any number of types: those that rollouts wait for are never left out.
+    types.sort_by_key(|type_| !FIRST.contains(type_));
+    types.truncate(MOST_TYPES);
+    let left_out = (total > types.len()).then(|| {
+        let message = format!(
+            "{} of {total} types of conditions are summed up",
+            types.len()
+        );
+        let reason = "TooManyConditions";
+        new_condition(kind::STATUS_TRUNCATED, Truth::True, reason, message, now.0)
+    });
+    let summed = types.into_iter().map(|type_| {
+        let any = |truth: Truth| with(manifests, type_, truth).next().is_some();
+        let truth = if matches!(type_, kind::PROGRESSING | kind::DEGRADED) {
+            match (any(Truth::True), any(Truth::Unknown)) {
+                (true, _) => Truth::True,
+                (false, true) => Truth::Unknown,
+                (false, false) => Truth::False,
+            }
+        } else {
+            match (any(Truth::False), any(Truth::Unknown)) {
+                (true, _) => Truth::False,
+                (false, true) => Truth::Unknown,
+                (false, false) => Truth::True,
+            }
+        };
+        let all: Vec<_> = manifests
+            .iter()
+            .filter_map(|m| meta::condition(&m.conditions, type_))
+            .collect();
+        let message = match all.as_slice() {
+            [only] => only.message.clone(),
+            all => summary(manifests, type_, truth)
+                .unwrap_or_else(|| format!("Aggregated from {} manifest conditions", all.len())),
+        };
+        new_condition(type_, truth, reason::AGGREGATED, message, now.0)
+    });
+    summed.chain(left_out).collect()
 }
 
 /// Names the first manifest that makes the work progress or degraded: nobody wants to search ten thousand for it.

@@ -36,8 +36,9 @@ pub(in crate::work) fn fit(
     order.sort_by_key(|at| (is_well(&manifests[*at]), *at));
     let (mut shown, mut used) = (Vec::new(), 0);
     for at in order {
+        // One that is too large by itself does not hide the others.
         if used + sizes[at] > room {
-            break;
+            continue;
         }
         used += sizes[at];
         shown.push(at);

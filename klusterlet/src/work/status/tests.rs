@@ -374,3 +374,35 @@ fn a_status_that_is_too_large_shows_what_needs_attention_and_counts_the_rest() {
     // The work's own conditions are of all of them.
     assert_eq!(find(&shown.conditions, "Applied").0, "False");
 }
+
+#[test]
+fn neither_many_rules_nor_one_large_manifest_hide_the_rest() {
+    let mut outcomes: Vec<_> = (0..20).map(|n| good(n, &format!("m{n}"))).collect();
+    let derived = |kind: String, size: usize| Derived {
+        kind,
+        truth: Truth::False,
+        reason: "ConditionRuleEvaluated",
+        message: "x".repeat(size),
+    };
+    outcomes[3].derived = (0..2000)
+        .map(|n| derived(format!("Rule{n:04}"), 2048))
+        .chain([derived("Progressing".into(), 1)])
+        .collect();
+    let whole = status(&ManifestWorkStatus::default(), 1, &outcomes, &at(1));
+    assert!(whole.conditions.len() < 70, "{}", whole.conditions.len());
+    assert_eq!(find(&whole.conditions, "Progressing").0, "False");
+    let (_, reason, message) = find(&whole.conditions, "StatusTruncated");
+    assert_eq!(
+        (reason, message),
+        (
+            "TooManyConditions",
+            "64 of 2001 types of conditions are summed up"
+        )
+    );
+    let shown = fit(&Arc::new(whole), MOST);
+    let bytes = serde_json::to_vec(&shown).unwrap().len();
+    assert!(bytes <= MOST, "{bytes}");
+    assert_eq!(shown.resource_status.manifests.len(), 19);
+    let message = find(&shown.conditions, "StatusTruncated").2;
+    assert!(message.starts_with("19 of 20 manifests"), "{message}");
+}
