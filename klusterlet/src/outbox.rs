@@ -168,13 +168,10 @@ mod tests {
 
     fn status(text: &str) -> Arc<ManifestWorkStatus> {
         let now = k8s_openapi::jiff::Timestamp::UNIX_EPOCH;
-        let said = koinon_api::meta::new_condition(
-            "Said",
-            koinon_api::meta::Truth::True,
-            "Said",
-            text,
-            now,
-        );
+        let mut said =
+            koinon_api::meta::new_condition("Said", koinon_api::meta::Truth::True, "Said", "", now);
+        // Longer than a condition may be.
+        text.clone_into(&mut said.message);
         Arc::new(ManifestWorkStatus {
             conditions: vec![said],
             ..Default::default()
