@@ -7,6 +7,7 @@ mod judge;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use futures::future::BoxFuture;
@@ -27,6 +28,8 @@ use crate::registry::{
 
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
+/// An object that changed while it was judged is judged anew after this.
+const RETRY: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(super) struct Garbage {
@@ -49,16 +52,13 @@ struct Leaving {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Plan {
     /// Whether this object still has an owner.
-    Dependent {
-        key: Key,
-        owners: Vec<OwnerReference>,
-    },
-    /// What an owner waits for; each dependent with whether it blocks.
+    Dependent(Key),
+    /// What an owner waits for.
     Owner {
         key: Key,
         uid: String,
         how: Propagation,
-        dependents: Vec<(Key, bool)>,
+        dependents: Vec<Key>,
     },
 }
 
@@ -194,46 +194,36 @@ impl Keyed for Garbage {
 
     fn decide(&mut self, key: &Key, _: Timestamp) -> Option<Plan> {
         if let Some(Leaving { uid, how }) = self.leaving.get(key) {
-            let dependents = self
-                .by_owner
-                .get(uid)
-                .into_iter()
-                .flatten()
-                .map(|dependent| {
-                    let owners = self.dependents.get(dependent).into_iter().flatten();
-                    let mut own = owners.filter(|owner| owner.uid == *uid);
-                    (
-                        dependent.clone(),
-                        own.any(|owner| owner.block_owner_deletion == Some(true)),
-                    )
-                });
-            let dependents = dependents.collect();
+            let dependents = self.by_owner.get(uid).into_iter().flatten();
             return Some(Plan::Owner {
                 key: key.clone(),
                 uid: uid.clone(),
                 how: *how,
-                dependents,
+                dependents: dependents.cloned().collect(),
             });
         }
-        let owners = self.dependents.get(key)?.clone();
-        Some(Plan::Dependent {
-            key: key.clone(),
-            owners,
-        })
+        self.dependents
+            .contains_key(key)
+            .then(|| Plan::Dependent(key.clone()))
     }
 
     fn carry_out<'a>(plan: Plan, context: &'a Context) -> BoxFuture<'a, Result<Again, ApiError>> {
         Box::pin(async move {
-            match plan {
-                Plan::Dependent { key, owners } => collect(&key, &owners, context).await?,
+            let done = match plan {
+                Plan::Dependent(key) => collect(&key, context).await,
                 Plan::Owner {
                     key,
                     uid,
                     how,
                     dependents,
-                } => part(&key, &uid, how, dependents, context).await?,
+                } => part(&key, &uid, how, &dependents, context).await,
+            };
+            match done {
+                Ok(()) => Ok(Again::OnChange),
+                Err(error) if error.reason == Reason::NotFound => Ok(Again::OnChange),
+                Err(error) if error.reason == Reason::Conflict => Ok(Again::In(RETRY)),
+                Err(error) => Err(error),
             }
-            Ok(Again::OnChange)
         })
     }
 }
@@ -247,25 +237,35 @@ fn mentions(stored: &Stored, word: &str) -> bool {
 }
 
 /// Deletes a dependent that has no owner left, or takes references to lost owners off.
-async fn collect(key: &Key, owners: &[OwnerReference], context: &Context) -> Result<(), ApiError> {
+///
+/// What is judged is what is written: the very state that was read, or nothing. One that was replaced or adopted
+/// meanwhile is a `Conflict`.
+async fn collect(key: &Key, context: &Context) -> Result<(), ApiError> {
+    let Some((kind, stored)) = find(key, context) else {
+        return Ok(());
+    };
+    let meta = decode::Meta::of(&stored);
+    let owners = &meta.owner_references;
     let states: Vec<Owner> = owners
         .iter()
         .map(|owner| state(key, owner, context))
         .collect();
     match judge(&states) {
         Verdict::Keep => Ok(()),
-        Verdict::Delete => delete(key, Propagation::Background, context).await,
+        Verdict::Delete if meta.deleting() => Ok(()),
+        Verdict::Delete => delete(&kind, &stored, context).await,
         Verdict::Strip(lost) => {
             let lost: BTreeSet<&str> = lost
                 .iter()
                 .map(|index| owners[*index].uid.as_str())
                 .collect();
-            strip(key, &lost, context).await
+            strip(&kind, &stored, &lost, context).await
         }
     }
 }
 
-/// How an owner stands; one of a kind that is not served here counts as there, for nobody can tell.
+/// How an owner stands. Nobody can tell of one whose kind is not served here, or that would have to be in a namespace
+/// when its dependent is in none.
 fn state(dependent: &Key, owner: &OwnerReference, context: &Context) -> Owner {
     let (group, version) = owner
         .api_version
@@ -278,8 +278,11 @@ fn state(dependent: &Key, owner: &OwnerReference, context: &Context) -> Owner {
             && (version.is_empty() || kind.info.version == version)
     });
     let Some(kind) = kind else {
-        return Owner::Present;
+        return Owner::Unknown;
     };
+    if kind.info.namespaced && dependent.namespace.is_empty() {
+        return Owner::Unknown;
+    }
     let namespace = if kind.info.namespaced {
         Arc::clone(&dependent.namespace)
     } else {
@@ -313,7 +316,7 @@ async fn part(
     key: &Key,
     uid: &str,
     how: Propagation,
-    dependents: Vec<(Key, bool)>,
+    dependents: &[Key],
     context: &Context,
 ) -> Result<(), ApiError> {
     let finalizer = if how == Propagation::Orphan {
@@ -321,32 +324,72 @@ async fn part(
     } else {
         FOREGROUND
     };
-    for (dependent, _) in &dependents {
-        if how == Propagation::Orphan {
-            strip(dependent, &BTreeSet::from([uid]), context).await?;
+    let mut moved = None;
+    for dependent in dependents {
+        let done = if how == Propagation::Orphan {
+            match find(dependent, context) {
+                Some((kind, stored)) => {
+                    strip(&kind, &stored, &BTreeSet::from([uid]), context).await
+                }
+                None => Ok(()),
+            }
         } else {
-            delete(dependent, Propagation::Background, context).await?;
+            collect(dependent, context).await
+        };
+        match done {
+            Err(error) if error.reason == Reason::NotFound => {}
+            // The others need not wait for the one that changed under our hands.
+            Err(error) if error.reason == Reason::Conflict => moved = Some(error),
+            done => done?,
         }
+    }
+    if let Some(error) = moved {
+        return Err(error);
     }
     if how != Propagation::Orphan
         && dependents
             .iter()
-            .any(|(dependent, blocks)| *blocks && exists(dependent, context))
+            .any(|dependent| blocks(dependent, key, uid, context))
     {
         return Ok(());
     }
-    change(key, context, |object| {
-        object.uid() == uid && object.remove_finalizer(finalizer)
+    let Some((kind, stored)) =
+        find(key, context).filter(|(_, stored)| stored.uid.to_string() == uid)
+    else {
+        return Ok(());
+    };
+    change(&kind, &stored, context, |object| {
+        object.remove_finalizer(finalizer)
     })
     .await
 }
 
-fn exists(key: &Key, context: &Context) -> bool {
-    context.client.store().get(key).is_some()
+/// Whether an owner has to wait for this dependent.
+fn blocks(dependent: &Key, owner: &Key, uid: &str, context: &Context) -> bool {
+    // What is in no namespace, or in another, was never this owner's to take along.
+    let within = owner.namespace.is_empty() || owner.namespace == dependent.namespace;
+    let names = |stored: &Arc<Stored>| {
+        decode::Meta::of(stored)
+            .owner_references
+            .iter()
+            .any(|owner| owner.uid == uid && owner.block_owner_deletion == Some(true))
+    };
+    within
+        && context
+            .client
+            .store()
+            .get(dependent)
+            .as_ref()
+            .is_some_and(names)
 }
 
-async fn strip(key: &Key, lost: &BTreeSet<&str>, context: &Context) -> Result<(), ApiError> {
-    change(key, context, |object| {
+async fn strip(
+    kind: &Kind,
+    stored: &Stored,
+    lost: &BTreeSet<&str>,
+    context: &Context,
+) -> Result<(), ApiError> {
+    change(kind, stored, context, |object| {
         let mut owners = object.owner_references();
         let before = owners.len();
         owners.retain(|owner| !lost.contains(owner.uid.as_str()));
@@ -356,61 +399,47 @@ async fn strip(key: &Key, lost: &BTreeSet<&str>, context: &Context) -> Result<()
     .await
 }
 
-async fn delete(key: &Key, propagation: Propagation, context: &Context) -> Result<(), ApiError> {
-    let Some((kind, stored)) = find(key, context) else {
-        return Ok(());
-    };
-    if decode::Meta::of(&stored).deleting() {
-        return Ok(());
-    }
+/// Deletes exactly this state of an object.
+async fn delete(kind: &Kind, stored: &Stored, context: &Context) -> Result<(), ApiError> {
     let preconditions = Preconditions {
         uid: Some(stored.uid.to_string()),
-        resource_version: None,
+        resource_version: Some(stored.revision.to_string()),
     };
     let options = DeleteOptions {
         preconditions,
-        propagation: Some(propagation),
+        propagation: Some(Propagation::Background),
         ..DeleteOptions::default()
     };
-    match context
-        .client
-        .registry()
-        .delete(&kind, key, &options, &context.writer)
+    let registry = context.client.registry();
+    registry
+        .delete(kind, &stored.key, &options, &context.writer)
         .await
-    {
-        Err(error) if error.reason == Reason::NotFound => Ok(()),
-        done => done.map(drop),
-    }
+        .map(drop)
 }
 
-/// Changes an object of any kind, if it is still there; a conflict is for the next run.
+/// Changes exactly this state of an object.
 async fn change(
-    key: &Key,
+    kind: &Kind,
+    stored: &Stored,
     context: &Context,
     change: impl FnOnce(&mut Object) -> bool,
 ) -> Result<(), ApiError> {
-    let Some((kind, stored)) = find(key, context) else {
-        return Ok(());
-    };
-    let registry = context.client.registry();
-    let mut object = object_of(&kind, &stored);
+    let mut object = object_of(kind, stored);
     if !change(&mut object) {
         return Ok(());
     }
-    match registry
+    let registry = context.client.registry();
+    registry
         .update(
-            &kind,
-            key,
+            kind,
+            &stored.key,
             object,
             Part::Main,
             Options::default(),
             &context.writer,
         )
         .await
-    {
-        Err(error) if error.reason == Reason::NotFound => Ok(()),
-        done => done.map(drop),
-    }
+        .map(drop)
 }
 
 fn find(key: &Key, context: &Context) -> Option<(Arc<Kind>, Arc<Stored>)> {

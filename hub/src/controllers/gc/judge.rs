@@ -8,6 +8,8 @@ pub(super) enum Owner {
     Absent,
     /// Being deleted in the foreground: it waits for its dependents.
     Waiting,
+    /// Nobody here can tell: its kind is not served, or it cannot be where the reference says.
+    Unknown,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,9 +20,10 @@ pub(super) enum Verdict {
     Strip(Vec<usize>),
 }
 
-/// As Kubernetes' garbage collector: one present owner is enough to stay.
+/// As Kubernetes' garbage collector: one present owner is enough to stay, and while one owner cannot be judged
+/// nothing is done at all.
 pub(super) fn judge(owners: &[Owner]) -> Verdict {
-    if owners.is_empty() {
+    if owners.is_empty() || owners.contains(&Owner::Unknown) {
         return Verdict::Keep;
     }
     if !owners.contains(&Owner::Present) {
@@ -52,5 +55,7 @@ mod tests {
             judge(&[Absent, Present, Waiting]),
             Verdict::Strip(vec![0, 2])
         );
+        assert_eq!(judge(&[Unknown]), Verdict::Keep);
+        assert_eq!(judge(&[Absent, Unknown, Present]), Verdict::Keep);
     }
 }
