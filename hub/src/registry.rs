@@ -34,7 +34,7 @@ pub use strategy::{Admission, BODY_LIMIT, Generation, Lookup, Source, Strategy, 
 
 use std::{fmt, sync::Arc};
 
-use koinon_machinery::{ApiError, Object, Result};
+use koinon_machinery::{ApiError, Object, Reason, Result};
 use koinon_store::{Applied, Epoch, Key, Store, Stored, Unavailable, WriteError};
 
 use crate::{auth::User, authz::Authorizer};
@@ -171,6 +171,28 @@ impl Registry {
             .map(drop)
             .map_err(|error| unavailable(&error))
     }
+
+    /// Whether the registry now holds another state than `stored`, or none; what a cache says may be old.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Registry::catch_up`].
+    async fn has_moved(&self, stored: &Stored) -> Result<bool> {
+        self.catch_up().await?;
+        let newest = self.store.get(&stored.key);
+        Ok(newest.is_none_or(|newest| newest.revision != stored.revision))
+    }
+
+    /// Makes sure that a write that lost its race against `stored` is not decided on the same state again.
+    ///
+    /// The lane has usually brought the cache up to the state that it lost to.
+    async fn renew(&self, stored: &Stored) -> Result<()> {
+        let newest = self.store.get(&stored.key);
+        if newest.is_some_and(|newest| newest.revision == stored.revision) {
+            self.catch_up().await?;
+        }
+        Ok(())
+    }
 }
 
 impl Lookup for Registry {
@@ -194,15 +216,20 @@ impl Lookup for Registry {
     }
 }
 
-/// 503 for a database that does not answer.
+/// 503 for a database that does not answer; 504 if the write may have happened.
+///
+/// Clients repeat every request that is answered with a time to try again, whatever its verb: a write in doubt has none.
 pub fn unavailable(error: &Unavailable) -> ApiError {
-    let message = match error.applied {
-        Applied::No => "the registry is unreachable; nothing was changed, try again",
-        Applied::Maybe => {
-            "the registry became unreachable; the write may or may not have happened, read before trying again"
-        }
-    };
-    ApiError::service_unavailable(message, RETRY_SECONDS)
+    match error.applied {
+        Applied::No => ApiError::service_unavailable(
+            "the registry is unreachable; nothing was changed, try again",
+            RETRY_SECONDS,
+        ),
+        Applied::Maybe => ApiError::new(
+            Reason::Timeout,
+            "Timeout: the registry became unreachable; the write may or may not have happened, read before trying again",
+        ),
+    }
 }
 
 /// What a failed write is to the one who asked for it.

@@ -105,7 +105,10 @@ impl Registry {
             return Ok(());
         };
         let key = Key::new(Arc::clone(&namespaces.key), "", namespace);
-        let stored = self.current(namespaces, &key).await?;
+        let mut stored = self.current(namespaces, &key).await?;
+        if stored.is_deleting() && self.has_moved(&stored).await? {
+            stored = self.current(namespaces, &key).await?;
+        }
         if !stored.is_deleting() {
             return Ok(());
         }

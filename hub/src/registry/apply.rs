@@ -114,7 +114,11 @@ impl Registry {
                 .await;
             match created {
                 // Somebody else was first: then it is a change.
-                Err(error) if error.reason == Reason::AlreadyExists => self.catch_up().await?,
+                Err(error) if error.reason == Reason::AlreadyExists => {
+                    if self.store().get(key).is_none() {
+                        self.catch_up().await?;
+                    }
+                }
                 created => return created.map(Outcome::Created),
             }
         }

@@ -29,6 +29,13 @@ pub(super) struct Written {
     pub(super) owners: Owners,
 }
 
+/// What a patch comes to.
+enum Changed {
+    To(Object, Vec<String>),
+    /// The client names the only revision that may be changed, and it is another one.
+    Pinned(String),
+}
+
 /// What is to be done to the store.
 enum Plan {
     Nothing,
@@ -60,7 +67,7 @@ impl Registry {
             text => Some(parse_revision(kind, &object, text)?),
         };
         let warnings = self.normalise(kind, &mut object, options.fields)?;
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
             let mut stored = self.current(kind, key).await?;
             if expected.is_some_and(|expected| expected != stored.revision) {
                 self.catch_up().await?;
@@ -79,12 +86,15 @@ impl Registry {
                 },
                 expected,
                 writer,
-            )?;
+            );
+            if attempt == 0 && self.is_outdated(&stored, &plan, options).await? {
+                continue;
+            }
             match self
-                .commit(kind, &stored, plan, options.dry_run, writer)
+                .commit(kind, &stored, plan?, options.dry_run, writer)
                 .await
             {
-                Err(WriteError::Conflict) if expected.is_none() => self.catch_up().await?,
+                Err(WriteError::Conflict) if expected.is_none() => self.renew(&stored).await?,
                 Err(error) => return Err(refused(kind, &key.name, error)),
                 Ok(state) => return Ok(Saved { state, warnings }),
             }
@@ -127,43 +137,79 @@ impl Registry {
         writer: &Writer,
         patch: impl Fn(&Object) -> Result<Object> + Send + Sync,
     ) -> Result<Saved> {
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
             let stored = self.current(kind, key).await?;
-            let old = parts::object(kind, &stored);
-            let mut object = patch(&old)?;
-            metadata::check_type(kind, &mut object)?;
-            metadata::settle_namespace(kind, &key.namespace, &mut object)?;
-            metadata::settle_name(&key.name, &mut object)?;
-            let pinned = object.resource_version() != old.resource_version()
-                && !object.resource_version().is_empty();
-            if pinned {
-                // The cache may be behind what the client has seen.
-                self.catch_up().await?;
-                let newest = self.current(kind, key).await?;
-                if newest.revision.to_string() != object.resource_version() {
-                    return Err(ApiError::conflict(&kind.info, &key.name));
+            let changed = self.changed_by(kind, key, &stored, options, &patch);
+            let (plan, warnings) = match changed {
+                Ok(Changed::Pinned(revision)) => {
+                    // The cache may be behind what the client has seen.
+                    self.catch_up().await?;
+                    if self.current(kind, key).await?.revision.to_string() != revision {
+                        return Err(ApiError::conflict(&kind.info, &key.name));
+                    }
+                    continue;
                 }
+                Ok(Changed::To(object, warnings)) => {
+                    let expected = Some(stored.revision);
+                    let plan = self.plan(kind, &stored, object, written, expected, writer);
+                    (plan, warnings)
+                }
+                Err(error) => (Err(error), Vec::new()),
+            };
+            if attempt == 0 && self.is_outdated(&stored, &plan, options).await? {
                 continue;
             }
-            let warnings = self.normalise(kind, &mut object, options.fields)?;
-            let plan = self.plan(
-                kind,
-                &stored,
-                object,
-                written,
-                Some(stored.revision),
-                writer,
-            )?;
             match self
-                .commit(kind, &stored, plan, options.dry_run, writer)
+                .commit(kind, &stored, plan?, options.dry_run, writer)
                 .await
             {
-                Err(WriteError::Conflict) => self.catch_up().await?,
+                Err(WriteError::Conflict) => self.renew(&stored).await?,
                 Err(error) => return Err(refused(kind, &key.name, error)),
                 Ok(state) => return Ok(Saved { state, warnings }),
             }
         }
         Err(ApiError::conflict(&kind.info, &key.name))
+    }
+
+    /// What a patch makes of a state, ready to be planned.
+    fn changed_by(
+        &self,
+        kind: &Kind,
+        key: &Key,
+        stored: &Stored,
+        options: Options,
+        patch: &(impl Fn(&Object) -> Result<Object> + Send + Sync),
+    ) -> Result<Changed> {
+        let old = parts::object(kind, stored);
+        let mut object = patch(&old)?;
+        metadata::check_type(kind, &mut object)?;
+        metadata::settle_namespace(kind, &key.namespace, &mut object)?;
+        metadata::settle_name(&key.name, &mut object)?;
+        let version = object.resource_version();
+        if version != old.resource_version() && !version.is_empty() {
+            return Ok(Changed::Pinned(version.to_owned()));
+        }
+        let warnings = self.normalise(kind, &mut object, options.fields)?;
+        Ok(Changed::To(object, warnings))
+    }
+
+    /// Whether what was decided on `stored` has to be decided again, because the registry has another state by now.
+    ///
+    /// Only the database can refuse a write that was decided on an old state. What is answered without one, because
+    /// nothing would change, because it is refused or because it is only tried, is looked up first. Once is enough: a
+    /// second attempt is made on a state that is newer than the request.
+    async fn is_outdated(
+        &self,
+        stored: &Stored,
+        plan: &Result<Plan>,
+        options: Options,
+    ) -> Result<bool> {
+        match plan {
+            Ok(Plan::Replace(_) | Plan::Remove(_)) if options.dry_run == DryRun::No => Ok(false),
+            Ok(_) => self.has_moved(stored).await,
+            // Nothing was changed in either case: without a database the refusal stands.
+            Err(_) => Ok(self.has_moved(stored).await.unwrap_or(false)),
+        }
     }
 
     /// Decides, without touching the store, what a change of `stored` into `object` comes to.
@@ -200,6 +246,7 @@ impl Registry {
             if updated.metadata() != old.metadata() {
                 draft.metadata = parts::metadata(&updated)?;
             }
+            parts::fit(kind, &draft, Some(stored))?;
             return Ok(if parts::same(&draft, stored) {
                 Plan::Nothing
             } else {
@@ -234,6 +281,7 @@ impl Registry {
         if kind.info.has_status {
             draft.status = stored.status.clone();
         }
+        parts::fit(kind, &draft, Some(stored))?;
         Ok(match (ends, parts::same(&draft, stored)) {
             (true, _) => Plan::Remove(draft),
             (false, true) => Plan::Nothing,

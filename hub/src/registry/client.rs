@@ -205,14 +205,20 @@ impl Client {
     ) -> Result<K> {
         let kind = self.kind::<K>()?;
         let key = Key::new(Arc::clone(&kind.key), namespace, name);
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
             let stored = self.registry.current(&kind, &key).await?;
             let mut object: K = parts::object(&kind, &stored).into_typed()?;
             if !change(&mut object) {
+                // Nothing is written, so nothing else tells that the cache was behind another replica.
+                if attempt == 0 && self.registry.has_moved(&stored).await? {
+                    continue;
+                }
                 return Ok(object);
             }
             match self.replace(&object, part).await {
-                Err(error) if error.reason == Reason::Conflict => self.registry.catch_up().await?,
+                Err(error) if error.reason == Reason::Conflict => {
+                    self.registry.renew(&stored).await?;
+                }
                 done => return done,
             }
         }

@@ -116,13 +116,18 @@ impl Registry {
         self.check(kind, &object, None)?;
         let key = Key::new(Arc::clone(&kind.key), namespace, object.name());
         let state = if dry_run == DryRun::All {
+            // A create is decided by the database; the cache alone may miss what is there, or show what is gone.
+            self.catch_up().await?;
             if self.store.get(&key).is_some() {
                 return Err(Refusal::Exists);
             }
+            parts::fit(kind, &parts::draft(key, object.clone())?, None)?;
             State::Object(object)
         } else {
             let name = Arc::clone(&key.name);
-            let change = Change::Create(parts::draft(key, object)?);
+            let draft = parts::draft(key, object)?;
+            parts::fit(kind, &draft, None)?;
+            let change = Change::Create(draft);
             match self
                 .store
                 .write(Mutation {

@@ -88,14 +88,22 @@ impl Registry {
                 objects: self,
                 revealed: None,
             };
-            kind.strategy.admit_delete(&old, &admission)?;
+            if let Err(error) = kind.strategy.admit_delete(&old, &admission) {
+                // Without a database the refusal stands: nothing was changed in either case.
+                if self.has_moved(&stored).await.unwrap_or(false) {
+                    continue;
+                }
+                return Err(error);
+            }
             let mut object = old.clone();
             propagate(&mut object, options.propagation);
             match self
                 .end(kind, &stored, &old, object, options.dry_run, writer)
                 .await
             {
-                Err(Refusal::Write(WriteError::Conflict)) => self.catch_up().await?,
+                Err(Refusal::Outdated | Refusal::Write(WriteError::Conflict)) => {
+                    self.renew(&stored).await?;
+                }
                 Err(Refusal::Write(error)) => return Err(refused(kind, &key.name, error)),
                 Err(Refusal::Api(error)) => return Err(error),
                 Ok(deletion) => return Ok(deletion),
@@ -141,6 +149,10 @@ impl Registry {
     ) -> Result<Deletion, Refusal> {
         let expected = stored.revision;
         let key = stored.key.clone();
+        // Only the database can tell that this was decided on an old state, if it is asked at all.
+        if dry_run == DryRun::All && self.has_moved(stored).await? {
+            return Err(Refusal::Outdated);
+        }
         if object.finalizers().next().is_none() {
             if dry_run == DryRun::No {
                 let change = Change::Delete {
@@ -165,6 +177,9 @@ impl Registry {
             kind.strategy.prepare_delete(&mut object);
         }
         if object == *old {
+            if self.has_moved(stored).await? {
+                return Err(Refusal::Outdated);
+            }
             return Ok(Deletion::Pending(State::Stored(Arc::clone(stored))));
         }
         if dry_run == DryRun::All {
@@ -203,6 +218,8 @@ fn propagate(object: &mut Object, propagation: Option<Propagation>) {
 
 /// A lost race is tried again, a refusal is not.
 enum Refusal {
+    /// The registry holds another state by now.
+    Outdated,
     Write(WriteError),
     Api(ApiError),
 }

@@ -52,6 +52,31 @@ pub(super) fn draft(key: Key, object: Object) -> Result<Draft> {
     })
 }
 
+/// Refuses an object that has grown too large for its kind.
+///
+/// A request body is limited, but patches add up: without a limit on what they come to an object could grow for ever.
+/// Metadata, status and the rest are limited each for itself, so that no object is too large for its own status. What is
+/// too large already, by an older limit, may shrink.
+///
+/// # Errors
+///
+/// 413, as for a request body of that size.
+pub(super) fn fit(kind: &Kind, draft: &Draft, old: Option<&Stored>) -> Result<()> {
+    let limit = kind.strategy.body_limit();
+    let sizes = [
+        (&draft.metadata, old.map(|old| &old.metadata)),
+        (&draft.body, old.map(|old| &old.body)),
+        (&draft.status, old.map(|old| &old.status)),
+    ];
+    let grown = |(new, old): (&Bytes, Option<&Bytes>)| {
+        new.len() > limit && old.is_none_or(|old| new.len() > old.len())
+    };
+    if sizes.into_iter().any(grown) {
+        return Err(ApiError::request_entity_too_large(limit));
+    }
+    Ok(())
+}
+
 /// The metadata of an object as the store keeps it.
 pub(super) fn metadata(object: &Object) -> Result<Bytes> {
     let kept = object

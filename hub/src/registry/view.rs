@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use koinon_machinery::Result;
-use koinon_store::{Key, Stored};
+use koinon_store::{Applied, Key, Stored, Unavailable};
 
 use super::{Kind, Registry, Source, parts, unavailable};
 use crate::clock;
@@ -36,7 +36,11 @@ impl Registry {
             (Vec::from_iter(one), ages.map(Vec::from_iter))
         };
         let ages: HashMap<_, _> = ages
-            .map_err(|error| unavailable(&error))?
+            .map_err(|error| {
+                // A read leaves no doubt about what was written.
+                let applied = Applied::No;
+                unavailable(&Unavailable { applied, ..error })
+            })?
             .into_iter()
             .collect();
         let now = clock::now();

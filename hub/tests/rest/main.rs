@@ -14,6 +14,7 @@ mod objects;
 mod oidc;
 mod outage;
 mod own_rules;
+mod replicas;
 mod rights;
 mod shares;
 mod sockets;

@@ -337,3 +337,48 @@ async fn every_kind_lives_its_life() {
         hub.delete(&one).await.ok();
     }
 }
+
+/// Each request is small enough, and what they add up to is not.
+#[tokio::test]
+async fn an_object_does_not_grow_without_end() {
+    let hub = Hub::start().await;
+    hub.create(WORKS, &work("big")).await.ok();
+    let path = format!("{WORKS}/big");
+    let more = |name: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name, "namespace": "n" },
+            "data": { "a": "x".repeat(400 << 10) },
+        })
+    };
+    let add = async |name: &str| {
+        let patch =
+            json!([{ "op": "add", "path": "/spec/workload/manifests/-", "value": more(name) }]);
+        hub.send(
+            "PATCH",
+            &path,
+            "application/json-patch+json",
+            patch.to_string(),
+        )
+        .await
+    };
+    add("one").await.ok();
+    add("two").await.ok();
+    let before = hub.get(&path).await.ok();
+    let message = add("three").await.refusal(413, "RequestEntityTooLarge");
+    assert_eq!(message, "Request entity too large: limit is 1048576");
+    assert_eq!(hub.get(&path).await.ok(), before);
+    // It can still be changed, and reported on.
+    hub.merge(&path, &json!({ "metadata": { "labels": { "a": "b" } } }))
+        .await
+        .ok();
+    let remove = json!([{ "op": "remove", "path": "/spec/workload/manifests/1" }]);
+    hub.send(
+        "PATCH",
+        &path,
+        "application/json-patch+json",
+        remove.to_string(),
+    )
+    .await
+    .ok();
+    add("three").await.ok();
+}

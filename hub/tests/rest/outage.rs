@@ -12,6 +12,11 @@ async fn without_its_database_the_hub_says_so_and_serves_what_it_knows() {
     hub.create(CLUSTERS, &cluster("east")).await.ok();
     hub.postgres.kill().await;
 
+    // Whether the first was still written is not known, of the second it is.
+    let write = hub.create(CLUSTERS, &cluster("west")).await;
+    assert!(!write.headers.contains_key(header::RETRY_AFTER));
+    let message = write.refusal(504, "Timeout");
+    assert!(message.starts_with("Timeout: the registry"), "{message}");
     let write = hub.create(CLUSTERS, &cluster("west")).await;
     assert!(write.headers.contains_key(header::RETRY_AFTER));
     let message = write.refusal(503, "ServiceUnavailable");

@@ -130,6 +130,26 @@ impl Hub {
         }
     }
 
+    /// Another replica of the hub, whose store has other settings, asked by an admin.
+    pub(crate) async fn replica(&self, change: impl FnOnce(&mut StoreConfig)) -> Caller {
+        let mut config = self.postgres.config();
+        config.write_timeout = Duration::from_secs(2);
+        config.query_timeout = Duration::from_secs(2);
+        change(&mut config);
+        let (store, tasks) = Store::open(config).await.expect("the store opens");
+        // Until the test ends.
+        tokio::spawn(tasks.run(CancellationToken::new()));
+        let settings = Settings {
+            ca_sha256: [7; 32],
+            work_limit: 1 << 20,
+        };
+        let registry = Registry::new(store, resources::all(&settings));
+        Caller {
+            router: rest::router(Api::new(registry, self.stop.clone())),
+            peer: self.peer.clone(),
+        }
+    }
+
     /// The API of the same registry with another way to know users, asked by whoever shows nothing but a token.
     pub(crate) fn with(&self, authenticator: koinon_hub::auth::Authenticator) -> Caller {
         let settings = rest::Settings {

@@ -69,7 +69,7 @@ impl Error {
 impl From<ApiError> for Error {
     fn from(error: ApiError) -> Self {
         match error.reason {
-            Reason::ServiceUnavailable => Self::Unavailable(error.message.into()),
+            Reason::ServiceUnavailable | Reason::Timeout => Self::Unavailable(error.message.into()),
             _ => Self::Internal(error.message.into()),
         }
     }

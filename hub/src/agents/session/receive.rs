@@ -73,8 +73,10 @@ impl Session {
         let pause = match self.try_report(&report).await {
             Ok(()) => REPORTS,
             Err(error)
-                if error.reason == Reason::ServiceUnavailable
-                    || error.reason == Reason::Conflict =>
+                if matches!(
+                    error.reason,
+                    Reason::ServiceUnavailable | Reason::Timeout | Reason::Conflict
+                ) =>
             {
                 tracing::debug!(cluster = %self.outbox.cluster, error = error.message, "report waits for the registry");
                 self.report = Some(report);
