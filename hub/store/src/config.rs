@@ -13,6 +13,9 @@ pub struct StoreConfig {
     pub write_timeout: Duration,
     /// Bound of every other call to the database.
     pub query_timeout: Duration,
+    /// Whether to listen for notifications of changes. A pooler that hands out a connection for one transaction does not
+    /// pass them on; without them another replica's changes are noticed at the next poll.
+    pub listen: bool,
     /// How often the change log is read when nobody has hinted at news.
     pub poll_interval: Duration,
     /// Writes that may wait for their turn.
@@ -41,6 +44,7 @@ impl StoreConfig {
             open_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(10),
             query_timeout: Duration::from_secs(5),
+            listen: true,
             poll_interval: Duration::from_secs(1),
             queue_limit: 8192,
             queue_bytes: 256 << 20,

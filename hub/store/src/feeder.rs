@@ -22,7 +22,7 @@ use crate::{
     cache::Cache,
     database::{Database, Line},
     key::{Incarnation, Revision},
-    log::{self, ReadError},
+    log::{self, Pace, ReadError},
     metrics::Metrics,
     store::Error,
 };
@@ -41,6 +41,7 @@ pub(crate) struct Feeder {
     /// Whether the lane has a batch in flight.
     pub(crate) lane_busy: Arc<AtomicBool>,
     pub(crate) hints: Arc<Notify>,
+    pub(crate) pace: Pace,
     pub(crate) poll_interval: Duration,
     pub(crate) query_timeout: Duration,
 }
@@ -71,38 +72,54 @@ impl Feeder {
             }
             break;
         }
-        match timeout(self.query_timeout, self.catch_up()).await {
-            Ok(Ok(())) => self.metrics.reachable(true),
-            Ok(Err(ReadError::Lost(error))) => return Err(error),
-            Ok(Err(ReadError::Database(error))) => {
+        match self.catch_up().await {
+            Ok(()) => self.metrics.reachable(true),
+            Err(ReadError::Lost(error)) => return Err(error),
+            Err(ReadError::Database(error)) => {
                 tracing::debug!(error = %error, "cannot read the change log");
                 self.metrics.reachable(false);
                 sleep(RETRY).await;
             }
-            Err(_) => self.metrics.reachable(false),
         }
         Ok(())
     }
 
-    /// Reads the log to its end.
+    /// Reads the log to its end, a stretch at a time: each that was read stays, so that time is given to one only.
     async fn catch_up(&mut self) -> Result<(), ReadError> {
-        let mut connection = self.line.take().await?;
         loop {
-            let from = self.cache.revision();
-            let end = Revision(i64::MAX);
-            let stretch =
-                log::read(&mut connection, &self.cache, self.incarnation, from, end).await?;
-            self.metrics.heard(stretch.to.0);
-            self.metrics.tailed(stretch.deltas.len());
-            self.cache
-                .apply(from, stretch.to, stretch.deltas)
-                .map_err(Error::Corrupt)?;
-            if !stretch.more {
-                break;
+            let stretch = match timeout(self.query_timeout, self.stretch()).await {
+                Ok(Ok(stretch)) => stretch,
+                Ok(Err(error)) => {
+                    // The server has a limit of its own for a statement.
+                    self.pace.too_slow();
+                    return Err(error);
+                }
+                Err(_) => {
+                    self.pace.too_slow();
+                    return Err(sqlx::Error::PoolTimedOut.into());
+                }
+            };
+            self.pace.in_time();
+            if !stretch {
+                return Ok(());
             }
         }
+    }
+
+    /// Reads the next stretch; says whether there is more.
+    async fn stretch(&mut self) -> Result<bool, ReadError> {
+        let mut connection = self.line.take().await?;
+        let (from, end) = (self.cache.revision(), Revision(i64::MAX));
+        let limit = self.pace.limit();
+        let (cache, incarnation) = (&self.cache, self.incarnation);
+        let stretch = log::read(&mut connection, cache, incarnation, from, end, limit).await?;
         self.line.keep(connection);
-        Ok(())
+        self.metrics.heard(stretch.to.0);
+        self.metrics.tailed(stretch.deltas.len());
+        self.cache
+            .apply(from, stretch.to, stretch.deltas)
+            .map_err(Error::Corrupt)?;
+        Ok(stretch.more)
     }
 
     /// Turns notifications into hints, until `stop`.

@@ -8,7 +8,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{database::Line, key::Revision, metrics::Metrics, mutation::Unavailable, store::Error};
+use crate::{
+    cache::Cache, database::Line, key::Revision, metrics::Metrics, mutation::Unavailable,
+    store::Error,
+};
 
 /// Callers that may wait for the next question; more wait for a place.
 const WAITING: usize = 1024;
@@ -23,6 +26,7 @@ pub(crate) struct Fresh(mpsc::Sender<Answer>);
 #[derive(Debug)]
 pub(crate) struct FreshTask {
     pub(crate) line: Line,
+    pub(crate) cache: Arc<Cache>,
     pub(crate) callers: mpsc::Receiver<Answer>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) hints: Arc<Notify>,
@@ -51,16 +55,22 @@ impl FreshTask {
             .run_until_cancelled(self.callers.recv_many(&mut waiting, WAITING))
             .await
         {
-            let answer = match timeout(self.query_timeout, self.ask()).await {
-                Ok(Ok(revision)) => Ok(revision),
+            let have = self.cache.revision();
+            let asked = timeout(self.query_timeout, self.ask(have)).await;
+            let answer = match asked {
+                Ok(Ok(Registry { revision, same })) => {
+                    if self.cache.revision() < revision {
+                        self.metrics.heard(revision.0);
+                        self.hints.notify_one();
+                    }
+                    // The feeder finds out the same, and ends the store.
+                    same.then_some(revision)
+                        .ok_or_else(|| Unavailable::new("the registry was set back"))
+                }
                 Ok(Err(error)) => Err(Unavailable::new(error.to_string())),
                 Err(_) => Err(Unavailable::new("the database did not answer in time")),
             };
             self.metrics.reachable(answer.is_ok());
-            if let Ok(revision) = answer {
-                self.metrics.heard(revision.0);
-                self.hints.notify_one();
-            }
             for caller in waiting.drain(..) {
                 // The caller may have given up.
                 let _ = caller.send(answer.clone());
@@ -69,12 +79,28 @@ impl FreshTask {
         Ok(())
     }
 
-    async fn ask(&mut self) -> sqlx::Result<Revision> {
+    /// How the registry stands, compared with what this replica has read up to `have`.
+    async fn ask(&mut self, have: Revision) -> sqlx::Result<Registry> {
         let mut connection = self.line.take().await?;
-        let revision = sqlx::query_scalar!("select revision from registry")
-            .fetch_one(&mut connection)
-            .await?;
+        let registry = sqlx::query!(
+            r#"select revision as "revision!",
+                      (select stamp from lineage where start <= $1 order by start desc limit 1) as "stamp?"
+               from registry"#,
+            have.0
+        )
+        .fetch_one(&mut connection)
+        .await?;
         self.line.keep(connection);
-        Ok(Revision(revision))
+        let same = registry.revision >= have.0 && self.cache.lineage().agrees(have, registry.stamp);
+        Ok(Registry {
+            revision: Revision(registry.revision),
+            same,
+        })
     }
+}
+
+struct Registry {
+    revision: Revision,
+    /// Whether its history is the one that this replica has read.
+    same: bool,
 }

@@ -14,7 +14,7 @@ use crate::{
     key::{Incarnation, Revision},
     lane::batch::{Batch, Failure, Verdict},
     lineage,
-    log::{self, ReadError},
+    log::{self, Pace, ReadError},
     metrics::Metrics,
     mutation::{Unavailable, WriteError, Written},
     queue::{Job, Outcome, Queue},
@@ -34,6 +34,7 @@ pub(crate) struct Lane {
     pub(crate) line: Line,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) busy: Arc<std::sync::atomic::AtomicBool>,
+    pub(crate) pace: Pace,
     pub(crate) write_timeout: Duration,
     pub(crate) intern_above: usize,
 }
@@ -57,23 +58,21 @@ impl Lane {
 
     /// Writes one batch, or answers those who have waited too long for the database.
     async fn step(&mut self) -> Result<(), Error> {
-        for job in self.queue.expired(Instant::now()) {
-            job.answer(Err(Unavailable::new("the database does not answer").into()));
-        }
-        let jobs = self.queue.take();
-        if jobs.is_empty() {
-            return Ok(());
-        }
+        expire(&self.queue);
         let mut connection = match self.connect().await {
             Ok(connection) => connection?,
             Err(error) => {
                 tracing::debug!(error = %error, "cannot connect for writing");
                 self.metrics.reachable(false);
-                self.queue.put_back(jobs);
                 tokio::time::sleep(RETRY).await;
                 return Ok(());
             }
         };
+        let jobs = self.queue.take();
+        if jobs.is_empty() {
+            self.line.keep(connection);
+            return Ok(());
+        }
         self.busy.store(true, std::sync::atomic::Ordering::Release);
         let usable = self.flush(&mut connection, jobs).await;
         self.busy.store(false, std::sync::atomic::Ordering::Release);
@@ -84,26 +83,32 @@ impl Lane {
     }
 
     /// Returns the connection to write on. A new one begins a new stretch of history: it may be one to a restored copy.
+    ///
+    /// Nobody waits for it longer than for his write.
     async fn connect(&mut self) -> sqlx::Result<Result<sqlx::PgConnection, Error>> {
         if !self.line.is_broken() {
             return self.line.take().await.map(Ok);
         }
-        let mut connection = self.line.take().await?;
-        // Before the stretch begins: whoever tails the log may have read of it before we get our answer.
-        let have = self.cache.revision();
-        let begun = timeout(self.write_timeout, lineage::begin(&mut connection))
-            .await
-            .unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
-        Ok(if begun > have {
-            Ok(connection)
-        } else {
-            Err(Error::Rewound { have, head: begun })
-        })
+        let (queue, cache, limit) = (self.queue.clone(), self.cache.clone(), self.write_timeout);
+        let begun = async {
+            let mut connection = self.line.take().await?;
+            let begun = timeout(limit, begin(&mut connection, &cache))
+                .await
+                .unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+            Ok(begun.map(|()| connection))
+        };
+        let mut begun = std::pin::pin!(begun);
+        loop {
+            match timeout(RETRY, &mut begun).await {
+                Ok(connection) => return connection,
+                Err(_) => expire(&queue),
+            }
+        }
     }
 
     /// Commits `jobs` and answers them. Returns whether the connection can be used again.
     async fn flush(
-        &self,
+        &mut self,
         connection: &mut sqlx::PgConnection,
         jobs: Vec<Job>,
     ) -> Result<bool, Error> {
@@ -156,7 +161,7 @@ impl Lane {
 
     /// Brings a committed batch into the cache, and answers.
     async fn settle(
-        &self,
+        &mut self,
         connection: &mut sqlx::PgConnection,
         jobs: Vec<Job>,
         verdict: Verdict,
@@ -209,18 +214,23 @@ impl Lane {
 
     /// Reads what other replicas wrote before `base`. Returns whether the connection is still good.
     async fn catch_up(
-        &self,
+        &mut self,
         connection: &mut sqlx::PgConnection,
         base: Revision,
     ) -> Result<bool, Error> {
         while self.cache.revision() < base {
             let from = self.cache.revision();
-            let read = log::read(connection, &self.cache, self.incarnation, from, base);
+            let limit = self.pace.limit();
+            let read = log::read(connection, &self.cache, self.incarnation, from, base, limit);
             let stretch = match timeout(self.write_timeout, read).await {
                 Ok(Ok(stretch)) => stretch,
                 Ok(Err(ReadError::Lost(error))) => return Err(error),
-                Ok(Err(ReadError::Database(_))) | Err(_) => return Ok(false),
+                Ok(Err(ReadError::Database(_))) | Err(_) => {
+                    self.pace.too_slow();
+                    return Ok(false);
+                }
             };
+            self.pace.in_time();
             self.metrics.tailed(stretch.deltas.len());
             self.cache
                 .apply(from, stretch.to, stretch.deltas)
@@ -228,6 +238,42 @@ impl Lane {
         }
         Ok(true)
     }
+}
+
+impl Drop for Lane {
+    /// However it ends: nobody waits for what will never be written.
+    fn drop(&mut self) {
+        self.queue.close();
+        for job in self.queue.rest() {
+            job.answer(Err(Unavailable::new("the hub is shutting down").into()));
+        }
+    }
+}
+
+/// Answers those who have waited too long.
+fn expire(queue: &Queue) {
+    for job in queue.expired(Instant::now()) {
+        job.answer(Err(Unavailable::new("the database does not answer").into()));
+    }
+}
+
+/// Begins a stretch of history, if it continues the one that the cache has.
+async fn begin(
+    connection: &mut sqlx::PgConnection,
+    cache: &Cache,
+) -> sqlx::Result<Result<(), Error>> {
+    // Before the stretch begins: whoever tails the log may have read of it before we get our answer.
+    let have = cache.revision();
+    let stamp = lineage::stamp_on(connection, have).await?;
+    if !cache.lineage().agrees(have, stamp) {
+        return Ok(Err(Error::Forked { have }));
+    }
+    let begun = lineage::begin(connection).await?;
+    Ok(if begun > have {
+        Ok(())
+    } else {
+        Err(Error::Rewound { have, head: begun })
+    })
 }
 
 /// The write is committed, but what it left cannot be shown.

@@ -26,6 +26,11 @@ impl Lineage {
             .map(|(_, stamp)| *stamp)
     }
 
+    /// Whether a registry whose stamp at `revision` is `stamp` has the history that this replica has read.
+    pub(crate) fn agrees(&self, revision: Revision, stamp: Option<Uuid>) -> bool {
+        self.stamp(revision) == stamp
+    }
+
     pub(crate) fn extend(&self, stretches: impl IntoIterator<Item = (i64, Uuid)>) {
         self.0.write().extend(stretches);
     }
@@ -37,6 +42,19 @@ pub(crate) async fn begin(connection: &mut PgConnection) -> sqlx::Result<Revisio
         .fetch_one(connection)
         .await?;
     Ok(Revision(begun.start))
+}
+
+/// The stamp that the registry has at a revision.
+pub(crate) async fn stamp_on(
+    connection: &mut PgConnection,
+    revision: Revision,
+) -> sqlx::Result<Option<Uuid>> {
+    sqlx::query_scalar!(
+        "select stamp from lineage where start <= $1 order by start desc limit 1",
+        revision.0
+    )
+    .fetch_optional(connection)
+    .await
 }
 
 /// Reads the stretches that begin in `(from, to]`.

@@ -17,8 +17,33 @@ use crate::{
     stored::Stored,
 };
 
-/// Changes read at once.
+/// Changes read at once, at most; see [`Pace`].
 const CHUNK: i64 = 1000;
+
+/// How many changes to read at once: fewer after a stretch that could not be read in time, more again after one that
+/// could. Changes differ in size by a factor of a thousand, and a stretch is read whole or not at all.
+#[derive(Debug)]
+pub(crate) struct Pace(i64);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(CHUNK)
+    }
+}
+
+impl Pace {
+    pub(crate) fn limit(&self) -> i64 {
+        self.0
+    }
+
+    pub(crate) fn in_time(&mut self) {
+        self.0 = (self.0 * 2).min(CHUNK);
+    }
+
+    pub(crate) fn too_slow(&mut self) {
+        self.0 = (self.0 / 4).max(1);
+    }
+}
 
 /// A stretch of the log.
 #[derive(Debug)]
@@ -47,6 +72,7 @@ struct Row {
     head: i64,
     horizon: i64,
     lineage: i64,
+    stamp: Option<Uuid>,
     incarnation: Uuid,
     revision: Option<i64>,
     kind: Option<i16>,
@@ -62,7 +88,7 @@ struct Row {
     status: Option<Vec<u8>>,
 }
 
-/// Reads the changes in `(from, upto]`, or as many of them as fit one stretch.
+/// Reads the changes in `(from, upto]`, or the first `limit` of them.
 ///
 /// The registry's row and the changes come from one snapshot: no change up to `head` can be missing.
 pub(crate) async fn read(
@@ -71,10 +97,12 @@ pub(crate) async fn read(
     incarnation: Incarnation,
     from: Revision,
     upto: Revision,
+    limit: i64,
 ) -> Result<Stretch, ReadError> {
     let rows = sqlx::query_as!(
         Row,
         r#"select r.revision as "head!", r.horizon as "horizon!", r.lineage as "lineage!", r.incarnation as "incarnation!",
+                  (select stamp from lineage where start <= $1 order by start desc limit 1) as "stamp?",
                   c.revision as "revision?", c.kind as "kind?", c.resource as "resource?", c.namespace as "namespace?",
                   c.name as "name?", c.uid as "uid?", c.generation as "generation?", c.digest as "digest?",
                   c.labels as "labels?: Json<BTreeMap<String, String>>", c.metadata as "metadata?", c.body as "body?",
@@ -86,7 +114,7 @@ pub(crate) async fn read(
            order by c.revision"#,
         from.0,
         upto.0,
-        CHUNK
+        limit
     )
     .fetch_all(&mut *connection)
     .await?;
@@ -111,7 +139,11 @@ pub(crate) async fn read(
         }
         .into());
     }
-    let more = rows.len() as i64 == CHUNK;
+    if !cache.lineage().agrees(from, first.stamp) {
+        // Set back, and grown past us since: nothing else would tell.
+        return Err(Error::Forked { have: from }.into());
+    }
+    let more = rows.len() as i64 == limit;
     let mut to = Revision(head.min(upto.0));
     if more {
         to = Revision(rows.last().and_then(|row| row.revision).unwrap_or(to.0));

@@ -150,14 +150,6 @@ impl Queue {
         batch
     }
 
-    /// Puts back a batch that was not tried.
-    pub(crate) fn put_back(&self, batch: Vec<Job>) {
-        let mut jobs = self.jobs.lock();
-        for job in batch.into_iter().rev() {
-            jobs.push_front(job);
-        }
-    }
-
     /// Takes the jobs that have waited too long.
     pub(crate) fn expired(&self, now: Instant) -> Vec<Job> {
         let mut jobs = self.jobs.lock();
@@ -169,6 +161,11 @@ impl Queue {
             .partition(|job| job.deadline <= now);
         *jobs = waiting;
         Vec::from_iter::<VecDeque<Job>>(expired)
+    }
+
+    /// Takes all.
+    pub(crate) fn rest(&self) -> Vec<Job> {
+        self.jobs.lock().drain(..).collect()
     }
 
     /// Accepts nothing more; what is queued stays.

@@ -26,6 +26,7 @@ use crate::{
     lane::Lane,
     leadership::Election,
     load::load,
+    log::Pace,
     metrics::{Metrics, MetricsSnapshot},
     mutation::{Mutation, Unavailable, WriteError},
     queue::{Outcome, Queue},
@@ -42,6 +43,8 @@ pub enum Error {
     Replaced,
     #[error("the registry went back to revision {head}, before {have} which this hub has seen")]
     Rewound { have: Revision, head: Revision },
+    #[error("the registry has another history than this hub has seen up to revision {have}")]
+    Forked { have: Revision },
     #[error("the change log was trimmed up to {horizon}, past {have} which this hub has read")]
     FellBehind { have: Revision, horizon: Revision },
     #[error("change {revision} in the log is malformed")]
@@ -73,6 +76,7 @@ struct Shared {
 pub struct StoreTasks {
     lane: Lane,
     feeder: Feeder,
+    listen: bool,
     fresh: FreshTask,
     compaction: Compaction,
 }
@@ -109,6 +113,7 @@ impl Store {
                 ),
                 metrics: metrics.clone(),
                 busy: busy.clone(),
+                pace: Pace::default(),
                 write_timeout: config.write_timeout,
                 intern_above: config.intern_above,
             },
@@ -120,11 +125,14 @@ impl Store {
                 metrics: metrics.clone(),
                 lane_busy: busy,
                 hints: hints.clone(),
+                pace: Pace::default(),
                 poll_interval: config.poll_interval,
                 query_timeout: config.query_timeout,
             },
+            listen: config.listen,
             fresh: FreshTask {
                 line: Line::pooled(&database),
+                cache: cache.clone(),
                 callers,
                 metrics: metrics.clone(),
                 hints,
@@ -301,18 +309,21 @@ impl StoreTasks {
         let Self {
             lane,
             feeder,
+            listen,
             fresh,
             compaction,
         } = self;
         // The lane stops first: it may need the feeder for the last answers.
         let rest = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        tasks.spawn(Feeder::listen(
-            feeder.database.clone(),
-            feeder.metrics.clone(),
-            feeder.hints.clone(),
-            rest.clone(),
-        ));
+        if listen {
+            tasks.spawn(Feeder::listen(
+                feeder.database.clone(),
+                feeder.metrics.clone(),
+                feeder.hints.clone(),
+                rest.clone(),
+            ));
+        }
         tasks.spawn(feeder.run(rest.clone()));
         tasks.spawn(fresh.run(rest.clone()));
         tasks.spawn(compaction.run(rest.clone()));

@@ -38,6 +38,21 @@ impl Inspector {
             .expect("the server answers")
     }
 
+    /// Each change in the log: revision, name, kind, and the text in its body, or in its status if only that changed.
+    ///
+    /// # Panics
+    /// When the server does not answer, or an object has no such text.
+    pub async fn log_texts(&mut self) -> Vec<(i64, String, i16, String)> {
+        let rows = sqlx::query_as(
+            "select revision, name, kind,
+                    coalesce(convert_from(body, 'UTF8')::json #>> '{spec,text}', convert_from(status, 'UTF8')::json ->> 'text', '')
+             from changes order by revision",
+        );
+        rows.fetch_all(&mut self.0)
+            .await
+            .expect("the server answers")
+    }
+
     /// Runs statements that change what the store relies on.
     ///
     /// # Panics

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use koinon_store::{
-    Applied, Error, StoreConfig, WriteError, server::Durability, testing::TestPostgres,
+    Applied, Change, Error, StoreConfig, WriteError, server::Durability, testing::TestPostgres,
 };
 use tokio::time::timeout;
 
@@ -216,6 +216,85 @@ async fn a_server_that_stands_still_is_not_waited_for_for_ever() {
     };
     assert_eq!(stalled.applied, Applied::Maybe);
     assert!(fresh.is_err());
+    eventually("it goes on", async || {
+        store.write(create("after")).await.is_ok()
+    })
+    .await;
+    replica.close().await;
+}
+
+/// A second replica is behind by more than it can read in the time that one question may take.
+#[tokio::test]
+async fn a_replica_that_is_far_behind_arrives_piece_by_piece() {
+    const BODIES: usize = 48;
+    let postgres = TestPostgres::start().await.unwrap();
+    let writing = Replica::open(postgres.config()).await;
+    let behind = Replica::open(StoreConfig {
+        query_timeout: Duration::from_millis(100),
+        ..postgres.config()
+    })
+    .await;
+    // Let it see the past only through the log: it is there before anything is written.
+    let mut noise = 0x9e37_79b9_7f4a_7c15_u64;
+    for i in 0..BODIES {
+        let mut text = String::with_capacity(2 << 20);
+        while text.len() < 2 << 20 {
+            noise = noise
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            text.push_str(&format!("{noise:016x}"));
+        }
+        let draft = crate::support::draft(&format!("big{i}"), &text);
+        writing.store.write(Change::Create(draft)).await.unwrap();
+    }
+    let end = writing.store.revision();
+    eventually("the other one has read it all", async || {
+        behind.store.revision() >= end
+    })
+    .await;
+    assert_eq!(behind.store.snapshot(WIDGETS).len(), BODIES);
+    assert_eq!(
+        behind.store.get(&key("big7")),
+        writing.store.get(&key("big7"))
+    );
+    writing.close().await;
+    behind.close().await;
+}
+
+/// The server takes connections and says nothing on them: nobody waits for it longer than for his write.
+#[tokio::test]
+async fn a_connection_that_takes_long_does_not_make_writes_wait() {
+    let postgres = TestPostgres::start().await.unwrap();
+    let config = StoreConfig {
+        write_timeout: Duration::from_millis(300),
+        // As long as a connection may take; a test that waits for it fails.
+        query_timeout: Duration::from_secs(3600),
+        ..postgres.config()
+    };
+    let replica = Replica::open(config).await;
+    let store = &replica.store;
+    store.write(create("before")).await.unwrap();
+    postgres
+        .connect()
+        .await
+        .execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity
+             where application_name = 'koinon-hub' and pid <> pg_backend_pid()",
+        )
+        .await;
+    let mut written = 0;
+    eventually("the lane finds its connection gone", async || {
+        written += 1;
+        store.write(create(&format!("w{written}"))).await.is_err()
+    })
+    .await;
+    postgres.signal(koinon_store::testing::Signal::STOP);
+    let refused = timeout(Duration::from_secs(60), store.write(create("during"))).await;
+    postgres.signal(koinon_store::testing::Signal::CONT);
+    let Ok(Err(WriteError::Unavailable(refused))) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(refused.applied, Applied::No);
     eventually("it goes on", async || {
         store.write(create("after")).await.is_ok()
     })

@@ -82,6 +82,11 @@ impl Replica {
         self.tasks.await.unwrap().unwrap();
     }
 
+    /// Ends it as a power cut would.
+    pub(crate) fn kill(self) {
+        self.tasks.abort();
+    }
+
     /// How its tasks ended by themselves.
     pub(crate) async fn ended(self) -> Result<(), koinon_store::Error> {
         self.tasks.await.unwrap()
