@@ -20,6 +20,7 @@ mod fleet;
 mod grow;
 mod marks;
 mod placements;
+mod ranking;
 mod texts;
 
 use std::{
@@ -175,7 +176,7 @@ pub struct Engine {
     packing: BTreeMap<Name, Id>,
     /// Placements that were marked since [`Engine::take_marked`].
     fresh: Vec<Id>,
-    scratch: Vec<choose::Ranked>,
+    scratch: Vec<ranking::Ranked>,
 }
 
 impl Engine {

@@ -268,7 +268,7 @@ impl Index {
         }
     }
 
-    /// The same clusters, with scores that may have changed: they are written no more often than the rate limit.
+    /// The same clusters, with scores that may have changed: those alone are written no more often than the rate limit.
     fn lay_out_scores(
         &self,
         plan: &mut Plan,
@@ -286,7 +286,7 @@ impl Index {
         let last = entry.status.last_score_update_time.as_ref();
         let next = last.and_then(|last| last.0.checked_add(policy.score_rate_limit).ok());
         match next {
-            Some(next) if now < next => {
+            Some(next) if now < next && self.only_scores_differ(plan, groups) => {
                 plan.actions.truncate(before);
                 plan.recheck_at = Some(plan.recheck_at.map_or(next, |at| at.min(next)));
                 (entry.status.decision_groups.clone(), None)

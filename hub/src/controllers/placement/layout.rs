@@ -36,7 +36,7 @@ impl Index {
         let mut wanted = BTreeSet::new();
         let mut narrow = Vec::new();
         for shard in shards(groups) {
-            let name = format!("{}-decision-{}", plan.placement.1, shard.number);
+            let name = object_name(plan, &shard);
             status[shard.group].decisions.push(name.clone());
             wanted.insert(name.clone());
             narrow.extend(self.lay_out_one(plan, name, shard, &chosen, shown));
@@ -67,6 +67,27 @@ impl Index {
         status
     }
 
+    /// Whether the objects are as they should be but for scores and for the order that those make: the same objects of
+    /// the same sizes, and the same clusters under each group's name.
+    pub(super) fn only_scores_differ(&self, plan: &Plan, groups: &[Group]) -> bool {
+        let shards = shards(groups);
+        let existing = self.of_placement.get(&plan.placement);
+        let (mut are, mut should) = (BTreeSet::new(), BTreeSet::new());
+        let alike = shards.iter().all(|shard| {
+            let key = (plan.placement.0.clone(), object_name(plan, shard));
+            let Some(decision) = self.decisions.get(&key) else {
+                return false;
+            };
+            let group = shard.group_name.as_str();
+            are.extend(decision.clusters().map(|cluster| (group, cluster)));
+            should.extend(shard.clusters.iter().map(|one| (group, one.as_str())));
+            decision.clusters().count() == shard.clusters.len()
+                && decision.owner.as_ref() == Some(&plan.uid)
+                && labels(plan, shard).iter().all(|own| decision.has(own))
+        });
+        alike && are == should && existing.map_or(0, BTreeSet::len) == shards.len()
+    }
+
     /// Brings one object to its shard. A cluster that is chosen before and after but moves to another object must
     /// not be in none of them in between: the objects first keep such clusters, and lose them by the write that is
     /// returned, which goes after all the others.
@@ -78,15 +99,7 @@ impl Index {
         chosen: &BTreeSet<&str>,
         shown: &Shown,
     ) -> Option<Action> {
-        let labels: BTreeMap<String, String> = [
-            (label::PLACEMENT.to_owned(), plan.placement.1.clone()),
-            (label::DECISION_GROUP_NAME.to_owned(), shard.group_name),
-            (
-                label::DECISION_GROUP_INDEX.to_owned(),
-                shard.group.to_string(),
-            ),
-        ]
-        .into();
+        let labels = labels(plan, &shard);
         let existing = self
             .decisions
             .get(&(plan.placement.0.clone(), name.clone()));
@@ -220,6 +233,26 @@ impl Index {
             self.set_decision(name, Some(decision));
         }
     }
+}
+
+fn object_name(plan: &Plan, shard: &Shard) -> String {
+    format!("{}-decision-{}", plan.placement.1, shard.number)
+}
+
+/// The labels that an object must have.
+fn labels(plan: &Plan, shard: &Shard) -> BTreeMap<String, String> {
+    [
+        (label::PLACEMENT.to_owned(), plan.placement.1.clone()),
+        (
+            label::DECISION_GROUP_NAME.to_owned(),
+            shard.group_name.clone(),
+        ),
+        (
+            label::DECISION_GROUP_INDEX.to_owned(),
+            shard.group.to_string(),
+        ),
+    ]
+    .into()
 }
 
 fn event(plan: &Plan, reason: &'static str, decision: &str, what: &str) -> Action {

@@ -1,7 +1,7 @@
 //! The choice of one placement, over sets of bits.
 
 use std::{
-    collections::{BTreeMap, BinaryHeap, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -12,6 +12,7 @@ use super::{
     bits::Bits,
     fleet::Slot,
     marks::{Mark, measured},
+    ranking::{Ranked, best},
 };
 use crate::placement::{
     Amounts, Name, NoClusters, Order, Policy, Prioritizer, Topology,
@@ -22,22 +23,6 @@ use crate::placement::{
     score::{MAX_SCORE, Span, balance},
     spread,
 };
-
-/// OCM's bound on the scores in an event.
-const MOST_SAID: usize = 1000;
-/// No more clusters than this fit into it.
-const MOST_NAMED: usize = MOST_SAID / 4;
-
-/// A feasible cluster; the less, the better.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Ranked {
-    avoided: u32,
-    /// The total, negated.
-    worth: i64,
-    /// Position in the order of names.
-    order: u32,
-    slot: Slot,
-}
 
 /// What a choice is made from.
 struct Snapshot<'a> {
@@ -216,17 +201,19 @@ impl Engine {
         } else {
             String::new()
         };
-        let scores = match policy.order {
-            Order::Score => picks
-                .iter()
-                .map(|one| (self.fleet.name(one.slot).to_owned(), -one.worth))
-                .collect(),
-            Order::Name => BTreeMap::new(),
-        };
         let selected = picks.len();
         let mut in_order = picks;
-        if policy.order == Order::Name {
-            in_order.sort_unstable_by_key(|one| one.order);
+        let mut scores = BTreeMap::new();
+        match policy.order {
+            Order::Name => in_order.sort_unstable_by_key(|one| one.order),
+            Order::Score => {
+                for one in &mut in_order {
+                    one.worth -= arrival(&scale, one.slot);
+                    let name = self.fleet.name(one.slot);
+                    scores.insert(name.to_owned(), -one.worth);
+                }
+                in_order.sort_unstable();
+            }
         }
         let groups = partition(
             &policy.groups,
@@ -454,42 +441,15 @@ impl Engine {
         });
         picks.into_iter().map(|at| ranked[at]).collect()
     }
-
-    /// As OCM's event `ScoreUpdate` has it.
-    fn ranking(&self, ranked: &[Ranked]) -> String {
-        use std::fmt::Write as _;
-
-        let mut text = String::new();
-        for one in best(ranked, MOST_NAMED) {
-            let (before, name) = (text.len(), self.fleet.name(one.slot));
-            // Writing to a string does not fail.
-            let _ = write!(text, "{name}:{} ", -one.worth);
-            if text.len() > MOST_SAID {
-                text.truncate(before);
-                text.push_str("......");
-                break;
-            }
-        }
-        text
-    }
 }
 
-/// The best, best first.
-fn best(ranked: &[Ranked], wanted: usize) -> Vec<Ranked> {
-    if wanted >= ranked.len() {
-        let mut all = ranked.to_vec();
-        all.sort_unstable();
-        return all;
+/// What `Steady` adds to a cluster once it is held: scores that are shown are those of the decision that is made, so
+/// that it need not be written again for having been made.
+fn arrival(scale: &Scale<'_>, slot: Slot) -> i64 {
+    if scale.placed.holds(slot) {
+        return 0;
     }
-    let mut best: BinaryHeap<Ranked> = BinaryHeap::with_capacity(wanted + 1);
-    for one in ranked {
-        if best.len() < wanted {
-            best.push(*one);
-        } else if let Some(mut worst) = best.peek_mut()
-            && *one < *worst
-        {
-            *worst = *one;
-        }
-    }
-    best.into_sorted_vec()
+    let steady = scale.policy.prioritizers.iter();
+    let steady = steady.filter(|one| one.prioritizer == Prioritizer::Steady);
+    steady.map(|one| one.weight * MAX_SCORE).sum()
 }

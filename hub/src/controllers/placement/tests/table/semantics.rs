@@ -89,7 +89,7 @@ fn scores_alone_change_decisions_no_more_often_than_asked() {
         "sortBy": "Score", "scoreRateLimit": "90s",
         "prioritizerPolicy": { "mode": "Exact", "configurations": [{ "scoreCoordinate": coordinate, "weight": 1 }] },
     });
-    placement(&mut index, "web", 1, spec);
+    placement(&mut index, "web", 1, spec.clone());
     let plan = decide(&mut index, "web");
     assert_eq!(decided(&plan)[0].1, ["c2", "c1"]);
     let shown = plan.actions.iter().find_map(|action| match action {
@@ -118,11 +118,19 @@ fn scores_alone_change_decisions_no_more_often_than_asked() {
             .map(|time| time.0),
         Some(later)
     );
+    // Groups are no scores: they do not wait.
+    index.assume(&plan);
+    index.observe(&score("c1", 25));
+    let mut grouped = spec;
+    grouped["decisionStrategy"] = json!({ "groupStrategy": { "clustersPerDecisionGroup": 1 } });
+    placement(&mut index, "web", 2, grouped);
+    let plan = index.decide(&key("web"), later).unwrap();
+    assert_eq!(status(&plan).decision_groups.len(), 2, "{plan:?}");
     index.observe(&score("c1", 5));
     placement(
         &mut index,
         "web",
-        2,
+        3,
         json!({ "sortBy": "Score", "numberOfClusters": 1 }),
     );
     assert!(
