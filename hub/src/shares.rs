@@ -4,6 +4,7 @@
 //! it to the next who comes, and one who has little keeps it, whatever the others do.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashMap},
     hash::Hash,
 };
@@ -40,7 +41,11 @@ impl<K: Clone + Eq + Hash, T> Shares<K, T> {
         let victim = if own.is_some_and(|own| own.len() >= self.per_owner) {
             own.and_then(|own| own.first().copied())
         } else if self.things.len() >= self.most {
-            let most = self.owners.values().max_by_key(|ids| ids.len());
+            // Of several with as many, whose is the oldest.
+            let most = self
+                .owners
+                .values()
+                .max_by_key(|ids| (ids.len(), Reverse(ids.first())));
             most.and_then(|ids| ids.first().copied())
         } else {
             None
@@ -86,9 +91,12 @@ impl<K: Clone + Eq + Hash, T> Shares<K, T> {
     /// with one is passed over.
     pub fn least<R: Ord>(&self, rank: impl Fn(&T) -> Option<R>) -> Option<Id> {
         let mut owners: Vec<_> = self.owners.values().collect();
-        owners.sort_unstable_by_key(|ids| std::cmp::Reverse(ids.len()));
-        owners.into_iter().find_map(|ids| {
-            let ranked = ids.iter().filter_map(|id| {
+        owners.sort_unstable_by_key(|ids| Reverse(ids.len()));
+        // Those who have as many are looked at together: one who comes from many addresses is not one owner.
+        let mut groups = owners.chunk_by(|one, other| one.len() == other.len());
+        groups.find_map(|group| {
+            let ids = group.iter().copied().flatten();
+            let ranked = ids.filter_map(|id| {
                 let (_, thing) = self.things.get(id)?;
                 Some((rank(thing)?, *id))
             });
@@ -141,6 +149,20 @@ mod tests {
                 prop_assert!(shares.len() <= most);
             }
         }
+    }
+
+    #[test]
+    fn where_all_have_as_many_the_oldest_goes() {
+        let mut shares = Shares::new(100, 100);
+        for owner in 0..100 {
+            shares.add(owner, owner);
+        }
+        for owner in 100..300 {
+            assert_eq!(shares.add(owner, owner).1, Some(owner - 100));
+        }
+        let newest_first = |thing: &i32| Some(Reverse(*thing));
+        let least = shares.least(newest_first).and_then(|id| shares.remove(id));
+        assert_eq!(least, Some(299));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod acceptor;
 mod fetch;
 mod lobby;
+mod network;
 mod peer;
 mod resolver;
 
@@ -21,6 +22,7 @@ use rustls::{
 
 pub use acceptor::{Acceptor, Conn};
 pub use fetch::{FetchError, Https};
+pub use network::network;
 pub use peer::{Certificate, Peer};
 pub use resolver::{ServerCertificate, renew};
 

@@ -8,10 +8,9 @@ use std::{hash::Hash, net::IpAddr, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::throttle::network;
 use crate::{
     shares::{Id, Shares},
-    tls::Conn,
+    tls::{Conn, network},
 };
 
 /// Connections without a certificate.

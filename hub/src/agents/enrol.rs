@@ -26,7 +26,6 @@ use self::{
 };
 use super::{
     Agents,
-    throttle::network,
     token::{self, Admission, Applicant, Refusal},
 };
 use crate::{
@@ -36,7 +35,7 @@ use crate::{
         approve::{ProvenKey, Subject, approve},
     },
     telemetry::Chain,
-    tls::Peer,
+    tls::{Peer, network},
 };
 
 /// Enrolments worked on at once.

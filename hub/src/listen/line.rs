@@ -6,7 +6,10 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::shares::{Id, Shares};
+use crate::{
+    shares::{Id, Shares},
+    tls::network,
+};
 
 /// The open connections of a port.
 #[derive(Clone, Debug)]
@@ -77,7 +80,7 @@ impl Lines {
             state: Arc::clone(&state),
             hangup: hangup.clone(),
         };
-        let (id, _) = table.add(from.to_canonical(), handle);
+        let (id, _) = table.add(network(from), handle);
         drop(table);
         Arc::new(Line {
             lines: self.clone(),

@@ -9,6 +9,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::network;
 use crate::shares::{Id, Shares};
 
 /// Peers that have connected and not said anything.
@@ -74,7 +75,7 @@ impl Lobby {
             .guests
             .lock()
             .silent
-            .add(from.to_canonical(), thrown_out.clone());
+            .add(network(from), thrown_out.clone());
         if let Some(gone) = gone {
             gone.cancel();
         }
