@@ -143,10 +143,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_longest_idle_one_of_the_largest_crowd_makes_way() {
-        let lines = Lines::new(4);
+        let lines = Lines::new(5);
         let single = lines.open(OTHER);
         let mut crowd = Vec::new();
-        for _ in 0..3 {
+        for _ in 0..4 {
             tokio::time::advance(Duration::from_secs(1)).await;
             crowd.push(lines.open(CROWD));
         }
@@ -155,12 +155,13 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         drop(second);
         let closed = |line: &Arc<Line>| line.hangup.is_cancelled();
+        let now_closed = |crowd: &[Arc<Line>]| crowd.iter().map(closed).collect::<Vec<_>>();
         let new = lines.open(OTHER);
-        assert!(closed(&crowd[2]), "idle since it came");
-        assert!(!closed(&crowd[0]) && !closed(&crowd[1]) && !closed(&single));
-        let _newer = lines.open(OTHER);
-        assert_eq!((closed(&crowd[1]), closed(&single)), (true, false));
-        drop((first, new, crowd, single, _newer));
+        assert_eq!(now_closed(&crowd), [false, false, true, false]);
+        let newer = lines.open(OTHER);
+        assert_eq!(now_closed(&crowd), [false, false, true, true]);
+        assert!(!closed(&single), "idle for longer, but not one of many");
+        drop((first, new, newer, crowd, single));
         assert!(lines.table.lock().is_empty());
     }
 
