@@ -18,6 +18,7 @@ mod events;
 mod expiry;
 mod feed;
 mod finalize;
+mod finished;
 #[cfg(test)]
 mod fixtures;
 mod gc;
@@ -87,6 +88,7 @@ const ALL: &[(&str, Make)] = &[
     }),
     ("event-ttl", |_| Loop::boxed(expiry::Expiry::default())),
     ("finalize", |_| Loop::boxed(finalize::Finalize::default())),
+    ("finished", |_| Loop::boxed(finished::Finished::default())),
     ("gc", |kinds| Loop::boxed(gc::Garbage::new(kinds))),
     ("lease", |_| Box::new(lease::Leases::new())),
     ("namespace", |kinds| {

@@ -48,8 +48,9 @@ pub struct Args {
     /// Where /livez, /readyz and /metrics are served.
     #[arg(long, default_value = "127.0.0.1:7481")]
     health_listen: SocketAddr,
-    /// Period of the full comparison with the cluster; drift is seen at once without it.
-    #[arg(long, default_value = "5m", value_parser = duration)]
+    /// Period of the full comparison of each work with the cluster. Drift is seen at once without it, and whatever a watch may
+    /// have missed within seven minutes.
+    #[arg(long, default_value = "30m", value_parser = duration)]
     resync_period: Duration,
     /// Report lists, maps and floats as JSON in status feedback; otherwise they are errors, as in OCM by default.
     #[arg(long)]

@@ -4,23 +4,23 @@ use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
     backoff::Backoff,
+    clock,
     cluster::{Cluster, Error, known},
     config::Config,
     crds,
-    desired::{Held, Holding, Inbox, Keeper, KeeperParts, Store},
+    desired::{Holding, Inbox, Keeper, KeeperParts, Loaded, Store},
     health::{self, Ready},
     hub::{Lease, Link, LinkParts},
     identity::{Enroller, IdentityStore, Renewer, SharedIdentity, Stored},
     metrics::Metrics,
     outbox::Outbox,
     policy::Policies,
-    position::Memory,
     report,
     tasks::{Policy, Tasks},
     telemetry::Chain,
@@ -44,8 +44,8 @@ pub enum Failure {
 /// What the member gave at start.
 struct Found {
     cluster_uid: String,
-    memory: Memory,
-    works: Vec<Held>,
+    loaded: Loaded,
+    deletions: Vec<(i64, usize)>,
 }
 
 /// Runs an agent until `stop`.
@@ -98,8 +98,13 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
     };
     let Found {
         cluster_uid,
-        memory,
-        works,
+        loaded:
+            Loaded {
+                memory,
+                stored: stored_memory,
+                works,
+            },
+        deletions,
     } = found;
     info!(works = works.len(), seen = ?memory.seen, "loaded the desired state");
 
@@ -129,6 +134,12 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
     };
     let outbox = Outbox::default();
     let guard = DeletionGuard::new(allowance);
+    guard.restore(&deletions, (clock::unix(), Instant::now()));
+    tasks.spawn(
+        "deletions",
+        Policy::Optional,
+        remember(guard.clone(), store.clone(), stop.clone()),
+    );
     let parts = Parts {
         cluster: cluster.clone(),
         outbox: outbox.clone(),
@@ -144,7 +155,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
     };
     let (engine, removed) = Engine::new(parts);
     let (holding, inbox) = (Holding::default(), Inbox::default());
-    let shared_memory = Arc::new(Mutex::new(memory.clone()));
+    let shared_memory = Arc::new(Mutex::new(memory));
     let keeper_parts = KeeperParts {
         store,
         holding: holding.clone(),
@@ -158,7 +169,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
     tasks.spawn(
         "keeper",
         Policy::Essential,
-        Keeper::new(keeper_parts, memory, works).run(stop.clone()),
+        Keeper::new(keeper_parts, stored_memory, works).run(stop.clone()),
     );
     ready.set();
 
@@ -235,12 +246,33 @@ async fn try_prepare(cluster: &Cluster, namespace: &str, store: &Store) -> Resul
         Err(error) => return Err(error),
     }
     crds::install(cluster).await?;
-    let (memory, works) = store.load().await?;
+    let loaded = store.load().await?;
+    let deletions = store.deletions().await?;
     Ok(Found {
         cluster_uid,
-        memory,
-        works,
+        loaded,
+        deletions,
     })
+}
+
+/// Stores what deletions were let pass, each time that one is.
+async fn remember(guard: DeletionGuard, store: Store, stop: CancellationToken) {
+    let mut passes = guard.passes();
+    let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
+    while let Some(Ok(())) = stop.run_until_cancelled(passes.changed()).await {
+        passes.mark_unchanged();
+        while let Err(error) = store
+            .save_deletions(&guard.passed((clock::unix(), Instant::now())))
+            .await
+        {
+            warn!(error = %Chain(&error), "the deletions that were let pass could not be stored");
+            let pause = tokio::time::sleep(backoff.next_delay());
+            if stop.run_until_cancelled(pause).await.is_none() {
+                return;
+            }
+        }
+        backoff.reset();
+    }
 }
 
 /// Returns the identity that was issued earlier, also when its certificate is over by now.

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use inbox::{Inbox, Notice};
 pub use keeper::{Keeper, KeeperParts};
-pub use store::Store;
+pub use store::{Loaded, Store};
 
 /// Largest body that is accepted, in bytes. The hub's own limit is lower; this one protects the agent from a broken hub.
 const MAX_BODY: usize = 64 * 1024 * 1024;

@@ -152,7 +152,11 @@ impl Engine {
             watches: Watches::new(cluster.clone(), tasks.clone()),
             cluster,
             outbox,
-            naming: record::Naming { hub_hash, agent_id },
+            naming: record::Naming {
+                hub_hash,
+                agent_id,
+                process: format!("{:016x}", rand::random::<u64>()),
+            },
             permits: Semaphore::new(CONCURRENCY),
             resync,
             raw_json,
@@ -192,7 +196,8 @@ impl Engine {
 
     fn wish(&self, wish: Wish) {
         let mut actors = self.actors.lock();
-        if let Some(actor) = actors.get(&wish.held.name) {
+        // An actor whose work is gone has ended, perhaps before it was forgotten.
+        if let Some(actor) = actors.get(&wish.held.name).filter(|a| !a.is_closed()) {
             actor.send_replace(wish);
             return;
         }

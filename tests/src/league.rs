@@ -29,6 +29,7 @@ pub struct Plan {
     hub_flags: Vec<String>,
     agent_flags: Vec<String>,
     lease_seconds: Option<u32>,
+    member_wires: bool,
 }
 
 /// A hub and its clusters. Call [`League::finish`] when the test has passed:
@@ -38,6 +39,7 @@ pub struct League {
     pub hub: Hub,
     sites: BTreeMap<String, Site>,
     agent_flags: Vec<String>,
+    member_wires: bool,
     finished: bool,
     // Last, so that the folder outlives what writes into it.
     dir: tempfile::TempDir,
@@ -50,6 +52,8 @@ pub struct Site {
     pub member: Member,
     /// The agent's connection to the hub passes through here.
     pub wire: Proxy,
+    /// The agent's connections to its cluster pass through here, if the plan says so.
+    pub member_wire: Option<Proxy>,
 }
 
 impl Plan {
@@ -75,6 +79,13 @@ impl Plan {
         self
     }
 
+    /// Lets the agents reach their clusters through a proxy, as they reach the hub.
+    #[must_use]
+    pub fn member_wires(mut self) -> Self {
+        self.member_wires = true;
+        self
+    }
+
     /// Starts the hub and these clusters, joins them with a token that accepts
     /// them, and waits until each is `Available`.
     ///
@@ -97,6 +108,7 @@ impl Plan {
             } else {
                 self.agent_flags.clone()
             },
+            member_wires: self.member_wires,
             finished: false,
             dir,
         };
@@ -141,9 +153,15 @@ impl League {
             .token(&json!({"clusterName": name, "autoAccept": true}))
             .await?;
         let wire = Proxy::to(self.hub.agent_address()).await?;
+        let (mut kubeconfig, mut member_wire) = (member.kubeconfig(), None);
+        if self.member_wires {
+            let proxy = Proxy::to(member.api_address()).await?;
+            kubeconfig = member.kubeconfig_by(proxy.address())?;
+            member_wire = Some(proxy);
+        }
         let agent = Klusterlet::start(Join {
             cluster: &name,
-            kubeconfig: &member.kubeconfig(),
+            kubeconfig: &kubeconfig,
             hub: wire.address(),
             token: Some(&token),
             dir: &self.dir.path().join(&name),
@@ -155,6 +173,7 @@ impl League {
                 agent,
                 member,
                 wire,
+                member_wire,
             },
         );
         Ok(())

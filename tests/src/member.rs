@@ -81,6 +81,18 @@ impl Member {
         self.dir.join("admin.kubeconfig")
     }
 
+    /// Writes a kubeconfig of the administrator that reaches the cluster by another address, such as a proxy's.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub fn kubeconfig_by(&self, address: SocketAddr) -> anyhow::Result<PathBuf> {
+        let text = std::fs::read_to_string(self.kubeconfig())?;
+        let path = self.dir.join("wire.kubeconfig");
+        let (own, other) = (self.api_address().to_string(), address.to_string());
+        std::fs::write(&path, text.replace(&own, &other))?;
+        Ok(path)
+    }
+
     pub fn api_address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.plane.api_port))
     }

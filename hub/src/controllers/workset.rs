@@ -9,7 +9,11 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, future::BoxFuture, stream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use koinon_api::{ManifestWork, ManifestWorkReplicaSet, labels::finalizer, work::ManifestWorkSpec};
+use koinon_api::{
+    ManifestWork, ManifestWorkReplicaSet,
+    labels::{annotation, finalizer},
+    work::ManifestWorkSpec,
+};
 use koinon_machinery::ApiError;
 use koinon_store::Event;
 use tokio::time::Instant;
@@ -246,6 +250,10 @@ async fn apply(
                 return false;
             }
             object.metadata.labels = Some(work.labels.clone());
+            if let Some(meaning) = &work.availability {
+                let annotations = object.metadata.annotations.get_or_insert_default();
+                annotations.insert(annotation::AVAILABILITY.to_owned(), meaning.clone());
+            }
             object.spec.clone_from(template);
             true
         };
@@ -261,6 +269,10 @@ async fn apply(
     object.metadata = ObjectMeta {
         namespace: Some(work.cluster.clone()),
         labels: Some(work.labels.clone()),
+        annotations: work
+            .availability
+            .clone()
+            .map(|meaning| [(annotation::AVAILABILITY.to_owned(), meaning)].into()),
         ..object.metadata
     };
     context.client.create(&object).await.map(drop)

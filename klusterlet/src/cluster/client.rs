@@ -20,6 +20,11 @@ use super::{Account, Error, Resource, Result};
 /// Longest wait for one answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a server keeps a watch open, in seconds, and the longest silence on a connection before it counts as broken. A watch
+/// ends and goes on well before that, so a server that says nothing for so long is not there.
+const WATCH_SECONDS: u32 = 60;
+const SILENCE: Duration = Duration::from_secs(75);
+
 /// Most requests in flight at once. Small clusters share two cores with us: a bound on concurrency
 /// follows the server's own speed, which a fixed rate would not.
 const MAX_IN_FLIGHT: usize = 16;
@@ -81,6 +86,7 @@ impl Cluster {
         // kube repeats refused calls for minutes by default; our own backoff knows better when.
         config.default_retry = false;
         config.connect_timeout = Some(Duration::from_secs(10));
+        config.read_timeout = Some(SILENCE);
         config.headers.push((
             http::header::USER_AGENT,
             http::HeaderValue::from_static(concat!(
@@ -429,7 +435,7 @@ impl Cluster {
             self.client.clone(),
             &resource.api_resource(),
         );
-        watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff()
+        watcher(api, watching()).default_backoff()
     }
 
     /// Watches whole objects, for ever; lists first and after every gap.
@@ -438,7 +444,7 @@ impl Cluster {
         resource: &Resource,
     ) -> impl Stream<Item = watcher::Result<watcher::Event<DynamicObject>>> + Send + use<> {
         let api = Api::<DynamicObject>::all_with(self.client.clone(), &resource.api_resource());
-        watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff()
+        watcher(api, watching()).default_backoff()
     }
 
     async fn call(
@@ -460,6 +466,12 @@ impl Cluster {
         }
         within(self.client.request::<Value>(request)).await
     }
+}
+
+fn watching() -> watcher::Config {
+    watcher::Config::default()
+        .page_size(PAGE)
+        .timeout(WATCH_SECONDS)
 }
 
 fn request(

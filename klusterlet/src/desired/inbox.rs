@@ -1,9 +1,9 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
-use crate::hub::Puller;
+use crate::{backoff::Backoff, hub::Puller};
 
 /// News about one work.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,22 @@ struct Pending {
     session: u64,
     /// Latest notice of each work: bounded by the number of works.
     notices: BTreeMap<String, Notice>,
+    /// Works that could not be stored, and when each is tried again: one that is refused must not delay the others.
+    refused: BTreeMap<String, Refused>,
     puller: Option<Puller>,
+}
+
+#[derive(Debug)]
+struct Refused {
+    until: Instant,
+    backoff: Backoff,
+}
+
+impl Pending {
+    /// The notices that are due, by name.
+    fn is_due(&self, name: &str, now: Instant) -> bool {
+        self.refused.get(name).is_none_or(|r| r.until <= now)
+    }
 }
 
 /// Notices on their way from the session to the keeper.
@@ -57,6 +72,7 @@ impl Inbox {
         let mut pending = self.pending.lock();
         pending.session += 1;
         pending.notices.clear();
+        pending.refused.clear();
         pending.puller = Some(puller);
         drop(pending);
         // The keeper stores what the welcome changed, also if no notice follows.
@@ -68,6 +84,7 @@ impl Inbox {
         let mut pending = self.pending.lock();
         pending.session += 1;
         pending.notices.clear();
+        pending.refused.clear();
         pending.puller = None;
     }
 
@@ -84,20 +101,53 @@ impl Inbox {
         self.notify.notified().await;
     }
 
-    /// Takes up to `most` notices.
+    /// Takes up to `most` notices that are due.
     pub(super) fn take(&self, most: usize) -> Option<Batch> {
         let mut pending = self.pending.lock();
-        let mut notices = Vec::new();
-        while notices.len() < most
-            && let Some((_, notice)) = pending.notices.pop_first()
-        {
-            notices.push(notice);
-        }
+        let now = Instant::now();
+        let due = pending.notices.keys();
+        let due = due.filter(|name| pending.is_due(name, now)).take(most);
+        let due: Vec<String> = due.cloned().collect();
+        let notices: Vec<Notice> = due
+            .iter()
+            .filter_map(|name| pending.notices.remove(name))
+            .collect();
         (!notices.is_empty()).then(|| Batch {
             session: pending.session,
             notices,
             puller: pending.puller.clone(),
         })
+    }
+
+    /// When the next notice that waits is due.
+    pub(super) fn due_at(&self) -> Option<Instant> {
+        let pending = self.pending.lock();
+        let waiting = pending.notices.keys();
+        waiting
+            .filter_map(|name| Some(pending.refused.get(name)?.until))
+            .min()
+    }
+
+    /// The work was refused: its notice waits, longer each time, and no other one does.
+    pub(super) fn refuse(&self, session: u64, notice: Notice) {
+        let mut pending = self.pending.lock();
+        if pending.session != session {
+            return;
+        }
+        let refused = pending
+            .refused
+            .entry(notice.name.clone())
+            .or_insert_with(|| Refused {
+                until: Instant::now(),
+                backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(60)),
+            });
+        refused.until = Instant::now() + refused.backoff.next_delay();
+        pending.notices.entry(notice.name.clone()).or_insert(notice);
+    }
+
+    /// The work was dealt with.
+    pub(super) fn settled(&self, name: &str) {
+        self.pending.lock().refused.remove(name);
     }
 
     /// Returns a notice that could not be dealt with, unless there is newer news.
@@ -113,5 +163,46 @@ impl Inbox {
     /// Says whether this session is still the current one.
     pub(super) fn is_current(&self, session: u64) -> bool {
         self.pending.lock().session == session
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notice(name: &str) -> Notice {
+        Notice {
+            name: name.to_owned(),
+            uid: "u".to_owned(),
+            generation: 1,
+            digest: Vec::new(),
+            tombstone: false,
+            directives: BTreeMap::new(),
+            revision: 1,
+        }
+    }
+
+    fn taken(inbox: &Inbox) -> Vec<String> {
+        let batch = inbox.take(9).into_iter().flat_map(|b| b.notices);
+        batch.map(|n| n.name).collect()
+    }
+
+    #[test]
+    fn a_work_that_is_refused_waits_alone() {
+        let inbox = Inbox::default();
+        inbox.add([notice("a"), notice("b")]);
+        let session = inbox.take(1).unwrap().session;
+        inbox.refuse(session, notice("a"));
+        assert!(inbox.due_at().is_some());
+        assert_eq!(taken(&inbox), ["b"]);
+        // Newer news of it does not make it due; other news does not wait for it.
+        inbox.add([notice("a"), notice("c")]);
+        assert_eq!(taken(&inbox), ["c"]);
+        inbox.settled("a");
+        assert_eq!(taken(&inbox), ["a"]);
+        assert_eq!(inbox.due_at(), None);
+        // Of another session.
+        inbox.refuse(session + 1, notice("a"));
+        assert_eq!(taken(&inbox), Vec::<String>::new());
     }
 }

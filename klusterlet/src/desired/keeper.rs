@@ -64,7 +64,8 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Takes over what was loaded, and hands each work to its actor.
+    /// Takes over what was loaded, and hands each work to its actor. `stored` is the position as the member has it apart from
+    /// works.
     #[must_use]
     pub fn new(parts: KeeperParts, stored: Memory, loaded: Vec<Held>) -> Self {
         for held in loaded {
@@ -92,7 +93,8 @@ impl Keeper {
     }
 
     async fn turn(&mut self) {
-        let retry_at = self.retry_at;
+        let waiting = self.parts.inbox.due_at();
+        let retry_at = self.retry_at.into_iter().chain(waiting).min();
         let retry = async {
             match retry_at {
                 Some(at) => sleep_until(at).await,
@@ -121,7 +123,8 @@ impl Keeper {
         while let Ok(removed) = self.parts.removed.try_recv() {
             self.leaving.push(removed);
         }
-        self.depart().await?;
+        // One does not wait for the other: what cannot be forgotten must not keep the agent from learning.
+        let departed = self.depart().await;
         // What an admin accepted, and that a hub is held off, must survive a restart before anything is done about it.
         let memory = self.parts.memory.lock().clone();
         if (memory.rollbacks, &memory.held_off) != (self.stored.rollbacks, &self.stored.held_off) {
@@ -133,7 +136,7 @@ impl Keeper {
             debug!(count, "dealt with notices");
             outcome?;
         }
-        Ok(())
+        departed
     }
 
     /// Stores the position, if it is another one.
@@ -195,8 +198,7 @@ impl Keeper {
                     continue;
                 }
             };
-            if let Err(error) = stored {
-                self.parts.inbox.put_back(session, notice);
+            if let Some(error) = self.dealt(session, vec![notice], stored) {
                 failure = Some(error);
             }
         }

@@ -28,15 +28,25 @@ pub(super) enum Error {
     Mixed,
 }
 
-/// Assembles one stream; chunks of one work follow each other.
+/// Assembles one stream; chunks of one work follow each other. A body that is refused does not spoil those after it.
 #[derive(Debug, Default)]
 pub(super) struct Assembly {
     current: Option<Pulled>,
+    /// A body that was given up, and whose chunks are still coming: name and digest.
+    skipped: Option<(String, Vec<u8>)>,
 }
 
 impl Assembly {
     /// Adds a chunk; returns the body that it completed. A body that the hub no longer has is left out.
     pub(super) fn add(&mut self, chunk: PullChunk) -> Result<Option<Pulled>, Error> {
+        if let Some((name, digest)) = &self.skipped
+            && (name, digest.as_slice()) == (&chunk.name, &*chunk.digest)
+        {
+            if chunk.last {
+                self.skipped = None;
+            }
+            return Ok(None);
+        }
         if chunk.gone {
             self.current = None;
             return Ok(None);
@@ -58,6 +68,8 @@ impl Assembly {
             }),
         };
         if current.body.len() + chunk.data.len() > MAX_BODY {
+            self.current = None;
+            self.skipped = (!chunk.last).then(|| (chunk.name.clone(), chunk.digest.to_vec()));
             return Err(Error::TooLarge(chunk.name));
         }
         current.body.extend_from_slice(&chunk.data);
@@ -109,6 +121,8 @@ mod tests {
         let mut assembly = Assembly::default();
         let outcomes: Vec<_> = chunks.into_iter().map(|c| assembly.add(c)).collect();
         assert_eq!(outcomes.last().unwrap(), &Err(Error::Digest("a".into())));
+        let next = self::chunks("b", b"hello", 9).remove(0);
+        assert!(assembly.add(next).unwrap().is_some());
     }
 
     #[test]

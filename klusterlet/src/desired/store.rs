@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use tracing::debug;
 
 use self::head::{Head, PIECE, head_name, layout, rest_name};
+pub use self::load::Loaded;
 use super::Held;
 use crate::{
     cluster::{Cluster, Resource, Result, known},
@@ -35,6 +36,9 @@ const REST: &str = "rest";
 
 /// ConfigMap with the position.
 const POSITION: &str = "hub-position";
+
+/// ConfigMap with the deletions that were let pass lately.
+const DELETIONS: &str = "deletions";
 
 /// The position as it is stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,6 +148,36 @@ impl Store {
         );
         self.upsert(&known::CONFIG_MAPS, POSITION, &object, Exists::Surely)
             .await
+    }
+
+    /// Stores which deletions were let pass lately.
+    ///
+    /// # Errors
+    /// Fails when the member refuses it.
+    pub async fn save_deletions(&self, passed: &[(i64, usize)]) -> Result<()> {
+        let text = serde_json::to_string(passed).unwrap_or_default();
+        let object = self.object(
+            &known::CONFIG_MAPS,
+            DELETIONS,
+            json!({"passed": text}),
+            None,
+        );
+        self.upsert(&known::CONFIG_MAPS, DELETIONS, &object, Exists::Surely)
+            .await
+    }
+
+    /// Reads what [`Store::save_deletions`] stored; what makes no sense is nothing.
+    ///
+    /// # Errors
+    /// Fails when the member cannot be read.
+    pub async fn deletions(&self) -> Result<Vec<(i64, usize)>> {
+        let stored = self
+            .cluster
+            .get(&known::CONFIG_MAPS, &self.namespace, DELETIONS)
+            .await?;
+        let text = stored.as_ref().and_then(|map| map.pointer("/data/passed"));
+        let text = text.and_then(Value::as_str).unwrap_or_default();
+        Ok(serde_json::from_str(text).unwrap_or_default())
     }
 
     fn shelf_of(&self, work: &str) -> Option<String> {

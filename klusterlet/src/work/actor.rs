@@ -80,6 +80,12 @@ pub(super) struct Actor {
     resync_at: Instant,
     /// When what was applied is to be recorded, if it is not.
     books_at: Option<Instant>,
+    /// When to look again at what is not as it should be.
+    retry_at: Option<Instant>,
+    /// A look at everything has begun and not come to its end.
+    everything: bool,
+    /// Another agent has gone on with this work: nothing is done until the hub says something new.
+    overtaken: bool,
     backoff: Backoff,
     /// Why a deletion waits, if one does.
     delayed: Option<Delayed>,
@@ -115,6 +121,9 @@ impl Actor {
             current: None,
             resync_at: Instant::now(),
             books_at: None,
+            retry_at: None,
+            everything: false,
+            overtaken: false,
             backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(60)),
             delayed: None,
             removal: Removal::default(),
@@ -152,9 +161,13 @@ impl Actor {
             let deadline = if held.tombstone {
                 Box::pin(self.leave(&held)).await
             } else {
-                Box::pin(self.stay(&held, scope)).await
+                Some(Box::pin(self.stay(&held, scope)).await)
             };
             drop(held);
+            // At the end of the work its actor ends: another work of its name gets another one.
+            let Some(deadline) = deadline else {
+                return;
+            };
             scope = match self.wait(deadline).await {
                 Some(scope) => scope,
                 None => return,
@@ -177,6 +190,7 @@ impl Actor {
                     changed.ok()?;
                     self.backoff.reset();
                     self.removal.look_again();
+                    self.overtaken = false;
                     return Some(Scope::Everything);
                 }
                 Ok(()) = self.approvals.changed(), if self.delayed.is_some() => {
@@ -232,17 +246,27 @@ impl Actor {
     async fn stay(&mut self, held: &Held, scope: Scope) -> Instant {
         let shared = self.shared.clone();
         if scope == Scope::Books && self.put_off() {
-            return self.resync_at;
+            return self.deadline();
         }
         let _permit = shared.permits.acquire().await;
         if scope == Scope::Everything {
+            self.everything = true;
             self.resync_at = Instant::now() + spread(shared.resync);
         }
-        let healthy = match self.pass(held, scope).await {
-            Ok(healthy) => {
-                shared.claims.end(held);
-                healthy
-            }
+        let books = scope == Scope::Books;
+        // What was due stays due until it was done: an answer that does not come must not make it forgotten.
+        let scope = if self.everything && !books {
+            Scope::Everything
+        } else {
+            scope
+        };
+        let outcome = self.pass(held, scope).await;
+        if outcome.is_ok() {
+            shared.claims.end(held);
+            self.everything &= books;
+        }
+        let healthy = match outcome {
+            Ok(healthy) => healthy,
             Err(trouble) => {
                 warn!(work = %self.name, error = %trouble, "the work could not be looked at");
                 if let Trouble::Body(_) = &trouble {
@@ -255,14 +279,29 @@ impl Actor {
                 false
             }
         };
-        if healthy {
-            self.backoff.reset();
-            self.resync_at
-        } else {
-            shared.metrics.failed_passes.inc();
-            self.resync_at
-                .min(Instant::now() + self.backoff.next_delay())
+        match (healthy, books) {
+            (true, true) => {}
+            (true, false) => {
+                self.backoff.reset();
+                self.retry_at = None;
+            }
+            (false, _) => {
+                shared.metrics.failed_passes.inc();
+                let again = Instant::now() + self.backoff.next_delay();
+                if books {
+                    self.books_at = Some(again);
+                } else {
+                    self.retry_at = Some(again);
+                }
+            }
         }
+        self.deadline()
+    }
+
+    /// When to look again at the latest.
+    fn deadline(&self) -> Instant {
+        self.retry_at
+            .map_or(self.resync_at, |retry| retry.min(self.resync_at))
     }
 
     /// Makes sure that the record exists; false while an earlier one is still on its way out.
@@ -294,6 +333,15 @@ impl Actor {
         let lost = std::mem::take(&mut self.lost);
         if record.created && !lost.is_empty() {
             record::set_completed(&self.shared.cluster, &mut record, lost).await?;
+        }
+        let another = record.planner.as_deref() != Some(&self.shared.naming.process);
+        if another
+            && let Some(before) = &self.record
+            && before.owner == record.owner
+            && before.planner != record.planner
+        {
+            warn!(work = %self.name, "another agent works on this work; it is left alone until the hub says something new");
+            self.overtaken = true;
         }
         if self
             .record

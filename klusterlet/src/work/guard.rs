@@ -62,6 +62,8 @@ pub struct DeletionGuard {
     state: Arc<Mutex<State>>,
     allowance: Allowance,
     approvals: watch::Sender<i64>,
+    /// Counts what was let pass.
+    passes: watch::Sender<u64>,
 }
 
 impl DeletionGuard {
@@ -72,6 +74,37 @@ impl DeletionGuard {
             state: Arc::default(),
             allowance,
             approvals: watch::Sender::new(0),
+            passes: watch::Sender::new(0),
+        }
+    }
+
+    /// Tells when a deletion was let pass, so that it is remembered across a restart.
+    #[must_use]
+    pub fn passes(&self) -> watch::Receiver<u64> {
+        self.passes.subscribe()
+    }
+
+    /// What was let pass lately: Unix time in seconds, and objects. `now` is one moment by both clocks.
+    #[must_use]
+    pub fn passed(&self, now: (i64, Instant)) -> Vec<(i64, usize)> {
+        let state = self.state.lock();
+        let passed = state.passed.iter();
+        passed
+            .map(|(at, objects)| (now.0 - age(*at, now.1), *objects))
+            .collect()
+    }
+
+    /// Takes over what an earlier process let pass.
+    pub fn restore(&self, passed: &[(i64, usize)], now: (i64, Instant)) {
+        let mut state = self.state.lock();
+        for (at, objects) in passed {
+            // A clock that was set back makes them as young as can be.
+            let age = Duration::from_secs(now.0.saturating_sub(*at).max(0).unsigned_abs());
+            if age < WINDOW
+                && let Some(at) = now.1.checked_sub(age)
+            {
+                state.passed.push_back((at, *objects));
+            }
         }
     }
 
@@ -132,6 +165,7 @@ impl DeletionGuard {
             || self.allowance.percent >= 100;
         if small || told <= state.approved {
             state.passed.push_back((now, objects));
+            self.passes.send_modify(|count| *count += 1);
             // From now on they count as passed, and not as applied as well.
             if let Some(applied) = state.applied.get_mut(work) {
                 *applied = applied.saturating_sub(objects);
@@ -144,6 +178,10 @@ impl DeletionGuard {
             WINDOW.as_secs() / 60
         ))
     }
+}
+
+fn age(at: Instant, now: Instant) -> i64 {
+    i64::try_from(now.saturating_duration_since(at).as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -195,6 +233,27 @@ mod tests {
         // And this one is not for later ones.
         guard.applied("late", 100);
         assert_ne!(guard.ask("late", 100, 101, now), Permit::Granted);
+    }
+
+    #[test]
+    fn what_was_let_pass_counts_after_a_restart_as_long_as_before() {
+        let (before, now) = (guard(4, 2), Instant::now());
+        assert!(granted(&before, 0, 2, 1, now) && granted(&before, 1, 2, 1, now));
+        let stored = before.passed((1_000, now + Duration::from_secs(5)));
+        assert_eq!(stored, [(995, 2), (995, 2)]);
+        let now = now + WINDOW;
+        for (unix, left) in [
+            (1_000, false),
+            (995 + 599, false),
+            (995 + 600, true),
+            (10, false),
+        ] {
+            let after = guard(4, 2);
+            after.applied("w0", 0);
+            after.applied("w1", 0);
+            after.restore(&stored, (unix, now));
+            assert_eq!(granted(&after, 2, 2, 1, now), left, "{unix}");
+        }
     }
 
     #[test]

@@ -116,6 +116,8 @@ pub(super) struct Pass<'a> {
     pub(super) memory: &'a Mutex<BTreeMap<ObjectKey, Remembered>>,
     /// Group and kind of definitions of the work that could not be applied.
     pub(super) undefined: Mutex<BTreeSet<(String, String)>>,
+    /// Resources of which the API server gave no answer in time: no more of them in this pass.
+    pub(super) stalled: Mutex<BTreeSet<Arc<Resource>>>,
     /// Until when kinds are waited for that the work itself brings.
     pub(super) patience: Instant,
     pub(super) availability: Availability,
@@ -160,6 +162,9 @@ impl Located<'_> {
 impl Pass<'_> {
     /// Applies one object; returns its manifest's place in the work as well.
     pub(super) async fn apply(&self, located: Located<'_>) -> (usize, Slot) {
+        if self.stalled.lock().contains(&located.key.resource) {
+            return (located.ordinal, located.refused(&Error::Timeout));
+        }
         let mut applied = located.applied();
         let Located {
             ordinal,
@@ -260,6 +265,9 @@ impl Pass<'_> {
                 }
             }
         };
+        if matches!(&result, Err(Failure::Server(Error::Timeout))) {
+            self.stalled.lock().insert(resource.clone());
+        }
         let mut rival = None;
         let (live, error, writes) = match result {
             Ok(result) => {

@@ -7,7 +7,6 @@ use koinon_api::applied::AppliedManifestResourceMeta as Applied;
 /// A planned object whose resource could not be found, so that only part of its identity is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unmapped {
-    pub(super) group: String,
     pub(super) namespace: String,
     pub(super) name: String,
 }
@@ -43,8 +42,9 @@ pub(super) fn prune(recorded: &[Applied], planned: &[Applied], unmapped: &[Unmap
     let mut drop = Vec::new();
     for before in recorded.iter().filter(|r| !wanted.contains(&at(r))) {
         let uncertain = unmapped.iter().any(|u| {
-            // A manifest may name a namespace that its kind, if it were known, has no use for.
-            (&u.group, &u.name) == (&before.group, &before.name)
+            // A manifest may name a namespace that its kind, if it were known, has no use for; and a group that does not exist is
+            // most likely a mistake in the name of one that does.
+            u.name == before.name
                 && (u.namespace == before.namespace || before.namespace.is_empty())
         });
         if uncertain && !before.uid.is_empty() {
@@ -104,7 +104,6 @@ mod tests {
 
     fn unmapped(name: &str) -> Unmapped {
         Unmapped {
-            group: String::new(),
             namespace: "n".into(),
             name: name.into(),
         }
@@ -150,7 +149,6 @@ mod tests {
             ..Default::default()
         };
         let hidden = Unmapped {
-            group: "g".into(),
             namespace: "n".into(),
             name: "a".into(),
         };

@@ -25,6 +25,8 @@ pub(super) struct Record {
     pub(super) applied: Vec<AppliedManifestResourceMeta>,
     /// Objects that the work may own: what is not among `applied` is known by its owner reference.
     pub(super) planned: Planned,
+    /// The process that planned.
+    pub(super) planner: Option<String>,
     /// What of the work is complete for good.
     pub(super) completed: Completed,
     /// It was deleted and waits for its objects to go.
@@ -38,6 +40,9 @@ const COMPLETED: &str = "koinon.dev/completed";
 
 /// Annotation of a record: what its work is about to apply, or has applied.
 const PLANNED: &str = "koinon.dev/planned";
+
+/// Annotation of a record: the process that wrote the plan.
+const PLANNER: &str = "koinon.dev/planned-by";
 
 /// Bytes of the list of applied objects: the record must fit into the 1.5 MiB of an etcd.
 const MOST_APPLIED: usize = 900 * 1024;
@@ -59,6 +64,8 @@ impl Record {
 pub(super) struct Naming {
     pub(super) hub_hash: String,
     pub(super) agent_id: String,
+    /// Tells this process from every other one, also of the same agent.
+    pub(super) process: String,
 }
 
 impl Naming {
@@ -114,7 +121,8 @@ pub(super) async fn ensure(
                 object["metadata"]["labels"] = json!(labels);
             }
             if let (false, Ok(planned)) = (planned.is_empty(), planned.render()) {
-                object["metadata"]["annotations"] = json!({PLANNED: planned});
+                object["metadata"]["annotations"] =
+                    json!({PLANNED: planned, PLANNER: naming.process});
             }
             match cluster.create(&APPLIED_WORKS, "", &object).await {
                 Ok(created) => return Ok(read(&created, true)),
@@ -149,16 +157,22 @@ pub(super) async fn ensure(
 }
 
 /// Writes what the work is about to apply. Before that is done nothing of it may be applied.
-pub(super) async fn plan(cluster: &Cluster, record: &mut Record, planned: Planned) -> Result<()> {
+pub(super) async fn plan(
+    cluster: &Cluster,
+    naming: &Naming,
+    record: &mut Record,
+    planned: Planned,
+) -> Result<()> {
     let text = planned
         .render()
         .map_err(|error| refused(413, "RequestEntityTooLarge", error.to_string()))?;
-    let patch = json!({"metadata": {"uid": record.owner.uid, "annotations": {PLANNED: text}}});
+    let patch = json!({"metadata": {"uid": record.owner.uid, "annotations": {PLANNED: text, PLANNER: naming.process}}});
     let written = cluster
         .merge(&APPLIED_WORKS, "", &record.owner.name, None, &patch)
         .await?;
     record.version = version(&written);
     record.planned = planned;
+    record.planner = Some(naming.process.clone());
     Ok(())
 }
 
@@ -282,6 +296,11 @@ fn read(value: &Value, created: bool) -> Record {
             .and_then(Value::as_str)
             .map(Planned::parse)
             .unwrap_or_default(),
+        planner: value
+            .pointer("/metadata/annotations")
+            .and_then(|annotations| annotations.get(PLANNER))
+            .and_then(Value::as_str)
+            .map(str::to_owned),
         completed: value
             .pointer("/metadata/annotations")
             .and_then(|annotations| annotations.get(COMPLETED))

@@ -31,6 +31,7 @@ pub(super) struct Apply {
     pub(super) name: String,
     pub(super) placement: String,
     pub(super) labels: BTreeMap<String, String>,
+    pub(super) availability: Option<String>,
     pub(super) exists: bool,
 }
 
@@ -134,11 +135,13 @@ impl Index {
             facts.total += 1;
             if self.is_current(name, &set.template, &work.stored) {
                 facts.count(work.report);
-                if *work.stored.labels != labels {
-                    plan.apply.push(apply(&at, placement, &labels));
+                // A set that says nothing leaves what was said of a work by hand.
+                let means = set.availability.is_none() || work.availability == set.availability;
+                if *work.stored.labels != labels || !means {
+                    plan.apply.push(apply(&at, placement, &labels, set));
                 }
             } else {
-                plan.apply.push(apply(&at, placement, &labels));
+                plan.apply.push(apply(&at, placement, &labels, set));
             }
             served.insert(at.0);
         }
@@ -151,7 +154,7 @@ impl Index {
             let work = self.free_name(name, set, placement, &cluster);
             plan.apply.push(Apply {
                 exists: false,
-                ..apply(&(cluster, work), placement, &labels)
+                ..apply(&(cluster, work), placement, &labels, set)
             });
         }
         facts
@@ -190,12 +193,13 @@ fn labels(set: &Set, owner: &str, placement: &str) -> BTreeMap<String, String> {
     labels
 }
 
-fn apply(at: &Name, placement: &str, labels: &BTreeMap<String, String>) -> Apply {
+fn apply(at: &Name, placement: &str, labels: &BTreeMap<String, String>, set: &Set) -> Apply {
     Apply {
         cluster: at.0.clone(),
         name: at.1.clone(),
         placement: placement.to_owned(),
         labels: labels.clone(),
+        availability: set.availability.clone(),
         exists: true,
     }
 }

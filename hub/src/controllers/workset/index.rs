@@ -9,7 +9,7 @@ use std::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use koinon_api::{
     ManifestWork, ManifestWorkReplicaSet, Placement, PlacementDecision,
-    labels::{condition, finalizer, label},
+    labels::{annotation, condition, finalizer, label},
     meta::{condition as find_condition, is_true},
     work::ManifestWorkSpec,
     workset::{CascadeDeletionPolicy, ManifestWorkReplicaSetStatus, RolloutType},
@@ -32,6 +32,8 @@ pub(super) struct Set {
     pub(super) deleting: bool,
     pub(super) held: bool,
     pub(super) labels: BTreeMap<String, String>,
+    /// What `Available` means of its works, if it says so.
+    pub(super) availability: Option<String>,
     pub(super) refs: Vec<(String, RolloutType)>,
     pub(super) cascade: CascadeDeletionPolicy,
     pub(super) template: Arc<ManifestWorkSpec>,
@@ -45,6 +47,7 @@ pub(super) struct Work {
     pub(super) set: Option<Name>,
     pub(super) placement: Option<String>,
     pub(super) deleting: bool,
+    pub(super) availability: Option<String>,
     pub(super) report: Report,
     pub(super) stored: Arc<Stored>,
 }
@@ -167,6 +170,11 @@ impl Index {
             deleting: meta.deletion_timestamp.is_some(),
             held,
             labels: meta.labels.clone().unwrap_or_default(),
+            availability: meta
+                .annotations
+                .as_ref()
+                .and_then(|all| all.get(annotation::AVAILABILITY))
+                .cloned(),
             refs,
             cascade: set.spec.cascade_deletion_policy,
             template,
@@ -331,10 +339,12 @@ impl Work {
         } else {
             Report::default()
         };
+        let mut meta = decode::Meta::of(stored);
         Self {
             set,
             placement: stored.labels.get(label::REPLICA_SET_PLACEMENT).cloned(),
-            deleting: decode::Meta::of(stored).deleting(),
+            deleting: meta.deleting(),
+            availability: meta.annotations.remove(annotation::AVAILABILITY),
             report,
             stored: Arc::clone(stored),
         }
@@ -344,6 +354,7 @@ impl Work {
         self.set == new.set
             && self.placement == new.placement
             && self.deleting == new.deleting
+            && self.availability == new.availability
             && self.stored.digest == new.stored.digest
             && self.stored.labels == new.stored.labels
             && self.stored.uid == new.stored.uid

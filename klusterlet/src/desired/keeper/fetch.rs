@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use koinon_proto::v1::WorkRef;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{
     super::{
         Held, Notice, Origin, Store, compress,
-        pull::{Assembly, Pulled},
+        pull::{Assembly, Error, Pulled},
     },
     Keeper, work,
 };
@@ -64,10 +64,7 @@ impl Keeper {
                 // What is at hand is taken before anything is stored.
                 biased;
                 Some((notices, result)) = storing.next(), if !storing.is_empty() => {
-                    if let Err(error) = result {
-                        for notice in notices {
-                            self.parts.inbox.put_back(session, notice);
-                        }
+                    if let Some(error) = self.dealt(session, notices, result) {
                         failure = Some(error);
                     }
                 }
@@ -99,7 +96,14 @@ impl Keeper {
                             }
                         }
                         Ok(None) => {}
-                        Err(error) => {
+                        // One bad body; those that follow are as good as ever.
+                        Err(Error::Digest(name) | Error::TooLarge(name)) => {
+                            warn!(work = %name, "the hub sent a body that is not what it announced");
+                            if let Some(notice) = wanted.remove(&name) {
+                                self.parts.inbox.refuse(session, notice);
+                            }
+                        }
+                        Err(error @ Error::Mixed) => {
                             failure = Some(cluster::Error::Unreachable(error.to_string()));
                             chunks = None;
                         }

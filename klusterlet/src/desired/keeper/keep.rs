@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use koinon_proto::v1::AckOutcome;
+use tracing::warn;
 
 use super::{
     super::{Held, Notice},
@@ -23,6 +24,33 @@ impl Keeper {
     /// Lets the work's actor prepare what may be prepared before the work is stored.
     pub(super) fn announce(&self, held: &Held) {
         self.parts.engine.announce(Arc::new(held.clone()));
+    }
+
+    /// Takes note of what came of notices: they are done, or they wait. Returns an error that concerns all works: the member is
+    /// away.
+    pub(super) fn dealt(
+        &self,
+        session: u64,
+        notices: Vec<Notice>,
+        result: cluster::Result<()>,
+    ) -> Option<cluster::Error> {
+        let inbox = &self.parts.inbox;
+        match result {
+            Ok(()) => notices.iter().for_each(|n| inbox.settled(&n.name)),
+            Err(error @ cluster::Error::Refused { .. }) => {
+                for notice in notices {
+                    warn!(work = %notice.name, %error, "the work could not be stored");
+                    inbox.refuse(session, notice);
+                }
+            }
+            Err(error) => {
+                for notice in notices {
+                    inbox.put_back(session, notice);
+                }
+                return Some(error);
+            }
+        }
+        None
     }
 
     /// Stores works with the notices that told of them.

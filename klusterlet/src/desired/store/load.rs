@@ -16,6 +16,17 @@ use crate::{
     position::Memory,
 };
 
+/// What the member remembers.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The position, with what the works carry of it.
+    pub memory: Memory,
+    /// The position without what the works carry: it must be stored before the last of them is forgotten.
+    pub stored: Memory,
+    /// The works.
+    pub works: Vec<Held>,
+}
+
 /// A head, and where it was found.
 struct Found {
     head: Head,
@@ -28,7 +39,7 @@ impl Store {
     ///
     /// # Errors
     /// Fails when the member cannot be read; there is no partial load.
-    pub async fn load(&self) -> Result<(Memory, Vec<Held>)> {
+    pub async fn load(&self) -> Result<Loaded> {
         let stored = self
             .cluster
             .get(&known::CONFIG_MAPS, &self.namespace, POSITION)
@@ -39,6 +50,7 @@ impl Store {
             .and_then(|text| serde_json::from_str::<StoredPosition>(text).ok())
             .unwrap_or_default()
             .memory;
+        let stored = memory.clone();
         let secrets = self
             .cluster
             .list(&known::SECRETS, &self.namespace, LABEL)
@@ -87,7 +99,11 @@ impl Store {
             debug!(name = %stray, "deleting a leftover piece of a body");
             self.delete(stray).await?;
         }
-        Ok((memory, works))
+        Ok(Loaded {
+            memory,
+            stored,
+            works,
+        })
     }
 
     /// Shelves on which nothing can be read would never be deleted otherwise.

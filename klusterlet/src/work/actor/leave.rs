@@ -18,8 +18,8 @@ use super::{
 use crate::{backoff::spread, clock, crds, desired::Held};
 
 impl Actor {
-    /// One pass over a work that is deleted. Returns when to look again.
-    pub(super) async fn leave(&mut self, held: &Held) -> Instant {
+    /// One pass over a work that is deleted. Returns when to look again; `None` when nothing is left of it.
+    pub(super) async fn leave(&mut self, held: &Held) -> Option<Instant> {
         let shared = self.shared.clone();
         let _permit = shared.permits.acquire().await;
         match self.try_leave(held).await {
@@ -30,8 +30,7 @@ impl Actor {
                     name: held.name.clone(),
                     uid: held.uid.clone(),
                 });
-                // Forgotten by the receiver; until then there is nothing to do.
-                Instant::now() + spread(shared.resync)
+                None
             }
             Ok(false) => {
                 let wait = match &self.delayed {
@@ -40,7 +39,7 @@ impl Actor {
                     Some(_) => self.backoff.next_delay(),
                     None => self.backoff.next_delay().min(Duration::from_secs(5)),
                 };
-                Instant::now() + wait
+                Some(Instant::now() + wait)
             }
             Err(trouble) => {
                 warn!(work = %self.name, error = %trouble, "the work could not be removed");
@@ -48,7 +47,7 @@ impl Actor {
                     self.postpone(held, Some(Delayed::failed(trouble.to_string())));
                 }
                 self.restore_definitions(&trouble).await;
-                Instant::now() + self.backoff.next_delay()
+                Some(Instant::now() + self.backoff.next_delay())
             }
         }
     }

@@ -62,6 +62,14 @@ impl Actor {
         let Some(mut record) = self.record.clone() else {
             return Ok(false);
         };
+        if self.overtaken {
+            return Ok(true);
+        }
+        if newer {
+            // What is asked for now may be what the others want as well.
+            self.resting.clear();
+            self.fights.clear();
+        }
         if scope == Scope::Books {
             return self.settle(held, &spec, record, Settle::Now).await;
         }
@@ -90,6 +98,7 @@ impl Actor {
             recorded: &recorded,
             memory: &memory,
             undefined: Mutex::default(),
+            stalled: Mutex::default(),
             patience: Instant::now() + DEFINITION_PATIENCE,
             availability: Availability::of(&held.directives),
         };
@@ -133,7 +142,11 @@ impl Actor {
         let among =
             |keys: &BTreeSet<ObjectKey>| slot.key.as_ref().is_some_and(|k| keys.contains(k));
         match scope {
-            Scope::Everything => true,
+            // What is left alone is left alone, until its rest is over.
+            Scope::Everything => {
+                let key = slot.key.as_ref();
+                !key.is_some_and(|key| self.resting.contains_key(key))
+            }
             Scope::Touched(keys) => among(keys),
             Scope::Again(keys) => slot.outcome.applied.is_err() || among(keys),
             Scope::Books => false,
@@ -199,7 +212,8 @@ impl Actor {
         }
         let mut planned = record.planned.clone();
         missing.iter().for_each(|object| planned.insert(object));
-        record::plan(&self.shared.cluster, record, planned).await
+        let shared = &self.shared;
+        record::plan(&shared.cluster, &shared.naming, record, planned).await
     }
 
     /// Takes in what came of one manifest.

@@ -9,6 +9,7 @@ use tracing::debug;
 use super::{
     super::{
         executor,
+        pass::Slot,
         planned::place,
         prune,
         record::{self, Record},
@@ -77,7 +78,14 @@ impl Actor {
         let mut recorded = record.applied.clone();
         recorded.extend(self.unrecorded.iter().cloned());
         recorded.extend(record.owned().into_iter().filter(|o| o.uid.is_empty()));
-        let pruning = prune::prune(&recorded, &planned, &unmapped);
+        let mut pruning = prune::prune(&recorded, &planned, &unmapped);
+        let unreadable = |slot: &Slot| slot.key.is_none() && slot.unmapped.is_none();
+        if self.slots.values().any(unreadable) {
+            // It may be meant for any of them.
+            let spared = std::mem::take(&mut pruning.drop).into_iter();
+            pruning.keep.extend(spared.filter(|o| !o.uid.is_empty()));
+            pruning.keep = prune::sorted(pruning.keep);
+        }
         let (shared, mut keep) = (self.shared.clone(), pruning.keep);
         if when == Settle::Soon
             && pruning.drop.is_empty()

@@ -51,7 +51,6 @@ impl Pass<'_> {
             Ok(resource) => resource,
             Err(error) => {
                 let unmapped = Unmapped {
-                    group: meta.group.clone(),
                     namespace: meta.namespace.clone(),
                     name: meta.name.clone(),
                 };

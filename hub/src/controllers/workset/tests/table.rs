@@ -435,3 +435,27 @@ fn a_deleted_set_takes_its_works_along() {
     vanish(&mut index, "east");
     assert!(index.decide(&key()).unwrap().remove_finalizer);
 }
+
+#[test]
+fn works_take_over_what_their_set_says_of_availability() {
+    let meaning = "koinon.dev/availability";
+    let mut index = world(&["east"]);
+    let means = |value: &str| json!({ "annotations": { meaning: value }, "finalizers": held()["finalizers"] });
+    index.observe(&set(means("exists"), json!({}), "one"));
+    let first = index.decide(&key()).unwrap().apply.remove(0);
+    assert_eq!(first.availability.as_deref(), Some("exists"));
+    let at = (first.cluster, first.name);
+    let applies = |index: &mut Index| index.decide(&key()).map_or(0, |plan| plan.apply.len());
+    index.observe(&work(
+        &at,
+        json!({ "annotations": { meaning: "exists" } }),
+        "one",
+        Value::Null,
+    ));
+    assert_eq!(applies(&mut index), 0);
+    index.observe(&set(means("ready"), json!({}), "one"));
+    assert_eq!(applies(&mut index), 1);
+    // A set that says nothing leaves what was said by hand.
+    index.observe(&set(held(), json!({}), "one"));
+    assert_eq!(applies(&mut index), 0);
+}
