@@ -3,11 +3,18 @@
 //! Both are maps by work, so what waits is bounded by the number of works however long the hub is away. A status that was
 //! sent stays "unconfirmed" until the hub granted a lease for a heartbeat that was sent after it: the hub reads a stream in
 //! order, so that grant means the status arrived. What is unconfirmed when a stream breaks is sent again on the next one.
+//!
+//! That says nothing of a hub that was restored, or killed with the status in its hands, and an agent that was started anew does not
+//! know what was sent before. So each session begins with a comparison of digests, and what the hub does not have is sent: no more,
+//! no less. Confirmations are for hubs that cannot compare.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use koinon_api::work::ManifestWorkStatus;
-use koinon_proto::{MAX_BATCH, MAX_MESSAGE, v1};
+use koinon_proto::{MAX_BATCH, MAX_MESSAGE, StatusDigest, status_digest, statuses_digest, v1};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -18,12 +25,26 @@ struct Report {
     status: Arc<ManifestWorkStatus>,
 }
 
+impl Report {
+    fn digest(&self) -> StatusDigest {
+        // As the hub writes it: through a value, so with sorted keys.
+        let value = serde_json::to_value(&*self.status).unwrap_or_default();
+        status_digest(value.to_string().as_bytes())
+    }
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
     /// Latest status of each work, sent or not.
     reports: BTreeMap<String, Report>,
     /// Works whose status is to be sent.
-    unsent: std::collections::BTreeSet<String>,
+    unsent: BTreeSet<String>,
+    /// Works whose status changed since the hub was asked what it has.
+    since: BTreeSet<String>,
+    /// What the hub has of works of which there is no status here yet: uid and digest.
+    known: BTreeMap<String, (String, StatusDigest)>,
+    /// The hub is about to say what it has; nothing is sent before.
+    comparing: bool,
     /// Works whose status was sent, by the heartbeat that follows it.
     unconfirmed: BTreeMap<String, u64>,
     acks: BTreeMap<(String, String), v1::Ack>,
@@ -47,8 +68,18 @@ impl Outbox {
         if waiting.reports.get(name) == Some(&report) {
             return;
         }
+        let known = if waiting.comparing {
+            None
+        } else {
+            waiting.known.remove(name)
+        };
+        if known.is_some_and(|known| known == (report.uid.clone(), report.digest())) {
+            waiting.reports.insert(name.to_owned(), report);
+            return;
+        }
         waiting.reports.insert(name.to_owned(), report);
         waiting.unsent.insert(name.to_owned());
+        waiting.since.insert(name.to_owned());
         drop(waiting);
         self.notify.notify_one();
     }
@@ -59,6 +90,8 @@ impl Outbox {
         waiting.reports.remove(name);
         waiting.unsent.remove(name);
         waiting.unconfirmed.remove(name);
+        waiting.since.remove(name);
+        waiting.known.remove(name);
     }
 
     /// Acknowledges a work.
@@ -87,6 +120,9 @@ impl Outbox {
         let mut waiting = self.waiting.lock();
         let mut batch = Vec::new();
         let mut size = 0;
+        if waiting.comparing {
+            return batch;
+        }
         while batch.len() < MAX_BATCH {
             let Some(name) = waiting.unsent.first().cloned() else {
                 break;
@@ -144,7 +180,63 @@ impl Outbox {
         };
         waiting.unsent.extend(again);
         waiting.unconfirmed.clear();
+        waiting.known.clear();
+        waiting.comparing = false;
         drop(waiting);
+        self.notify.notify_one();
+    }
+
+    /// Digest of all statuses as they are now, for the beginning of a session.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        let mut waiting = self.waiting.lock();
+        waiting.since.clear();
+        let all = waiting.reports.iter();
+        statuses_digest(all.map(|(name, r)| (name.as_str(), r.uid.as_str(), r.digest())))
+    }
+
+    /// The hub has all statuses of the last [`Outbox::digest`].
+    pub fn all_known(&self) {
+        let mut waiting = self.waiting.lock();
+        waiting.unsent = waiting.since.clone();
+        waiting.unconfirmed.clear();
+        waiting.known.clear();
+        waiting.comparing = false;
+        drop(waiting);
+        self.notify.notify_one();
+    }
+
+    /// The hub is about to say which statuses it has.
+    pub fn await_digests(&self) {
+        let mut waiting = self.waiting.lock();
+        waiting.known.clear();
+        waiting.comparing = true;
+    }
+
+    /// Takes in which statuses the hub has; after the last message what it does not have is to be sent.
+    pub fn compare(&self, said: v1::StatusDigests) {
+        let mut waiting = self.waiting.lock();
+        let waiting = &mut *waiting;
+        if !waiting.comparing {
+            return;
+        }
+        for one in said.digests {
+            if let Ok(digest) = StatusDigest::try_from(&*one.digest) {
+                waiting.known.insert(one.name, (one.uid, digest));
+            }
+        }
+        if !said.last {
+            return;
+        }
+        waiting.comparing = false;
+        waiting.unconfirmed.clear();
+        waiting.unsent.clear();
+        for (name, report) in &waiting.reports {
+            let known = waiting.known.remove(name);
+            if known.is_none_or(|known| known != (report.uid.clone(), report.digest())) {
+                waiting.unsent.insert(name.clone());
+            }
+        }
         self.notify.notify_one();
     }
 }
@@ -202,6 +294,58 @@ mod tests {
         assert_eq!(names(&outbox.take_reports(1)), ["b"]);
         outbox.renew(Resend::All);
         assert_eq!(names(&outbox.take_reports(1)), ["a", "b"]);
+    }
+
+    fn said(outbox: &Outbox, names: &[&str]) -> v1::StatusDigests {
+        let waiting = outbox.waiting.lock();
+        let digests = names.iter().map(|name| v1::StatusDigest {
+            name: (*name).to_owned(),
+            uid: "u".to_owned(),
+            digest: waiting.reports[*name].digest().to_vec().into(),
+        });
+        v1::StatusDigests {
+            digests: digests.collect(),
+            last: true,
+        }
+    }
+
+    #[test]
+    fn only_what_the_hub_does_not_have_is_sent() {
+        let outbox = Outbox::default();
+        for name in ["a", "b", "c"] {
+            outbox.report(name, "u", status("1"));
+        }
+        let known = said(&outbox, &["a", "b"]);
+        outbox.await_digests();
+        assert!(outbox.take_reports(1).is_empty());
+        outbox.compare(known);
+        assert_eq!(names(&outbox.take_reports(1)), ["c"]);
+
+        // The same digest: nothing, but what changed after the question.
+        let asked = outbox.digest();
+        outbox.report("b", "u", status("2"));
+        assert_ne!(asked, outbox.digest());
+        outbox.report("c", "u", status("2"));
+        outbox.all_known();
+        assert_eq!(names(&outbox.take_reports(1)), ["c"]);
+    }
+
+    #[test]
+    fn an_agent_that_was_started_anew_sends_what_is_new_only() {
+        let before = Outbox::default();
+        for name in ["a", "b"] {
+            before.report(name, "u", status("1"));
+        }
+        let known = said(&before, &["a", "b"]);
+        let outbox = Outbox::default();
+        outbox.await_digests();
+        outbox.compare(known);
+        outbox.report("a", "u", status("1"));
+        outbox.report("b", "u", status("2"));
+        outbox.report("c", "u", status("1"));
+        assert_eq!(names(&outbox.take_reports(1)), ["b", "c"]);
+        outbox.report("a", "u", status("2"));
+        assert_eq!(names(&outbox.take_reports(1)), ["a"]);
     }
 
     #[test]

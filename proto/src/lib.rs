@@ -1,7 +1,7 @@
 //! The wire between hub and agent.
 //!
 //! `koinon/agent/v1/*.proto` is the contract; this crate holds the generated types,
-//! the limits both sides agree on, and the one computation both must do alike.
+//! the limits both sides agree on, and the computations that both must do alike.
 //! It knows nothing of what the messages mean.
 
 /// Largest gRPC message either side accepts, in bytes.
@@ -20,5 +20,7 @@ pub mod v1 {
 }
 
 mod held;
+mod status;
 
 pub use held::{Held, held_digest};
+pub use status::{StatusDigest, status_digest, statuses_digest};

@@ -4,8 +4,8 @@ use koinon_api::{ManifestWork, labels::finalizer};
 use koinon_proto::{
     CHUNK, Held,
     v1::{
-        Ack, AckBatch, AckOutcome, PullChunk, PullRequest, WorkNotice, WorkRef, WorkStatus,
-        WorkStatusBatch, agent_message::Body as Say, hub_message::Body as Hear,
+        Ack, AckBatch, AckOutcome, Hello, PullChunk, PullRequest, Statuses, WorkNotice, WorkRef,
+        WorkStatus, WorkStatusBatch, agent_message::Body as Say, hub_message::Body as Hear,
     },
 };
 
@@ -279,6 +279,68 @@ async fn statuses_reach_the_own_works_and_no_others() {
     .await;
     assert_eq!(hub.store.fresh().await.unwrap(), before);
     agent.until_granted(1).await;
+}
+
+/// A session begins with what the hub has, and costs nothing when that is what the agent would say.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statuses_are_compared_by_digests() {
+    let hub = Hub::start().await;
+    let (east, _west) = (hub.member("east").await, hub.member("west").await);
+    let uid = hub.work("east", "a").await.metadata.uid.unwrap();
+    hub.work("east", "silent").await;
+    hub.work("west", "a").await;
+    let (agent, _) = Agent::welcomed(&hub, &east, &[]).await.unwrap();
+    let statuses = vec![status("a", &uid, APPLIED)];
+    agent.say(Say::Statuses(WorkStatusBatch { statuses })).await;
+    eventually("the status is written", async || {
+        conditions(&hub, "east", "a") == 1
+    })
+    .await;
+
+    let hello = |digest: Vec<u8>| {
+        Say::Hello(Hello {
+            cluster_uid: east.uid.clone(),
+            statuses_digest: digest.into(),
+            ..Hello::default()
+        })
+    };
+    let mut agent = Agent::attach_saying(&hub, &east, hello(vec![0; 32]))
+        .await
+        .unwrap();
+    let Some(Hear::Welcome(welcome)) = agent.hear().await.unwrap() else {
+        panic!("no welcome");
+    };
+    assert_eq!(welcome.statuses(), Statuses::Follow);
+    let mut known = Vec::new();
+    loop {
+        match agent.hear().await.unwrap() {
+            Some(Hear::StatusDigests(said)) => {
+                known.extend(said.digests);
+                if said.last {
+                    break;
+                }
+            }
+            other => panic!("not the digests: {other:?}"),
+        }
+    }
+    // Its own works that have a status, and as the agent would digest it: sorted, whatever the times.
+    let names: Vec<_> = known
+        .iter()
+        .map(|d| (d.name.as_str(), d.uid.as_str()))
+        .collect();
+    assert_eq!(names, [("a", uid.as_str())]);
+    let said: serde_json::Value = serde_json::from_str(&APPLIED.replace("2026", "2027")).unwrap();
+    let digest = koinon_proto::status_digest(said.to_string().as_bytes());
+    assert_eq!(known[0].digest[..], digest);
+
+    let all = koinon_proto::statuses_digest([("a", uid.as_str(), digest)]);
+    let mut agent = Agent::attach_saying(&hub, &east, hello(all.to_vec()))
+        .await
+        .unwrap();
+    let Some(Hear::Welcome(welcome)) = agent.hear().await.unwrap() else {
+        panic!("no welcome");
+    };
+    assert_eq!(welcome.statuses(), Statuses::Known);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,9 @@ mod talk;
 
 use std::{sync::Arc, time::Duration};
 
-use koinon_proto::v1::{AgentMessage, ClusterReport, Hello, Welcome, agent_message, hub_message};
+use koinon_proto::v1::{
+    AgentMessage, ClusterReport, Hello, Statuses, Welcome, agent_message, hub_message,
+};
 use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, watch},
@@ -199,11 +201,15 @@ impl Link {
         info!(hub = %self.parts.address, session = %welcome.session_id, in_sync = welcome.in_sync, "session opened");
         judge(&self.parts, &welcome)?;
         self.parts.inbox.open(puller.clone());
-        self.parts.outbox.renew(if welcome.in_sync {
-            Resend::Unconfirmed
-        } else {
-            Resend::All
-        });
+        match welcome.statuses() {
+            Statuses::Known => self.parts.outbox.all_known(),
+            Statuses::Follow => self.parts.outbox.await_digests(),
+            Statuses::Unspecified => self.parts.outbox.renew(if welcome.in_sync {
+                Resend::Unconfirmed
+            } else {
+                Resend::All
+            }),
+        }
         self.parts.metrics.sessions.inc();
         self.parts.metrics.connected.set(1);
         self.parts.report.mark_changed();
@@ -224,6 +230,7 @@ impl Link {
             cluster_uid: self.parts.cluster_uid.clone(),
             seen: self.parts.memory.lock().seen.clone().map(Into::into),
             held_digest: self.parts.holding.digest().to_vec().into(),
+            statuses_digest: self.parts.outbox.digest().to_vec().into(),
         }
     }
 }

@@ -103,6 +103,7 @@ impl Agent {
             features: Vec::new(),
             cluster_uid: self.uid.clone(),
             seen: None,
+            statuses_digest: bytes::Bytes::new(),
             held_digest: koinon_proto::held_digest([]).to_vec().into(),
         };
         send(agent_message::Body::Hello(hello)).await?;

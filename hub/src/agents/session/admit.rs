@@ -1,6 +1,6 @@
 //! Hello and welcome.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use koinon_api::{
     ManagedCluster,
@@ -8,9 +8,13 @@ use koinon_api::{
     meta,
 };
 use koinon_proto::{
-    held_digest,
-    v1::{AgentMessage, Hello, Position, Welcome, agent_message, hub_message::Body},
+    StatusDigest, held_digest, status_digest, statuses_digest,
+    v1::{
+        self, AgentMessage, Hello, Position, StatusDigests, Statuses, Welcome, agent_message,
+        hub_message::Body,
+    },
 };
+use koinon_store::Stored;
 use tokio::time::{Instant, timeout};
 use tonic::Status;
 
@@ -22,6 +26,9 @@ use crate::agents::{
     resource,
     work::Work,
 };
+
+/// Digests in one message: names are short, so this is far below what a message may have.
+const DIGESTS: usize = 4096;
 
 /// How a denied agent spreads its next attempts: nobody waits for it.
 const DENIED_SPREAD_MS: u32 = 30_000;
@@ -138,7 +145,9 @@ impl Entering {
         let lease_interval = lease_interval(cluster);
         let accepted_rollback = accepted_rollback(cluster);
         let approved_deletions = approved_deletions(cluster);
+        let (statuses, following) = compare(hello, snapshot.namespace(&outbox.cluster));
         let welcome = Welcome {
+            statuses: statuses.into(),
             position: Some(Position {
                 incarnation: agents.store().incarnation().to_string(),
                 revision: snapshot.revision().0,
@@ -159,7 +168,9 @@ impl Entering {
             cluster = %outbox.cluster, session = %outbox.session, works = works.len(), in_sync,
             version = hello.agent_version, "session opened",
         );
-        let greeting = vec![Body::Trust(trust_bundle(&agents)), Body::Welcome(welcome)];
+        let mut greeting = vec![Body::Trust(trust_bundle(&agents))];
+        greeting.extend(following);
+        greeting.push(Body::Welcome(welcome));
         let now = Instant::now();
         // What happened to the cluster between the check and the roster is looked at again.
         outbox.cluster_changed();
@@ -229,6 +240,53 @@ impl Session {
         });
         None
     }
+}
+
+/// Compares the statuses that an agent would report with those of its works. Returns what the agent is to do about it, and what it
+/// has to be told for that, last first.
+fn compare<'a>(
+    hello: &Hello,
+    works: impl Iterator<Item = &'a Arc<Stored>>,
+) -> (Statuses, Vec<Body>) {
+    if hello.statuses_digest.is_empty() {
+        return (Statuses::Unspecified, Vec::new());
+    }
+    let known: Vec<(Arc<str>, String, StatusDigest)> = works
+        .filter(|work| !work.status.is_empty())
+        .map(|work| {
+            let digest = status_digest(&work.status);
+            (work.key.name.clone(), work.uid.to_string(), digest)
+        })
+        .collect();
+    let all = known
+        .iter()
+        .map(|(name, uid, digest)| (&**name, uid.as_str(), *digest));
+    if hello.statuses_digest == statuses_digest(all)[..] {
+        return (Statuses::Known, Vec::new());
+    }
+    let mut following: Vec<_> = known
+        .chunks(DIGESTS)
+        .map(|some| StatusDigests {
+            digests: some
+                .iter()
+                .map(|(name, uid, digest)| v1::StatusDigest {
+                    name: name.to_string(),
+                    uid: uid.clone(),
+                    digest: digest.to_vec().into(),
+                })
+                .collect(),
+            last: false,
+        })
+        .collect();
+    following.push(StatusDigests {
+        digests: Vec::new(),
+        last: true,
+    });
+    following.reverse();
+    (
+        Statuses::Follow,
+        following.into_iter().map(Body::StatusDigests).collect(),
+    )
 }
 
 /// Returns how often the agent is to be heard: OCM's default for 0.

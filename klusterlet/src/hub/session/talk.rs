@@ -152,6 +152,7 @@ pub(super) async fn talk(
                         debug!(reason = %drain.reason, "drain");
                         return Ok(End::Drain(share(drain.spread_ms)));
                     }
+                    Some(hub_message::Body::StatusDigests(known)) => parts.outbox.compare(known),
                     // An admin may accept a rollback while the session is open; what was held back is then asked for anew.
                     Some(hub_message::Body::Welcome(welcome)) => {
                         let verdict = judge(parts, &welcome)?;
