@@ -148,6 +148,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
         #[test]
         fn plans_are_read_as_they_were_written(names in prop::collection::vec("[a-z][a-z0-9.:-]{0,40}", 0..400)) {
             let mut planned = Planned::default();
