@@ -20,8 +20,7 @@ use super::{Account, Error, Resource, Result};
 /// Longest wait for one answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a server keeps a watch open, in seconds, and the longest silence on a connection before it counts as broken. A watch
-/// ends and goes on well before that, so a server that says nothing for so long is not there.
+/// How long a watch stays open, and after how much silence a connection counts as broken: a watch has ended long before.
 const WATCH_SECONDS: u32 = 60;
 const SILENCE: Duration = Duration::from_secs(75);
 
@@ -469,9 +468,8 @@ impl Cluster {
 }
 
 fn watching() -> watcher::Config {
-    watcher::Config::default()
-        .page_size(PAGE)
-        .timeout(WATCH_SECONDS)
+    let config = watcher::Config::default().page_size(PAGE);
+    config.timeout(WATCH_SECONDS)
 }
 
 fn request(
