@@ -29,6 +29,8 @@ pub enum Death {
 struct Counted {
     /// Method and path of each write that reached the server.
     writes: Vec<String>,
+    /// How many there ever were.
+    total: u64,
     /// The write, counted from now, at which the client dies.
     fatal: Option<(usize, Death)>,
 }
@@ -116,6 +118,12 @@ impl Gate {
         self.state.dead.send_replace(false);
     }
 
+    /// Writes that reached the server so far, whether they were taken or not.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.state.counted.lock().total
+    }
+
     /// Takes the writes that reached the server since the last call, as method and path.
     #[must_use]
     pub fn take_writes(&self) -> Vec<String> {
@@ -171,7 +179,9 @@ async fn pass(
         .send(forward.body(Body::from(body.to_vec()))?)
         .await?;
     if write {
-        state.counted.lock().writes.push(said);
+        let mut counted = state.counted.lock();
+        counted.total += 1;
+        counted.writes.push(said);
     }
     if death == Some(Death::After) {
         die(state);

@@ -203,15 +203,15 @@ impl Bench {
         .await
     }
 
-    /// Waits until nothing has been written for a while.
+    /// Waits until nothing has been written for a while, neither to objects nor to records.
     pub(crate) async fn quiet(&self) {
-        let mut last = (self.writes(), 0);
+        let mut last = (self.gate.total(), 0);
         while last.1 < 15 {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            last = if last.0 == self.writes() {
+            last = if last.0 == self.gate.total() {
                 (last.0, last.1 + 1)
             } else {
-                (self.writes(), 0)
+                (self.gate.total(), 0)
             };
         }
     }
