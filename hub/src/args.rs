@@ -1,10 +1,13 @@
 //! Command line of the hub.
 
+mod audit;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
 use secrecy::SecretString;
 
+pub use self::audit::{AuditArgs, AuditLevel};
 use crate::telemetry::LogFormat;
 
 /// The hub of a Koinon league: the Open Cluster Management API on a Postgres registry.
@@ -68,6 +71,11 @@ pub struct Args {
         hide_env_values = true
     )]
     pub database_url: Option<SecretString>,
+
+    /// Keys that seal what is secret in the registry; `none` stores it in the clear. With --database-url and without this no Secrets are
+    /// taken; without both, `secrets.key` in the data folder is made and used.
+    #[arg(long, env = "KOINON_SECRETS_KEY_FILE", value_name = "FILE")]
+    pub secrets_key_file: Option<PathBuf>,
 
     /// Controllers to run: `*` for all, `name` for one, `-name` for all but one.
     #[arg(
@@ -144,6 +152,10 @@ pub struct Args {
     /// Watches of one user at once.
     #[arg(long, default_value_t = 2_048, value_name = "NUMBER")]
     pub max_watches_per_user: usize,
+
+    /// What is recorded.
+    #[command(flatten)]
+    pub audit: AuditArgs,
 
     /// How long an orderly shutdown may take.
     #[arg(long, default_value = "25s", value_name = "DURATION", value_parser = duration)]

@@ -2,6 +2,7 @@
 
 mod authentication;
 mod registry;
+mod secrets;
 mod shutdown;
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
@@ -13,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     agents::{self, Agents},
-    config::Config,
+    audit::{Audit, Sinks},
+    config::{AuditSettings, Config},
     controllers::{self, Controllers, Selection},
     health::{self, Health},
     leader, listen,
@@ -53,6 +55,8 @@ pub async fn run(config: Config) -> Result<()> {
         shutdown_grace,
         oidc,
         limits,
+        audit,
+        secrets_key,
     } = config;
     let files = raise_open_files();
     // Whoever waits for a port knows at once whether it is to be had.
@@ -79,7 +83,7 @@ pub async fn run(config: Config) -> Result<()> {
     });
 
     let start = async {
-        let store = open_store(database_url, &data_dir, &groups).await?;
+        let store = open_store(database_url, &data_dir, &secrets_key, &groups).await?;
         registry::register_metrics(&store, &metrics);
         let authority = Arc::new(registry::load_authority(&store).await?);
         let lifetimes = Lifetimes {
@@ -90,6 +94,7 @@ pub async fn run(config: Config) -> Result<()> {
         let kinds = resources::all(&resources::Settings {
             ca_sha256: sha2::Sha256::digest(authority.certificate()).into(),
             work_limit: resources::WORK_LIMIT,
+            takes_secrets: secrets_key.takes_secrets(),
         });
         let registry = Registry::new(store.clone(), kinds);
         registry
@@ -156,6 +161,7 @@ pub async fn run(config: Config) -> Result<()> {
         let settings = rest::Settings {
             authenticator,
             limits,
+            audit: audit.map(|settings| record(settings, &registry, &groups)),
         };
         let router = rest::router(rest::Api::with(registry, front.clone(), settings));
         groups.front.spawn("api", Policy::Essential, {
@@ -200,6 +206,24 @@ pub async fn run(config: Config) -> Result<()> {
     started?;
     anyhow::ensure!(!groups.broken(), "an essential task ended early");
     Ok(())
+}
+
+/// Starts what writes the audit log. It ends after the last request and before the store.
+fn record(settings: AuditSettings, registry: &Registry, groups: &Groups) -> Audit {
+    let AuditSettings {
+        policy,
+        lines,
+        retention,
+        when_full,
+    } = settings;
+    let sinks = Sinks {
+        table: Some((registry.store().audit(), retention)),
+        lines,
+    };
+    let (audit, writer) = Audit::new(policy, when_full, sinks);
+    let writing = writer.run(groups.work.stop_token());
+    groups.work.spawn("audit", Policy::Essential, writing);
+    audit
 }
 
 async fn bind(address: SocketAddr, purpose: &'static str) -> Result<TcpListener> {

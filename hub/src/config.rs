@@ -1,10 +1,14 @@
 //! Validated settings.
 
+mod audit;
+mod secrets;
+
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use secrecy::SecretString;
 
+pub use self::{audit::AuditSettings, secrets::SecretsKey};
 use crate::{args::Args, auth::oidc, rest::Limits};
 
 /// What is wrong with the settings.
@@ -28,6 +32,15 @@ pub enum Error {
     /// Not `claim=value`.
     #[error("--oidc-required-claim wants CLAIM=VALUE, not {0:?}")]
     OidcClaim(String),
+    /// The audit policy cannot be read, or makes no sense.
+    #[error("--audit-policy-file {0}: {1}")]
+    AuditPolicy(PathBuf, String),
+    /// Records that nobody could read any more.
+    #[error("--audit-retention must be at least 1h")]
+    AuditRetention,
+    /// A log of nothing.
+    #[error("--audit-log and --audit-strict need --audit-level or --audit-policy-file")]
+    AuditOfNothing,
     /// A limit that lets nothing through.
     #[error("{0} must not be 0")]
     NoRoom(&'static str),
@@ -52,6 +65,9 @@ pub struct Config {
     /// Whose tokens are taken, and the authorities that this issuer is trusted by.
     pub oidc: Option<(oidc::Settings, Option<PathBuf>)>,
     pub limits: Limits,
+    /// `None` records nothing.
+    pub audit: Option<AuditSettings>,
+    pub secrets_key: SecretsKey,
 }
 
 impl TryFrom<Args> for Config {
@@ -83,7 +99,11 @@ impl TryFrom<Args> for Config {
             max_mutating_requests_inflight,
             max_watches,
             max_watches_per_user,
+            audit,
+            secrets_key_file,
         } = args;
+        let audit = AuditSettings::read(audit)?;
+        let secrets_key = SecretsKey::new(secrets_key_file, database_url.is_some(), &data_dir);
         let limits = Limits {
             reads: max_requests_inflight,
             changes: max_mutating_requests_inflight,
@@ -149,6 +169,8 @@ impl TryFrom<Args> for Config {
             shutdown_grace,
             oidc,
             limits,
+            audit,
+            secrets_key,
         })
     }
 }
@@ -240,6 +262,41 @@ mod tests {
                 "{bad}"
             );
         }
+    }
+
+    #[test]
+    fn a_database_of_ones_own_takes_no_secrets_without_a_word_on_them() {
+        let url = "--database-url=postgres://db";
+        let key = |flags: &[&str]| config(flags).unwrap().secrets_key;
+        assert_eq!(key(&[url]), SecretsKey::Missing);
+        assert!(!key(&[url]).takes_secrets());
+        assert_eq!(key(&[url, "--secrets-key-file=none"]), SecretsKey::Clear);
+        assert_eq!(
+            key(&[url, "--secrets-key-file=/k"]),
+            SecretsKey::File("/k".into())
+        );
+        assert_eq!(
+            key(&["--data-dir=/d"]),
+            SecretsKey::Own("/d/secrets.key".into())
+        );
+    }
+
+    #[test]
+    fn nothing_is_recorded_unless_it_is_said_what() {
+        assert!(config(&[]).unwrap().audit.is_none());
+        assert!(config(&["--audit-level=request"]).unwrap().audit.is_some());
+        assert!(matches!(
+            config(&["--audit-log=-"]),
+            Err(Error::AuditOfNothing)
+        ));
+        assert!(matches!(
+            config(&["--audit-policy-file=/nowhere"]),
+            Err(Error::AuditPolicy(..))
+        ));
+        assert!(matches!(
+            config(&["--audit-retention=1s"]),
+            Err(Error::AuditRetention)
+        ));
     }
 
     #[test]

@@ -12,6 +12,7 @@
 mod aggregation;
 mod claims;
 mod clusterset;
+mod csr;
 mod decode;
 mod driver;
 mod events;
@@ -86,6 +87,7 @@ const ALL: &[(&str, Make)] = &[
     ("clusterset", |_| {
         Loop::boxed(clusterset::ClusterSets::default())
     }),
+    ("csr", |_| Loop::boxed(csr::Requests::default())),
     ("event-ttl", |_| Loop::boxed(expiry::Expiry::default())),
     ("finalize", |_| Loop::boxed(finalize::Finalize::default())),
     ("finished", |_| Loop::boxed(finished::Finished::default())),

@@ -12,6 +12,7 @@
 
 pub mod agents;
 pub mod args;
+pub mod audit;
 pub mod auth;
 pub mod authz;
 pub mod boot;

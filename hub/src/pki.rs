@@ -13,6 +13,7 @@ pub mod kubeconfig;
 pub use authority::{Authority, Material};
 pub use enrolled::Enrolled;
 pub use issue::{Issued, Lifetimes};
+pub(crate) use kubeconfig::pem;
 
 /// Common name of the admin's certificate.
 pub const ADMIN: &str = "koinon-admin";

@@ -6,6 +6,7 @@ mod binding;
 mod cluster;
 mod clusterset;
 mod configmap;
+mod csr;
 mod decision;
 mod event;
 mod lease;
@@ -37,6 +38,8 @@ pub struct Settings {
     pub ca_sha256: [u8; 32],
     /// The largest body of a work.
     pub work_limit: usize,
+    /// Whether `Secret`s may be stored: sealed, or in the clear because it was said so.
+    pub takes_secrets: bool,
 }
 
 /// The cap on a work's size that design §3 sets.
@@ -49,6 +52,7 @@ pub fn all(settings: &Settings) -> Kinds {
         Box::new(cluster::Cluster),
         Box::new(clusterset::ClusterSet),
         Box::new(configmap::ConfigMaps),
+        Box::new(csr::Requests),
         Box::new(decision::Decision),
         Box::new(event::Events),
         Box::new(lease::Leases),
@@ -59,7 +63,9 @@ pub fn all(settings: &Settings) -> Kinds {
         Box::new(rbac::Roles(rbac::Scope::Cluster)),
         Box::new(rbac::Roles(rbac::Scope::Namespace)),
         Box::new(score::Score),
-        Box::new(secret::Secrets),
+        Box::new(secret::Secrets {
+            are_taken: settings.takes_secrets,
+        }),
         Box::new(service_account::ServiceAccounts),
         Box::new(token::Token {
             ca_sha256: settings.ca_sha256,
@@ -83,6 +89,7 @@ pub fn definitions() -> Result<String, serde_saphyr::ser::Error> {
     let nowhere = Settings {
         ca_sha256: [0; 32],
         work_limit: WORK_LIMIT,
+        takes_secrets: true,
     };
     let mut text = String::new();
     for kind in all(&nowhere)

@@ -9,6 +9,7 @@
 
 mod admit;
 mod apply;
+mod audit;
 mod body;
 mod call;
 mod compress;
@@ -63,6 +64,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use self::{call::Call, flow::Flow, intake::Intake, pages::Pages, query::Query, tenant::Tenant};
 pub use self::{flow::Limits, held::Hangup};
 use crate::{
+    audit::Audit,
     auth::{Authenticator, User},
     authz::Attributes,
     registry::{Part, Registry},
@@ -83,6 +85,7 @@ struct Shared {
     authenticator: Authenticator,
     flow: Flow,
     intake: Intake,
+    audit: Option<Audit>,
 }
 
 /// What the API needs beside its registry; the default knows certificates only.
@@ -92,6 +95,8 @@ pub struct Settings {
     pub authenticator: Authenticator,
     /// How much is done at once.
     pub limits: Limits,
+    /// Takes records of what is done.
+    pub audit: Option<Audit>,
 }
 
 impl fmt::Debug for Api {
@@ -111,6 +116,7 @@ impl Api {
         let Settings {
             authenticator,
             limits,
+            audit,
         } = settings;
         let kinds = registry.kinds().iter().map(|kind| Arc::clone(&kind.info));
         let served: Vec<Arc<ResourceInfo>> = kinds.chain(reviews::kinds()).collect();
@@ -124,6 +130,7 @@ impl Api {
             authenticator,
             flow: Flow::new(limits),
             intake: Intake::default(),
+            audit,
         }))
     }
 
@@ -151,6 +158,10 @@ impl Api {
         &self.0.intake
     }
 
+    fn audit(&self) -> Option<&Audit> {
+        self.0.audit.as_ref()
+    }
+
     fn stop(&self) -> &CancellationToken {
         &self.0.stop
     }
@@ -176,6 +187,7 @@ pub fn router(api: Api) -> Router {
         .route("/healthz", get(version::live))
         .route("/readyz", get(version::ready))
         .route("/version", get(version::version))
+        .route(koinon_api::audit::PATH, get(audit::records))
         .route("/api", get(discovery::core))
         .route("/apis", get(discovery::groups))
         .route("/apis/{group}", get(discovery::group))
@@ -285,8 +297,17 @@ async fn dispatch(call: &Call, body: Body) -> Result<Response> {
         ("create", request::TOKEN) if call.kind.info.has_subresource(request::TOKEN) => {
             token::create(call, body).await
         }
+        ("get", request::APPROVAL) if call.kind.info.has_subresource(request::APPROVAL) => {
+            get::get(call).await
+        }
+        ("update", request::APPROVAL) if call.kind.info.has_subresource(request::APPROVAL) => {
+            replace::replace(call, body, Part::Approval).await
+        }
+        ("patch", request::APPROVAL) if call.kind.info.has_subresource(request::APPROVAL) => {
+            patch::patch(call, body, Part::Approval).await
+        }
         (_, "") => Err(ApiError::method_not_allowed()),
-        (_, request::TOKEN | request::EXPLAIN)
+        (_, request::TOKEN | request::EXPLAIN | request::APPROVAL)
             if call.kind.info.has_subresource(&call.asked.subresource) =>
         {
             Err(ApiError::method_not_allowed())

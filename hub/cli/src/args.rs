@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     commands::{
         accept::NamesArgs,
+        audit::AuditCommand,
         cluster::ClusterCommand,
         get::GetCommand,
         join::JoinArgs,
@@ -74,6 +75,9 @@ pub(crate) enum Command {
     Survive(SurviveArgs),
     /// Decide placements on a folder of YAML, without a hub
     Simulate(SimulateArgs),
+    /// Read and check the audit log: who did what
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Print the versions of this program and of the hub
     Version(VersionArgs),
 }

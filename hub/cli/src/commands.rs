@@ -1,6 +1,7 @@
 //! One file for each command.
 
 pub(crate) mod accept;
+pub(crate) mod audit;
 pub(crate) mod cluster;
 pub(crate) mod get;
 pub(crate) mod join;
@@ -29,6 +30,7 @@ pub(crate) async fn run(args: Args) -> Result<u8> {
         Command::WhatIf(args) => return placing::what_if::run(&hub, *args).await,
         Command::Survive(args) => return placing::survive::run(&hub, args).await,
         Command::Simulate(args) => return placing::simulate::run(&args),
+        Command::Audit(command) => audit::run(&hub, command).await,
         Command::Version(args) => version::run(&hub, args).await,
     }
     .map(|()| 0)

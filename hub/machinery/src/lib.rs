@@ -35,7 +35,7 @@ pub mod table;
 pub mod validation;
 
 pub use object::{Object, Parts};
-pub use resource::{Column, ResourceInfo, Subresource, Verb};
+pub use resource::{Column, ResourceInfo, ShownAs, Subresource, Verb};
 pub use schema::Schema;
 pub use selector::{FieldSelector, LabelSelector};
 pub use status::{ApiError, Cause, CauseReason, Details, Reason};

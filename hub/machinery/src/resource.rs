@@ -60,6 +60,20 @@ pub struct Column {
     pub priority: i32,
     /// In kubectl's dialect, as `.status.conditions[?(@.type=="Available")].status`.
     pub json_path: String,
+    /// What is shown of what the path finds, where that is not the value itself.
+    pub shown_as: ShownAs,
+}
+
+/// How a value of one of Kubernetes' own kinds is shown, where kube-apiserver computes the cell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ShownAs {
+    /// As it is.
+    #[default]
+    Value,
+    /// The status of a certificate request: `Pending`, `Approved,Issued`, `Denied`.
+    RequestStatus,
+    /// A number of seconds, as `30d`.
+    Seconds,
 }
 
 /// What may be done with a resource, as discovery lists it.
@@ -205,7 +219,15 @@ impl Column {
             description: String::new(),
             priority: 0,
             json_path: json_path.to_owned(),
+            shown_as: ShownAs::Value,
         }
+    }
+
+    /// Shows it in another way.
+    #[must_use]
+    pub fn shown_as(mut self, shown_as: ShownAs) -> Self {
+        self.shown_as = shown_as;
+        self
     }
 
     /// A time, printed as an age.

@@ -2,6 +2,7 @@
 
 mod error;
 mod object;
+mod shown;
 mod standing;
 
 use std::{sync::Arc, time::Duration};
@@ -22,6 +23,7 @@ pub(super) use self::standing::{Standing, standing, uid};
 use self::{
     error::Error,
     object::{accept, make, uid_of, unmake},
+    shown::Decision,
     standing::is_let_go,
 };
 use super::{
@@ -124,10 +126,26 @@ async fn admit(agents: &Agents, request: EnrolRequest) -> Result<EnrolResponse, 
     if is_let_go(&cluster) || uid_of(&cluster) != applicant.object {
         return Ok(being_removed());
     }
+    if standing(&cluster) == Standing::Denied {
+        return Err(Error::Denied(subject.cluster));
+    }
+    let name = text.name.as_str();
+    let found = shown::find_or_make(agents, &cluster, &applicant, name, &request.csr_der).await?;
+    let decision = shown::decision(&found);
+    if decision == Decision::Denied {
+        return Err(Error::RequestDenied(
+            found.metadata.name.unwrap_or_default(),
+        ));
+    }
     match standing(&cluster) {
         Standing::Accepted => {
             let agent = enrolled(&subject, &cluster)?;
             let issued = issue(agents, &agent, &key).await?;
+            let chain: Vec<_> = issued.chain_der.iter().map(|der| der.to_vec()).collect();
+            if let Err(error) = shown::issued(agents, &found, &chain).await {
+                // It is for people to see; the agent has its certificate.
+                tracing::warn!(cluster = subject.cluster, error = %Chain(&error), "cannot note that a certificate was issued");
+            }
             tracing::info!(
                 cluster = subject.cluster,
                 agent = subject.agent,
@@ -139,6 +157,9 @@ async fn admit(agents: &Agents, request: EnrolRequest) -> Result<EnrolResponse, 
             })
         }
         Standing::Denied => Err(Error::Denied(subject.cluster)),
+        Standing::Waiting if decision == Decision::Approved => {
+            Ok(pending("the hub is accepting the cluster", RETRY_SOON_MS))
+        }
         Standing::Waiting => Ok(pending(
             "an admin of the hub has to accept the cluster",
             RETRY_MS,

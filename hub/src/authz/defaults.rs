@@ -3,6 +3,7 @@
 //! Names, labels and rules are kube-apiserver's where it has them (`bootstrappolicy/policy.go`), as far as the hub
 //! serves what they are about; `koinon:…` are ours.
 
+use koinon_api::labels::well_known;
 use koinon_machinery::{LabelSelector, Object};
 use serde_json::{Value, json};
 
@@ -121,6 +122,10 @@ fn plain() -> Vec<(&'static str, Vec<Rule>)> {
         (
             "system:public-info-viewer",
             vec![Rule::on_paths(&health, &["get"])],
+        ),
+        (
+            "koinon:auditor",
+            vec![Rule::on_paths(&[koinon_api::audit::PATH], &["get"])],
         ),
         ("koinon:fleet-view", fleet_view()),
         ("koinon:fleet-admin", fleet_admin()),
@@ -250,10 +255,10 @@ fn fleet_admin() -> Vec<Rule> {
                 "certificatesigningrequests",
                 "certificatesigningrequests/approval",
             ],
-            &[
-                "create", "delete", "get", "list", "patch", "update", "watch",
-            ],
+            &["delete", "get", "list", "patch", "update", "watch"],
         ),
+        Rule::on(&["certificates.k8s.io"], &["signers"], &["approve"])
+            .named(&[well_known::CLIENT_SIGNER]),
         Rule::on(
             &[WORK],
             &["manifestworkreplicasets", "manifestworks"],

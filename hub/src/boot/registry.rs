@@ -12,8 +12,9 @@ use prometheus_client::{
 use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
-use super::shutdown::Groups;
+use super::{secrets, shutdown::Groups};
 use crate::{
+    config::SecretsKey,
     embedded::Postgres,
     health::Check,
     metrics::Metrics,
@@ -56,8 +57,10 @@ pub(super) fn check(slot: &Store) -> Check {
 pub(super) async fn open_store(
     url: Option<SecretString>,
     data_dir: &Path,
+    secrets_key: &SecretsKey,
     groups: &Groups,
 ) -> Result<koinon_store::Store> {
+    let sealer = secrets::sealer(secrets_key)?;
     let url = match url {
         Some(url) => url,
         None => {
@@ -78,7 +81,9 @@ pub(super) async fn open_store(
             url.into()
         }
     };
-    let (store, tasks) = koinon_store::Store::open(StoreConfig::new(url.expose_secret()))
+    let mut config = StoreConfig::new(url.expose_secret());
+    config.sealer = sealer;
+    let (store, tasks) = koinon_store::Store::open(config)
         .await
         .context("cannot open the registry")?;
     let stop = groups.store.stop_token();

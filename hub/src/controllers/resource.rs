@@ -9,5 +9,6 @@ pub(super) const SCORES: &str = "addonplacementscores.cluster.open-cluster-manag
 pub(super) const WORKS: &str = "manifestworks.work.open-cluster-management.io";
 pub(super) const WORKSETS: &str = "manifestworkreplicasets.work.open-cluster-management.io";
 pub(super) const NAMESPACES: &str = "namespaces";
+pub(super) const REQUESTS: &str = "certificatesigningrequests.certificates.k8s.io";
 pub(super) const EVENTS: &str = "events";
 pub(super) const CLUSTER_ROLES: &str = "clusterroles.rbac.authorization.k8s.io";

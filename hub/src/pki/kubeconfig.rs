@@ -110,7 +110,7 @@ fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
     std::fs::rename(&new, path)
 }
 
-fn pem(kind: &str, der: &[u8]) -> String {
+pub(crate) fn pem(kind: &str, der: &[u8]) -> String {
     let text = BASE64_STANDARD.encode(der);
     let mut out = format!("-----BEGIN {kind}-----\n");
     for line in text.as_bytes().chunks(64) {

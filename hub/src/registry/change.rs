@@ -20,6 +20,8 @@ pub enum Part {
     Main,
     /// The status alone.
     Status,
+    /// What of the status is decided at `/approval`.
+    Approval,
 }
 
 /// What of an object a write is about.
@@ -229,9 +231,23 @@ impl Registry {
         if expected.is_none() && kind.strategy.unconditional_update() == Unconditional::Refused {
             return Err(metadata::version_missing(kind, &old));
         }
-        if part == Part::Status {
+        if part != Part::Main {
             let mut updated = old.clone();
             updated.set_status(object.status().cloned());
+            let mut admission = Admission {
+                now: clock::now(),
+                user: &writer.user,
+                access: &self.authorizer,
+                objects: self,
+                revealed: None,
+            };
+            if part == Part::Approval {
+                kind.strategy
+                    .prepare_approval(&mut updated, &old, &mut admission)?;
+            } else {
+                kind.strategy
+                    .prepare_status(&mut updated, &old, &mut admission)?;
+            }
             match owners {
                 Owners::Record => {
                     ownership::changed(kind, part, &old, &mut updated, writer, clock::now());

@@ -72,7 +72,7 @@ pub(super) fn carry(from: &Object, to: &mut Object) {
 /// Which fields a write of a part can change.
 pub(super) fn scope(kind: &Kind, part: Part) -> Scope {
     match part {
-        Part::Status => Scope::Status,
+        Part::Status | Part::Approval => Scope::Status,
         Part::Main if kind.info.has_status => Scope::AllButStatus,
         Part::Main => Scope::Everything,
     }
@@ -85,6 +85,7 @@ pub(super) fn manager(writer: &Writer, part: Part, now: Timestamp) -> Manager<'_
         subresource: match part {
             Part::Main => "",
             Part::Status => "status",
+            Part::Approval => "approval",
         },
         now,
     }

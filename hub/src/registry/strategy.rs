@@ -106,6 +106,36 @@ pub trait Strategy: fmt::Debug + Send + Sync + 'static {
         Ok(())
     }
 
+    /// Settles a change of the status. Everything else is as it was.
+    ///
+    /// # Errors
+    ///
+    /// Refuses the request with a `Status` of its own.
+    fn prepare_status(
+        &self,
+        object: &mut Object,
+        old: &Object,
+        admission: &mut Admission<'_>,
+    ) -> Result<(), ApiError> {
+        let _ = (object, old, admission);
+        Ok(())
+    }
+
+    /// The same for a change that came to `/approval`, where the kind has that.
+    ///
+    /// # Errors
+    ///
+    /// Refuses the request with a `Status` of its own.
+    fn prepare_approval(
+        &self,
+        object: &mut Object,
+        old: &Object,
+        admission: &mut Admission<'_>,
+    ) -> Result<(), ApiError> {
+        let _ = (object, old, admission);
+        Err(ApiError::no_such_resource())
+    }
+
     /// Marks an object whose deletion begins and has to wait for finalizers.
     fn prepare_delete(&self, object: &mut Object) {
         let _ = object;

@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use k8s_openapi::api::core::v1::Secret;
-use koinon_machinery::{Cause, Column, Object, ResourceInfo, Result};
+use koinon_machinery::{ApiError, Cause, Column, Object, ResourceInfo, Result};
 use serde_json::Value;
 
 use super::configmap;
@@ -11,7 +11,10 @@ use crate::registry::{Admission, Generation, Strategy, Unconditional};
 const MAX_BYTES: usize = 1 << 20;
 
 #[derive(Debug)]
-pub(super) struct Secrets;
+pub(super) struct Secrets {
+    /// Whether new ones may be stored. Those that are there are served all the same.
+    pub(super) are_taken: bool,
+}
 
 impl Strategy for Secrets {
     fn info(&self) -> ResourceInfo {
@@ -30,7 +33,7 @@ impl Strategy for Secrets {
 
     fn prepare_create(&self, object: &mut Object, _: &mut Admission<'_>) -> Result<()> {
         settle(object);
-        Ok(())
+        self.admit(object, None)
     }
 
     fn prepare_update(
@@ -43,7 +46,7 @@ impl Strategy for Secrets {
             object.as_map_mut().insert("type".to_owned(), kind.clone());
         }
         settle(object);
-        Ok(())
+        self.admit(object, Some(old))
     }
 
     fn validate(&self, object: &Object, old: Option<&Object>) -> Vec<Cause> {
@@ -71,6 +74,18 @@ impl Strategy for Secrets {
         }
         causes.extend(configmap::immutable(object, old, &["data"]));
         causes
+    }
+}
+
+impl Secrets {
+    /// Refuses to store in the clear what nobody said may be.
+    fn admit(&self, object: &Object, old: Option<&Object>) -> Result<()> {
+        if self.are_taken || old.is_some_and(|old| old.get("data") == object.get("data")) {
+            return Ok(());
+        }
+        let why = "this hub has no key to seal it with (--secrets-key-file FILE), and was not told to store it in the clear \
+                   (--secrets-key-file=none)";
+        Err(ApiError::forbidden(&self.info(), object.name(), why))
     }
 }
 

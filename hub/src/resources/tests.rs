@@ -6,6 +6,7 @@ fn kinds() -> Kinds {
     all(&Settings {
         ca_sha256: [7; 32],
         work_limit: WORK_LIMIT,
+        takes_secrets: true,
     })
 }
 

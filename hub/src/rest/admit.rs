@@ -1,4 +1,7 @@
-//! What every request passes before anything looks at it: who, in whose name, may they, its body, is it their turn.
+//! What every request passes before anything looks at it: who, in whose name, may they, its body, is it their turn. And what is
+//! recorded of it.
+
+mod recording;
 
 use axum::{
     body::Body,
@@ -6,9 +9,11 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use bytes::Bytes;
 use http::{HeaderMap, header};
 use koinon_machinery::{ApiError, Result};
 
+use self::recording::Asked;
 use super::{
     Api, body, compress, error,
     flow::Place,
@@ -25,20 +30,40 @@ use crate::{
     tls::Peer,
 };
 
-/// Decides whether the request may be made.
+/// Decides whether the request may be made, and has it recorded.
 pub(super) async fn admit(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let asked = request::attributes(request.method(), request.uri(), &query);
-    let (place, charge) = match enter(&api, &mut request, &asked).await {
+    let who = identify(&api, &mut request).await;
+    let noted = Asked::note(&api, &request, &who, &asked);
+    let entered = match enter(&api, who, &mut request, &asked).await {
         Ok(entered) => entered,
+        Err(refused) => {
+            noted.refused(&refused);
+            return error::response(&refused);
+        }
+    };
+    let recording = match noted.begin(request.headers(), &entered.body) {
+        Ok(recording) => recording,
         Err(refused) => return error::response(&refused),
     };
     let is_watch = asked.verb == "watch";
-    let zipped = !is_watch && compress::is_accepted(request.headers());
-    let hangup = request.extensions().get::<Hangup>().cloned();
     let extensions = request.extensions_mut();
     extensions.insert(query);
     extensions.insert(asked);
+    let response = carry_out(request, next, entered, is_watch).await;
+    recording.end(response.status());
+    response
+}
+
+async fn carry_out(request: Request, next: Next, entered: Entered, is_watch: bool) -> Response {
+    let Entered {
+        place,
+        charge,
+        body: _,
+    } = entered;
+    let zipped = !is_watch && compress::is_accepted(request.headers());
+    let hangup = request.extensions().get::<Hangup>().cloned();
     let response = next.run(request).await;
     drop(charge);
     if is_watch {
@@ -53,22 +78,66 @@ pub(super) async fn admit(State(api): State<Api>, mut request: Request, next: Ne
     response.map(|body| held::until_read(body, place, hangup))
 }
 
-/// Finds out who asks, lets them in or not, and reads the body. User and body are in the request then.
-async fn enter(
-    api: &Api,
-    request: &mut Request,
-    asked: &Attributes,
-) -> Result<(Place, Option<Charge>)> {
+/// Who asks.
+struct Who {
+    /// As authenticated; nobody, if what was shown is no credential.
+    user: User,
+    /// In whose name, if in another's.
+    acting_as: Option<User>,
+    /// Why the request is refused before it is looked at.
+    refused: Option<ApiError>,
+}
+
+/// What a request holds that was let in.
+struct Entered {
+    place: Place,
+    charge: Option<Charge>,
+    /// The body that it came with.
+    body: Bytes,
+}
+
+/// Finds out who asks.
+async fn identify(api: &Api, request: &mut Request) -> Who {
     let peer = request.extensions().get::<Peer>();
     let found = api.authenticator().request(peer, request.headers()).await;
     // Nothing behind this may see the credential, and nothing may log it.
     request.headers_mut().remove(header::AUTHORIZATION);
-    let mut user = found.map_err(|_| ApiError::unauthorized())?;
-    let tenant = Tenant::of(&user);
-    if let Some(other) = impersonated(api, &user, request.headers())? {
-        tracing::info!(user = user.name, other = other.name, "impersonation");
-        user = other;
+    let Ok(user) = found else {
+        return Who {
+            user: User::anonymous(),
+            acting_as: None,
+            refused: Some(ApiError::unauthorized()),
+        };
+    };
+    let (acting_as, refused) = match impersonated(api, &user, request.headers()) {
+        Ok(other) => (other, None),
+        Err(refused) => (None, Some(refused)),
+    };
+    Who {
+        user,
+        acting_as,
+        refused,
     }
+}
+
+/// Lets them in or not, and reads the body. User and body are in the request then.
+async fn enter(
+    api: &Api,
+    who: Who,
+    request: &mut Request,
+    asked: &Attributes,
+) -> Result<Entered> {
+    if let Some(refused) = who.refused {
+        return Err(refused);
+    }
+    let tenant = Tenant::of(&who.user);
+    let user = match who.acting_as {
+        Some(other) => {
+            tracing::info!(user = who.user.name, other = other.name, "impersonation");
+            other
+        }
+        None => who.user,
+    };
     // Whoever watches over the hub need not be known to it.
     let open =
         !asked.is_resource() && matches!(asked.path.as_str(), "/livez" | "/readyz" | "/healthz");
@@ -77,19 +146,23 @@ async fn enter(
     {
         demand(api, &user, &judged)?;
     }
-    let charge = match body::limit(api, asked) {
+    let (body, charge) = match body::limit(api, asked) {
         Some(limit) => {
             let body = std::mem::take(request.body_mut());
             let (bytes, charge) = api.intake().read(&tenant, body, limit).await?;
-            *request.body_mut() = Body::from(bytes);
-            Some(charge)
+            *request.body_mut() = Body::from(bytes.clone());
+            (bytes, Some(charge))
         }
-        None => None,
+        None => (Bytes::new(), None),
     };
     let place = api.flow().enter(&tenant, asked).await?;
     request.extensions_mut().insert(tenant);
     request.extensions_mut().insert(user);
-    Ok((place, charge))
+    Ok(Entered {
+        place,
+        charge,
+        body,
+    })
 }
 
 /// Whom the user acts as, if that is asked for and allowed.

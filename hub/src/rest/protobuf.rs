@@ -143,6 +143,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Option<Value>> {
         "DeleteOptions" => DELETE_OPTIONS,
         "Role" | "ClusterRole" => access::ROLE,
         "RoleBinding" | "ClusterRoleBinding" => access::BINDING,
+        "CertificateSigningRequest" => access::CERTIFICATE_REQUEST,
         "ServiceAccount" => access::SERVICE_ACCOUNT,
         "TokenRequest" => access::TOKEN_REQUEST,
         "TokenReview" => access::TOKEN_REVIEW,

@@ -10,6 +10,8 @@ use super::query::Query;
 
 /// The subresource that kinds here may have.
 pub(super) const STATUS: &str = "status";
+/// The subresource at which a certificate request is approved or denied.
+pub(super) const APPROVAL: &str = "approval";
 /// The subresource at which an account's tokens are asked for.
 pub(super) const TOKEN: &str = "token";
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{mutation::Unavailable, store::Store};
+use crate::{key::Key, mutation::Unavailable, seal::Part, store::Store};
 
 /// A CA's certificate and key.
 #[derive(Clone, PartialEq, Eq)]
@@ -34,7 +34,11 @@ impl Authorities {
             .fetch_optional(connection)
             .await
         });
-        run.await
+        let Some(mut found) = run.await? else {
+            return Ok(None);
+        };
+        found.private_key_pkcs8 = open(&self.0, "authorities", name, found.private_key_pkcs8)?;
+        Ok(Some(found))
     }
 
     /// Returns the authority called `name`. If there is none yet, `made` becomes it, unless another replica was
@@ -44,12 +48,13 @@ impl Authorities {
         name: &str,
         made: Authority,
     ) -> Result<Authority, Unavailable> {
+        let private_key = seal(&self.0, "authorities", name, &made.private_key_pkcs8)?;
         let run = self.0.database().run(async |connection| {
             sqlx::query!(
                 "insert into authorities (name, certificate, private_key) values ($1, $2, $3) on conflict do nothing",
                 name,
                 made.certificate_der,
-                made.private_key_pkcs8
+                private_key
             )
             .execute(connection)
             .await
@@ -59,4 +64,30 @@ impl Authorities {
             .await?
             .ok_or_else(|| Unavailable::new("the authority was removed at this moment"))
     }
+}
+
+/// A private key as it is stored.
+pub(crate) fn seal(
+    store: &Store,
+    table: &str,
+    name: &str,
+    plain: &[u8],
+) -> Result<Vec<u8>, Unavailable> {
+    let key = Key::new(table, "", name);
+    let sealed = store.sealer().seal(&key, Part::PrivateKey, plain);
+    sealed.map_err(|error| Unavailable::new(error.to_string()))
+}
+
+/// A private key as it is.
+pub(crate) fn open(
+    store: &Store,
+    table: &str,
+    name: &str,
+    stored: Vec<u8>,
+) -> Result<Vec<u8>, Unavailable> {
+    let key = Key::new(table, "", name);
+    let opened = store.sealer().open(&key, Part::PrivateKey, stored.into());
+    opened
+        .map(|bytes| bytes.to_vec())
+        .map_err(|error| Unavailable::new(format!("a private key cannot be read: {error}")))
 }

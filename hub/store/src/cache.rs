@@ -27,6 +27,7 @@ pub use self::{
 use crate::{
     key::{Digest, Key, Revision},
     lineage::Lineage,
+    seal::Sealer,
     stored::Stored,
 };
 
@@ -85,6 +86,8 @@ pub(crate) struct Cache {
     floor: Revision,
     limits: Limits,
     lineage: Lineage,
+    /// Opens what comes from the log.
+    sealer: Sealer,
 }
 
 impl Cache {
@@ -102,6 +105,7 @@ impl Cache {
             floor,
             limits,
             lineage: Lineage::default(),
+            sealer: Sealer::default(),
         };
         {
             let mut bodies = cache.writer.lock();
@@ -118,6 +122,16 @@ impl Cache {
             }
         }
         cache
+    }
+
+    /// The same cache, which can read sealed changes.
+    pub(crate) fn with_sealer(mut self, sealer: Sealer) -> Self {
+        self.sealer = sealer;
+        self
+    }
+
+    pub(crate) fn sealer(&self) -> &Sealer {
+        &self.sealer
     }
 
     /// Fills the ring of `resource` with `events`, all that happened after `floor`.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::seal::Sealer;
+
 /// How to reach the database, and how much to keep.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
@@ -34,6 +36,8 @@ pub struct StoreConfig {
     pub retain_changes: i64,
     /// How often the log is trimmed and unreferenced bodies are swept.
     pub compaction_interval: Duration,
+    /// What is sealed before it is stored; the default seals nothing.
+    pub sealer: Sealer,
 }
 
 impl StoreConfig {
@@ -54,6 +58,7 @@ impl StoreConfig {
             retain_age: Duration::from_secs(30 * 24 * 3600),
             retain_changes: 5_000_000,
             compaction_interval: Duration::from_secs(300),
+            sealer: Sealer::default(),
         }
     }
 }

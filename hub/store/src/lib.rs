@@ -14,6 +14,7 @@
 //! An object is stored in parts that are JSON text. This crate never looks into them: validation, defaulting,
 //! generations and finalizers are the business of the hub's `registry`.
 
+mod audit;
 mod authorities;
 mod cache;
 mod compaction;
@@ -33,6 +34,8 @@ mod log;
 mod metrics;
 mod mutation;
 mod queue;
+mod reseal;
+mod seal;
 pub mod server;
 mod store;
 mod stored;
@@ -41,6 +44,7 @@ pub mod testing;
 mod token_keys;
 
 pub use self::{
+    audit::AuditLog,
     authorities::{Authorities, Authority},
     cache::{ApplyError, Batch, Event, Expired, Moves, Snapshot, Watch},
     config::StoreConfig,
@@ -51,6 +55,7 @@ pub use self::{
     leadership::{Election, Leadership},
     metrics::{FLUSH_BUCKETS, MetricsSnapshot},
     mutation::{Applied, Change, Mutation, Unavailable, WriteError, Written},
+    seal::{DataKey, FileKeys, KeyService, SealError, Sealer},
     store::{Error, Store, StoreTasks},
     stored::{Draft, Stored},
     token_keys::{TokenKey, TokenKeys},

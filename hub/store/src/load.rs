@@ -18,6 +18,7 @@ use crate::{
     key::{Digest, Incarnation, Key, Revision},
     lineage,
     log::fetch_bodies,
+    seal::{Part, Sealer},
     stored::Stored,
 };
 
@@ -25,6 +26,7 @@ use crate::{
 pub(crate) async fn load(
     database: &Database,
     limits: Limits,
+    sealer: &Sealer,
 ) -> sqlx::Result<(Incarnation, Cache)> {
     let mut connection = database.dedicated().await?;
     let mut snapshot = connection
@@ -39,7 +41,7 @@ pub(crate) async fn load(
         Revision(registry.revision),
     )
     .await?;
-    let mut loaded = objects(&mut snapshot).await?;
+    let mut loaded = objects(&mut snapshot, sealer).await?;
     let objects = std::mem::take(&mut loaded.objects);
     let window = i64::try_from(limits.events).unwrap_or(i64::MAX);
     let past = Past::read(
@@ -47,11 +49,13 @@ pub(crate) async fn load(
         window,
         Revision(registry.horizon),
         &mut loaded.bodies,
+        sealer,
     )
     .await?;
     snapshot.rollback().await?;
 
-    let cache = Cache::new(Revision(registry.revision), past.floor(), limits, objects);
+    let cache = Cache::new(Revision(registry.revision), past.floor(), limits, objects)
+        .with_sealer(sealer.clone());
     cache.lineage().extend(stretches);
     past.fill(&cache, &loaded);
     Ok((Incarnation(registry.incarnation), cache))
@@ -66,7 +70,7 @@ struct Loaded {
     bodies: HashMap<Digest, Bytes>,
 }
 
-async fn objects(connection: &mut PgConnection) -> sqlx::Result<Loaded> {
+async fn objects(connection: &mut PgConnection, sealer: &Sealer) -> sqlx::Result<Loaded> {
     let mut loaded = Loaded::default();
     // Rows whose body is shared; it comes after, once for all of them.
     let mut bodiless: Vec<usize> = Vec::new();
@@ -102,6 +106,9 @@ async fn objects(connection: &mut PgConnection) -> sqlx::Result<Loaded> {
             digest: digest(&row.digest)?,
             status: row.status.into(),
         });
+        if let Some(stored) = loaded.objects.last_mut() {
+            open(sealer, stored)?;
+        }
     }
     drop(rows);
     let mut missing: Vec<Digest> = bodiless
@@ -119,6 +126,20 @@ async fn objects(connection: &mut PgConnection) -> sqlx::Result<Loaded> {
             .ok_or_else(|| malformed(format!("the body of {} is missing", stored.key)))?;
     }
     Ok(loaded)
+}
+
+/// Opens what is sealed.
+fn open(sealer: &Sealer, stored: &mut Stored) -> sqlx::Result<()> {
+    let key = stored.key.clone();
+    let opened = |part, bytes: &mut Bytes| {
+        *bytes = sealer
+            .open(&key, part, std::mem::take(bytes))
+            .map_err(|error| malformed(format!("{key} cannot be read: {error}")))?;
+        Ok(())
+    };
+    opened(Part::Metadata, &mut stored.metadata)?;
+    opened(Part::Body, &mut stored.body)?;
+    opened(Part::Status, &mut stored.status)
 }
 
 fn digest(bytes: &[u8]) -> sqlx::Result<Digest> {

@@ -13,6 +13,7 @@ use crate::{
     cache::{Cache, Delta, Effect},
     key::{Digest, Incarnation, Key, Revision},
     lineage,
+    seal::{Part, Sealer},
     store::Error,
     stored::Stored,
 };
@@ -156,7 +157,7 @@ pub(crate) async fn read(
     let bodies = bodies(connection, cache, &rows).await?;
     let deltas = rows
         .into_iter()
-        .filter_map(|row| row.into_delta(&bodies).transpose())
+        .filter_map(|row| row.into_delta(&bodies, cache.sealer()).transpose())
         .collect::<Result<_, _>>()?;
     Ok(Stretch { to, more, deltas })
 }
@@ -213,7 +214,11 @@ pub(crate) async fn fetch_bodies(
 }
 
 impl Row {
-    fn into_delta(self, bodies: &HashMap<Digest, Bytes>) -> Result<Option<Delta>, Error> {
+    fn into_delta(
+        self,
+        bodies: &HashMap<Digest, Bytes>,
+        sealer: &Sealer,
+    ) -> Result<Option<Delta>, Error> {
         let Some(revision) = self.revision.map(Revision) else {
             return Ok(None);
         };
@@ -235,16 +240,23 @@ impl Row {
                     Some(body) => body.into(),
                     None => bodies.get(&digest).cloned().ok_or_else(malformed)?,
                 };
+                let open = |part, bytes: Bytes| {
+                    sealer
+                        .open(&key, part, bytes)
+                        .map_err(|source| Error::Sealed { revision, source })
+                };
+                let metadata = self.metadata.ok_or_else(malformed)?.into();
+                let status = self.status.ok_or_else(malformed)?.into();
                 Effect::Put(Stored {
+                    metadata: open(Part::Metadata, metadata)?,
+                    body: open(Part::Body, body)?,
+                    status: open(Part::Status, status)?,
                     key,
                     uid,
                     revision,
                     generation: self.generation.ok_or_else(malformed)?,
                     labels: Arc::new(self.labels.ok_or_else(malformed)?.0),
-                    metadata: self.metadata.ok_or_else(malformed)?.into(),
-                    body,
                     digest,
-                    status: self.status.ok_or_else(malformed)?.into(),
                 })
             }
             Some(3) => Effect::Status {

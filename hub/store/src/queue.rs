@@ -17,6 +17,7 @@ use tokio::{
 use crate::{
     key::{Digest, Key},
     mutation::{Change, Mutation, Unavailable, WriteError, Written},
+    seal::{Sealed, Sealer},
 };
 
 /// A batch is full at this weight: 128 objects, or 512 statuses.
@@ -32,6 +33,8 @@ pub(crate) struct Job {
     pub(crate) mutation: Mutation,
     /// Digest of the draft's body; computed by the caller, so that the lane does not have to.
     pub(crate) digest: Digest,
+    /// How the draft is stored, if not as it is.
+    pub(crate) sealed: Option<Sealed>,
     pub(crate) deadline: Instant,
     pub(crate) reply: oneshot::Sender<Outcome>,
     _slot: OwnedSemaphorePermit,
@@ -58,10 +61,11 @@ pub(crate) struct Queue {
     room: Arc<Semaphore>,
     room_total: u32,
     closed: AtomicBool,
+    sealer: Sealer,
 }
 
 impl Queue {
-    pub(crate) fn new(limit: usize, bytes: usize) -> Self {
+    pub(crate) fn new(limit: usize, bytes: usize, sealer: Sealer) -> Self {
         let room_total = u32::try_from(bytes / 1024).unwrap_or(u32::MAX).max(1);
         Self {
             jobs: Mutex::default(),
@@ -70,6 +74,7 @@ impl Queue {
             room: Arc::new(Semaphore::new(room_total as usize)),
             room_total,
             closed: AtomicBool::new(false),
+            sealer,
         }
     }
 
@@ -92,14 +97,23 @@ impl Queue {
             Ok(Err(_)) => return Err(Unavailable::new("the hub is shutting down")),
             Err(_) => return Err(Unavailable::new("too many writes are waiting")),
         };
-        let digest = match &mutation.change {
-            Change::Create(draft) | Change::Replace { draft, .. } => Digest::of(&draft.body),
-            Change::Status { .. } | Change::Delete { .. } => Digest([0; 32]),
+        let (digest, sealed) = match &mutation.change {
+            Change::Create(draft) | Change::Replace { draft, .. } => {
+                let sealed = self
+                    .sealer
+                    .seal_draft(draft)
+                    .map_err(|error| Unavailable::new(error.to_string()))?;
+                // The digest of a secret would be as good as the secret, where it can be guessed.
+                let stored = sealed.as_ref().map_or(&draft.body, |sealed| &sealed.body);
+                (Digest::of(stored), sealed)
+            }
+            Change::Status { .. } | Change::Delete { .. } => (Digest([0; 32]), None),
         };
         let (reply, answer) = oneshot::channel();
         let job = Job {
             mutation,
             digest,
+            sealed,
             deadline,
             reply,
             _slot: slot,
@@ -226,7 +240,7 @@ mod tests {
     }
 
     async fn filled(mutations: impl IntoIterator<Item = Mutation>) -> Queue {
-        let queue = Queue::new(2000, 1 << 20);
+        let queue = Queue::new(2000, 1 << 20, Sealer::default());
         for mutation in mutations {
             queue
                 .push(mutation, Instant::now() + Duration::from_secs(10))
@@ -265,7 +279,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_full_queue_says_so() {
-        let queue = Queue::new(1, 1 << 20);
+        let queue = Queue::new(1, 1 << 20, Sealer::default());
         let deadline = Instant::now() + Duration::from_secs(1);
         let _first = queue.push(status("a"), deadline).await.unwrap();
         let refused = queue.push(status("b"), deadline).await.unwrap_err();

@@ -13,6 +13,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    audit::AuditLog,
     authorities::Authorities,
     cache::{ApplyError, Cache, Expired, Limits, Moves, Snapshot, Watch},
     compaction::Compaction,
@@ -30,6 +31,8 @@ use crate::{
     metrics::{Metrics, MetricsSnapshot},
     mutation::{Mutation, Unavailable, WriteError},
     queue::{Outcome, Queue},
+    reseal,
+    seal::{SealError, Sealer},
     stored::Stored,
     token_keys::TokenKeys,
 };
@@ -49,6 +52,12 @@ pub enum Error {
     FellBehind { have: Revision, horizon: Revision },
     #[error("change {revision} in the log is malformed")]
     Malformed { revision: Revision },
+    #[error("change {revision} in the log cannot be read")]
+    Sealed {
+        revision: Revision,
+        #[source]
+        source: SealError,
+    },
     #[error("the cache no longer follows the log: {0}")]
     Corrupt(#[source] ApplyError),
     #[error("a task of the store ended: {0}")]
@@ -79,6 +88,7 @@ pub struct StoreTasks {
     listen: bool,
     fresh: FreshTask,
     compaction: Compaction,
+    sealer: Sealer,
 }
 
 impl Store {
@@ -92,13 +102,23 @@ impl Store {
             events: config.ring_events,
             bytes: config.ring_bytes,
         };
-        let (incarnation, cache) = load(&database, limits)
+        let (incarnation, cache) = load(&database, limits, &config.sealer)
             .await
             .map_err(|error| Error::Open("cannot load it", error))?;
+        let resealed = reseal::reseal(&database, &config.sealer)
+            .await
+            .map_err(|error| Error::Open("cannot seal what is secret in it", error))?;
+        if resealed > 0 {
+            tracing::info!(resealed, "secrets were sealed with the present key");
+        }
         let cache = Arc::new(cache);
         let metrics = Arc::new(Metrics::default());
         metrics.reachable(true);
-        let queue = Arc::new(Queue::new(config.queue_limit, config.queue_bytes));
+        let queue = Arc::new(Queue::new(
+            config.queue_limit,
+            config.queue_bytes,
+            config.sealer.clone(),
+        ));
         let hints = Arc::new(Notify::new());
         let busy = Arc::new(AtomicBool::new(false));
         let (fresh, callers) = Fresh::new();
@@ -145,6 +165,7 @@ impl Store {
                 retain_changes: config.retain_changes,
                 interval: config.compaction_interval,
             },
+            sealer: config.sealer,
         };
         let shared = Shared {
             database,
@@ -268,6 +289,15 @@ impl Store {
         Authorities(self.clone())
     }
 
+    pub(crate) fn sealer(&self) -> &Sealer {
+        self.0.cache.sealer()
+    }
+
+    /// The audit table.
+    pub fn audit(&self) -> AuditLog {
+        AuditLog(self.clone())
+    }
+
     /// The keys that sign service tokens.
     pub fn token_keys(&self) -> TokenKeys {
         TokenKeys(self.clone())
@@ -312,7 +342,9 @@ impl StoreTasks {
             listen,
             fresh,
             compaction,
+            sealer,
         } = self;
+        let database = feeder.database.clone();
         // The lane stops first: it may need the feeder for the last answers.
         let rest = CancellationToken::new();
         let mut tasks = JoinSet::new();
@@ -327,6 +359,13 @@ impl StoreTasks {
         tasks.spawn(feeder.run(rest.clone()));
         tasks.spawn(fresh.run(rest.clone()));
         tasks.spawn(compaction.run(rest.clone()));
+        tasks.spawn({
+            let resealing = reseal::again(database, sealer, rest.clone());
+            async move {
+                resealing.await;
+                Ok(())
+            }
+        });
         let lane = tasks.spawn({
             let rest = rest.clone();
             async move {

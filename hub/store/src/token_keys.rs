@@ -2,7 +2,13 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{mutation::Unavailable, store::Store};
+use crate::{
+    authorities::{open, seal},
+    mutation::Unavailable,
+    store::Store,
+};
+
+const TABLE: &str = "token_keys";
 
 /// A signing key, and how old it is by the database's clock.
 #[derive(Clone, PartialEq, Eq)]
@@ -37,26 +43,28 @@ impl TokenKeys {
             .await
         });
         let rows = run.await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| TokenKey {
-                id: row.id,
-                private_key_pkcs8: row.private_key,
-                age: Duration::try_from_secs_f64(row.age).unwrap_or_default(),
+        rows.into_iter()
+            .map(|row| {
+                Ok(TokenKey {
+                    private_key_pkcs8: open(&self.0, TABLE, &row.id, row.private_key)?,
+                    id: row.id,
+                    age: Duration::try_from_secs_f64(row.age).unwrap_or_default(),
+                })
             })
-            .collect())
+            .collect()
     }
 
     /// Adds a key, unless one younger than `least_age` is there: of replicas that rotate at the same time one does.
     pub async fn add(&self, key: &TokenKey, least_age: Duration) -> Result<(), Unavailable> {
         let seconds = least_age.as_secs_f64();
+        let private_key = seal(&self.0, TABLE, &key.id, &key.private_key_pkcs8)?;
         let run = self.0.database().run(async |connection| {
             sqlx::query!(
                 "insert into token_keys (id, private_key)
                  select $1, $2 where not exists
                      (select from token_keys where created_at > now() - make_interval(secs => $3))",
                 key.id,
-                key.private_key_pkcs8,
+                private_key,
                 seconds
             )
             .execute(connection)

@@ -1,5 +1,8 @@
 //! Enrolment and renewal: who gets a certificate, and who does not.
 
+use k8s_openapi::api::certificates::v1::{
+    CertificateSigningRequest as Csr, CertificateSigningRequestCondition as Condition,
+};
 use koinon_api::{JoinToken, ManagedCluster};
 use koinon_proto::v1::{
     EnrolRequest, PullRequest, RenewRequest, WorkRef, enrol_response::Outcome,
@@ -407,6 +410,68 @@ async fn who_enrols_while_the_former_cluster_goes_waits_for_an_object_of_his_own
         panic!("{answer:?}")
     };
     Agent::welcomed(&hub, &second.credentials(&issued), &[])
+        .await
+        .unwrap();
+}
+
+/// What users see of an enrolment, and that a denied key stays denied whatever becomes of the cluster.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_enrolment_shows_as_a_request_and_a_denied_one_gets_nothing() {
+    let hub = Hub::start().await;
+    let token = hub.token("t", |spec| spec.uses = 20).await;
+    let east = Applicant::new("east");
+    for _ in 0..2 {
+        hub.enrol(east.request(&token)).await.unwrap();
+    }
+    let shown = |hub: &Hub| hub.client.list::<Csr>(None).unwrap();
+    let [request] = &shown(&hub)[..] else {
+        panic!("one request for a key: {:?}", shown(&hub))
+    };
+    let spec = &request.spec;
+    assert_eq!(spec.signer_name, "kubernetes.io/kube-apiserver-client");
+    assert_eq!(spec.username.as_deref(), Some("system:bootstrap:t"));
+    let name = request.metadata.name.clone().unwrap();
+    decide(&hub, &name, "Denied").await;
+    hub.accept("east").await;
+    let denied = hub.enrol(east.request(&token)).await.unwrap_err();
+    assert_eq!(denied.code(), Code::PermissionDenied);
+
+    // A new key asks anew; accepted as a cluster, it needs no other word.
+    let again = Applicant::new("east");
+    let answer = hub.enrol(again.request(&token)).await.unwrap();
+    assert!(matches!(answer.outcome, Some(Outcome::Issued(_))));
+    let all = shown(&hub);
+    let issued = all
+        .iter()
+        .find(|one| one.metadata.name.as_deref() != Some(&name));
+    let status = issued.unwrap().status.as_ref().unwrap();
+    assert_eq!(status.conditions.as_ref().unwrap()[0].type_, "Approved");
+    let text = String::from_utf8(status.certificate.clone().unwrap().0).unwrap();
+    assert!(text.starts_with("-----BEGIN CERTIFICATE-----"), "{text}");
+
+    // Bounded: whoever has a token does not fill the registry with requests.
+    let mut refused = None;
+    for _ in 0..12 {
+        let answer = hub.enrol(Applicant::new("east").request(&token)).await;
+        refused = answer.err().map(|status| status.code());
+    }
+    assert_eq!(refused, Some(Code::ResourceExhausted));
+    assert_eq!(shown(&hub).len(), 10);
+}
+
+async fn decide(hub: &Hub, name: &str, kind: &str) {
+    let decide = |request: &mut Csr| {
+        let condition = Condition {
+            type_: kind.to_owned(),
+            status: "True".to_owned(),
+            ..Condition::default()
+        };
+        let status = request.status.get_or_insert_default();
+        status.conditions.get_or_insert_default().push(condition);
+        true
+    };
+    hub.client
+        .modify_status::<Csr>("", name, decide)
         .await
         .unwrap();
 }

@@ -119,6 +119,7 @@ impl Hub {
         let kinds = resources::all(&resources::Settings {
             ca_sha256: sha256(authority.certificate()),
             work_limit: 4 << 20,
+            takes_secrets: true,
         });
         let registry = Registry::new(store.clone(), kinds);
         registry.seed().await.expect("the registry is seeded");

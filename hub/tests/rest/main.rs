@@ -5,6 +5,7 @@
 mod access;
 mod apply;
 mod around;
+mod audit;
 mod bad_input;
 mod collections;
 mod deletion;
@@ -19,4 +20,5 @@ mod rights;
 mod shares;
 mod sockets;
 mod support;
+mod tokens;
 mod watches;

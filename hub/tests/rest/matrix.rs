@@ -100,8 +100,11 @@ impl Who {
         let edit = read
             || in_red && whole && plural == "secrets"
             || in_red && whole && !reads && READ.contains(&plural) && !HUBS.contains(&plural);
+        // To approve and to ask for tokens are rights of their own.
+        let special = matches!(*subresource, "approval" | "token");
         match self {
             Self::Nobody | Self::BadToken | Self::Stranger => false,
+            Self::Viewer | Self::Editor | Self::Tenant | Self::FleetViewer if special => false,
             Self::East => {
                 let own_cluster = plural == "managedclusters" && *name == "east";
                 let own_works = plural == "manifestworks" && *namespace == "east";
@@ -173,7 +176,7 @@ async fn every_route_and_verb_answers_each_identity_as_it_should() {
         };
         for namespace in namespaces {
             for verb in Verb::ALL {
-                for subresource in ["", "status"] {
+                for subresource in ["", "status", "approval", "token"] {
                     let collective = matches!(
                         verb,
                         Verb::List | Verb::Watch | Verb::Create | Verb::DeleteCollection
@@ -182,7 +185,9 @@ async fn every_route_and_verb_answers_each_identity_as_it_should() {
                     let nowhere = info.namespaced
                         && namespace.is_empty()
                         && !matches!(verb, Verb::List | Verb::Watch);
-                    if nowhere || collective && !subresource.is_empty() {
+                    let absent = matches!(subresource, "approval" | "token")
+                        && !info.has_subresource(subresource);
+                    if nowhere || absent || collective && !subresource.is_empty() {
                         continue;
                     }
                     let names: &[&'static str] = if collective { &[""] } else { &["east", "red"] };

@@ -70,6 +70,7 @@ impl Hub {
         let settings = Settings {
             ca_sha256: [7; 32],
             work_limit: 1 << 20,
+            takes_secrets: true,
         };
         let registry = Registry::new(store, resources::all(&settings));
         registry
@@ -156,6 +157,11 @@ impl Hub {
             authenticator,
             ..rest::Settings::default()
         };
+        self.serving(settings)
+    }
+
+    /// The API of the same registry with other settings, asked by nobody.
+    pub(crate) fn serving(&self, settings: rest::Settings) -> Caller {
         let api = Api::with(self.registry.clone(), self.stop.clone(), settings);
         Caller {
             router: rest::router(api),
@@ -261,6 +267,14 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
+    /// The same API, asked by another caller's peer.
+    pub(crate) fn as_whom(&self, other: &Caller) -> Caller {
+        Caller {
+            router: self.router.clone(),
+            peer: other.peer.clone(),
+        }
+    }
+
     pub(crate) async fn send(
         &self,
         method: &str,

@@ -54,6 +54,8 @@ pub mod annotation {
     pub const DELETION_HOLD: &str = "koinon.dev/deletion-hold";
     /// On a ManagedCluster: the revision up to which an admin approved deletions.
     pub const APPROVE_DELETIONS: &str = "koinon.dev/approve-deletions";
+    /// On a CertificateSigningRequest: SHA-256 of the key that it is about, in hex.
+    pub const PUBLIC_KEY: &str = "koinon.dev/public-key-sha256";
     /// On a ManagedCluster whose agent knows a later revision than the hub: `<incarnation>:<revision>` that the hub offers.
     pub const ROLLBACK_HOLD: &str = "koinon.dev/rollback-hold";
     /// On a ManagedCluster: the offer of the hub that an admin accepted.
@@ -86,6 +88,8 @@ pub mod taint {
 
 /// Names of claims that every cluster has, and of other objects with a fixed name.
 pub mod well_known {
+    /// Signs client certificates; requests of agents name it, as OCM's do.
+    pub const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client";
     /// Claim: the cluster's UID.
     pub const CLAIM_ID: &str = "id.k8s.io";
     /// Claim: the version of Kubernetes.

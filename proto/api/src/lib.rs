@@ -19,6 +19,7 @@
 mod kind;
 
 pub mod applied;
+pub mod audit;
 pub mod cluster;
 pub mod labels;
 pub mod meta;

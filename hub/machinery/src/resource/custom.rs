@@ -6,7 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceColumnDefinition, CustomResourceDefinition,
 };
 
-use super::{Column, ResourceInfo, Verb};
+use super::{Column, ResourceInfo, ShownAs, Verb};
 use crate::{Schema, schema};
 
 impl ResourceInfo {
@@ -75,6 +75,7 @@ impl From<&CustomResourceColumnDefinition> for Column {
             description: column.description.clone().unwrap_or_default(),
             priority: column.priority.unwrap_or_default(),
             json_path: column.json_path.clone(),
+            shown_as: ShownAs::Value,
         }
     }
 }

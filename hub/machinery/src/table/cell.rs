@@ -1,18 +1,29 @@
 //! One cell: the first value that a column's path finds, in the column's type.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::age;
 use crate::{
-    Column, Object,
+    Column, Object, ShownAs,
     jsonpath::{JsonPath, Printed},
 };
 
 /// The cell, null when there is nothing to show.
 pub(super) fn of(column: &Column, path: &JsonPath, object: &Object, now: Timestamp) -> Value {
     // The path begins at the object, which is a map and not a `Value`; finding it below costs no copy.
-    let Some(value) = path.find_in(object.as_map()) else {
+    let found = path.find_in(object.as_map());
+    match column.shown_as {
+        ShownAs::Value => {}
+        ShownAs::RequestStatus => return request_status(found).into(),
+        ShownAs::Seconds => {
+            return match found.and_then(Value::as_i64) {
+                Some(seconds) => age::human_duration(SignedDuration::from_secs(seconds)).into(),
+                None => "<none>".into(),
+            };
+        }
+    }
+    let Some(value) = found else {
         return Value::Null;
     };
     match (column.type_.as_str(), value) {
@@ -34,4 +45,30 @@ pub(super) fn of(column: &Column, path: &JsonPath, object: &Object, now: Timesta
         ("number", value @ Value::Number(_)) | ("boolean", value @ Value::Bool(_)) => value.clone(),
         _ => Value::Null,
     }
+}
+
+/// What kube-apiserver prints of the status of a certificate request.
+fn request_status(status: Option<&Value>) -> String {
+    let part = |name: &str| status.and_then(|status| status.get(name));
+    let has = |kind: &str| {
+        let conditions = part("conditions").and_then(Value::as_array);
+        let mut conditions = conditions.into_iter().flatten();
+        conditions.any(|condition| condition.get("type").is_some_and(|of| of == kind))
+    };
+    let mut text = if has("Denied") {
+        "Denied"
+    } else if has("Approved") {
+        "Approved"
+    } else {
+        "Pending"
+    }
+    .to_owned();
+    if has("Failed") {
+        text.push_str(",Failed");
+    }
+    let certificate = part("certificate").and_then(Value::as_str);
+    if certificate.is_some_and(|certificate| !certificate.is_empty()) {
+        text.push_str(",Issued");
+    }
+    text
 }

@@ -25,6 +25,12 @@ pub(in crate::agents) enum Error {
     TooManyCertificates(String),
     #[error("the cluster {0:?} was denied by an admin of the hub")]
     Denied(String),
+    #[error("the certificate request {0:?} was denied by an admin of the hub")]
+    RequestDenied(String),
+    #[error(
+        "the cluster {0:?} has too many certificate requests; an admin of the hub has to decide some"
+    )]
+    TooMany(String),
     #[error("too many attempts failed; try again later")]
     Throttled,
     #[error("the hub is busy; try again later")]
@@ -45,7 +51,8 @@ impl Error {
             Self::Taken(_) => "name_taken",
             Self::Occupied(_) => "name_occupied",
             Self::TooManyCertificates(_) => "too_many_certificates",
-            Self::Denied(_) => "denied",
+            Self::Denied(_) | Self::RequestDenied(_) => "denied",
+            Self::TooMany(_) => "too_many_requests",
             Self::Throttled => "throttled",
             Self::Busy => "busy",
             Self::Unavailable(_) => "unavailable",
@@ -97,10 +104,11 @@ impl From<&Error> for Status {
                 "the join token is unknown, expired, used up, or for another name",
             ),
             Error::Taken(_) | Error::Occupied(_) => Self::already_exists(message),
-            Error::Denied(_) => Self::permission_denied(message),
-            Error::Throttled | Error::Busy | Error::TooManyCertificates(_) => {
-                Self::resource_exhausted(message)
-            }
+            Error::Denied(_) | Error::RequestDenied(_) => Self::permission_denied(message),
+            Error::Throttled
+            | Error::Busy
+            | Error::TooMany(_)
+            | Error::TooManyCertificates(_) => Self::resource_exhausted(message),
             Error::Unavailable(_) => Self::unavailable(message),
             Error::Internal(_) => Self::internal(message),
         }

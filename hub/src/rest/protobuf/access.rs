@@ -86,3 +86,31 @@ pub(super) const SUBJECT_REVIEW: &[Field] = &[
     (1, "metadata", Shape::Message(METADATA)),
     (2, "spec", Shape::Message(SUBJECT_ACCESS)),
 ];
+
+const REQUEST_SPEC: &[Field] = &[
+    (1, "request", Shape::Bytes),
+    (2, "username", Shape::Text),
+    (3, "uid", Shape::Text),
+    (4, "groups", Shape::Texts),
+    (5, "usages", Shape::Texts),
+    (7, "signerName", Shape::Text),
+    (8, "expirationSeconds", Shape::Number),
+];
+const REQUEST_CONDITION: &[Field] = &[
+    (1, "type", Shape::Text),
+    (2, "reason", Shape::Text),
+    (3, "message", Shape::Text),
+    (4, "lastUpdateTime", Shape::Time),
+    (5, "lastTransitionTime", Shape::Time),
+    (6, "status", Shape::Text),
+];
+const REQUEST_STATUS: &[Field] = &[
+    (1, "conditions", Shape::Messages(REQUEST_CONDITION)),
+    (2, "certificate", Shape::Bytes),
+];
+/// `CertificateSigningRequest`, as `kubectl certificate approve` sends it.
+pub(super) const CERTIFICATE_REQUEST: &[Field] = &[
+    (1, "metadata", Shape::Message(METADATA)),
+    (2, "spec", Shape::Message(REQUEST_SPEC)),
+    (3, "status", Shape::Message(REQUEST_STATUS)),
+];

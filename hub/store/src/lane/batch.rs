@@ -46,11 +46,11 @@ impl<'a> Batch<'a> {
             match &job.mutation.change {
                 Change::Create(draft) => {
                     batch.head(1, Some(draft.uid), None);
-                    batch.draft(draft, &job.digest, intern_above, &mut shared);
+                    batch.draft(draft, job, intern_above, &mut shared);
                 }
                 Change::Replace { draft, expected } => {
                     batch.head(2, Some(draft.uid), Some(*expected));
-                    batch.draft(draft, &job.digest, intern_above, &mut shared);
+                    batch.draft(draft, job, intern_above, &mut shared);
                 }
                 Change::Status { uid, status, .. } => {
                     batch.head(3, Some(*uid), None);
@@ -76,25 +76,31 @@ impl<'a> Batch<'a> {
     fn draft(
         &mut self,
         draft: &'a Draft,
-        digest: &'a Digest,
+        job: &'a Job,
         intern_above: usize,
         shared: &mut HashSet<&'a Digest>,
     ) {
+        let digest = &job.digest;
+        let (metadata, body, status) = match &job.sealed {
+            Some(sealed) => (&sealed.metadata, &sealed.body, &sealed.status),
+            None => (&draft.metadata, &draft.body, &draft.status),
+        };
         self.generations.push(Some(draft.generation));
         self.digests.push(Some(&digest.0));
         self.labels.push(Some(
             serde_json::to_string(&*draft.labels).expect("strings always serialise"),
         ));
-        self.metadatas.push(Some(&draft.metadata));
-        self.statuses.push(Some(&draft.status));
-        if draft.body.len() <= intern_above {
-            self.inline_bodies.push(Some(&draft.body));
+        self.metadatas.push(Some(metadata));
+        self.statuses.push(Some(status));
+        // What is sealed is nobody else's as well.
+        if body.len() <= intern_above || job.sealed.is_some() {
+            self.inline_bodies.push(Some(body));
             return;
         }
         self.inline_bodies.push(None);
         if shared.insert(digest) {
             self.shared_digests.push(&digest.0);
-            self.shared_bodies.push(&draft.body);
+            self.shared_bodies.push(body);
         }
     }
 

@@ -12,11 +12,12 @@ use bytes::Bytes;
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
-use super::{Loaded, digest};
+use super::{Loaded, digest, open};
 use crate::{
     cache::{Cache, Event},
     key::{Digest, Key, Revision},
     log::fetch_bodies,
+    seal::Sealer,
     stored::Stored,
 };
 
@@ -51,6 +52,7 @@ pub(super) struct Past {
     /// The window and what it refers to.
     rows: HashMap<i64, Row>,
     bodies: HashMap<Digest, Bytes>,
+    sealer: Sealer,
 }
 
 impl Past {
@@ -60,6 +62,7 @@ impl Past {
         limit: i64,
         horizon: Revision,
         bodies: &mut HashMap<Digest, Bytes>,
+        sealer: &Sealer,
     ) -> sqlx::Result<Self> {
         let newest = sqlx::query_as!(
             Row,
@@ -115,6 +118,7 @@ impl Past {
             window,
             rows,
             bodies: bodies.clone(),
+            sealer: sealer.clone(),
         })
     }
 
@@ -204,7 +208,7 @@ impl States<'_> {
                 Some(body) => Bytes::from(body.clone()),
                 None => self.past.bodies.get(&digest)?.clone(),
             };
-            return Some(Stored {
+            let mut stored = Stored {
                 key: key.clone(),
                 uid: row.uid,
                 revision: Revision(revision),
@@ -214,7 +218,10 @@ impl States<'_> {
                 body,
                 digest,
                 status,
-            });
+            };
+            // What cannot be opened is as if it were trimmed.
+            open(&self.past.sealer, &mut stored).ok()?;
+            return Some(stored);
         }
         // Written long ago and only its status changed since: all but the status is as it is now.
         let current =

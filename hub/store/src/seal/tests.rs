@@ -1,0 +1,191 @@
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+use crate::key::Key;
+
+const ONE: &str = "one AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
+const TWO: &str = "two AQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
+
+fn sealer(keys: &str) -> Sealer {
+    Sealer::new(Arc::new(FileKeys::parse(keys).unwrap()))
+}
+
+fn key(name: &str) -> Key {
+    Key::new("secrets", "ns", name)
+}
+
+fn draft(resource: &str) -> Draft {
+    Draft {
+        key: Key::new(resource, "ns", "a"),
+        uid: Uuid::nil(),
+        generation: 0,
+        labels: Arc::default(),
+        metadata: Bytes::from_static(br#"{"annotations":{"last":"hunter2"}}"#),
+        body: Bytes::from_static(br#"{"data":{"p":"hunter2"}}"#),
+        status: Bytes::new(),
+    }
+}
+
+#[test]
+fn only_what_is_secret_is_sealed_and_nothing_of_it_shows() {
+    let sealer = sealer(ONE);
+    assert_eq!(sealer.seal_draft(&draft("configmaps")).unwrap(), None);
+    let sealed = sealer.seal_draft(&draft("secrets")).unwrap().unwrap();
+    assert_eq!(sealed.status, Bytes::new());
+    for part in [&sealed.metadata, &sealed.body] {
+        assert!(!String::from_utf8_lossy(part).contains("hunter2"));
+    }
+    let opened = sealer.open(&key("a"), Part::Body, sealed.body).unwrap();
+    assert_eq!(opened, draft("secrets").body);
+}
+
+#[test]
+fn an_envelope_opens_in_its_place_only() {
+    let sealer = sealer(ONE);
+    let sealed = Bytes::from(sealer.seal(&key("a"), Part::Body, b"{}").unwrap());
+    let open = |key: &Key, part| sealer.open(key, part, sealed.clone());
+    assert!(open(&key("a"), Part::Body).is_ok());
+    assert_eq!(open(&key("b"), Part::Body), Err(SealError::Broken));
+    assert_eq!(open(&key("a"), Part::Metadata), Err(SealError::Broken));
+}
+
+#[test]
+fn keys_are_changed_while_old_ones_still_open() {
+    let old = sealer(ONE);
+    let sealed = Bytes::from(old.seal(&key("a"), Part::Body, b"{}").unwrap());
+    let both = sealer(&format!("{TWO}{ONE}"));
+    assert_eq!(
+        both.open(&key("a"), Part::Body, sealed.clone()).unwrap(),
+        &b"{}"[..]
+    );
+    assert!(old.is_current(&sealed) && !both.is_current(&sealed) && !both.is_current(b"{}"));
+    let renewed = Bytes::from(both.seal(&key("a"), Part::Body, b"{}").unwrap());
+    assert!(both.is_current(&renewed));
+    let new = sealer(TWO);
+    assert_eq!(
+        new.open(&key("a"), Part::Body, renewed).unwrap(),
+        &b"{}"[..]
+    );
+    assert_eq!(
+        new.open(&key("a"), Part::Body, sealed.clone()),
+        Err(SealError::UnknownKey("one".to_owned()))
+    );
+    assert_eq!(
+        Sealer::default().open(&key("a"), Part::Body, sealed),
+        Err(SealError::NoKeys)
+    );
+}
+
+/// A key service that changes its key while the hub runs.
+#[derive(Debug)]
+struct Rotating(FileKeys, FileKeys, std::sync::atomic::AtomicBool);
+
+impl Rotating {
+    fn now(&self) -> &FileKeys {
+        let turned = self.2.load(std::sync::atomic::Ordering::Relaxed);
+        if turned { &self.1 } else { &self.0 }
+    }
+}
+
+impl KeyService for Rotating {
+    fn current(&self) -> String {
+        self.now().current()
+    }
+
+    fn wrap(&self, key: &DataKey) -> Result<(String, Vec<u8>), SealError> {
+        self.now().wrap(key)
+    }
+
+    fn unwrap(&self, id: &str, wrapped: &[u8]) -> Result<DataKey, SealError> {
+        self.1.unwrap(id, wrapped)
+    }
+}
+
+#[test]
+fn a_key_that_changes_meanwhile_is_the_one_that_the_envelope_names() {
+    let both = format!("{TWO}{ONE}");
+    let keys = |text: &str| FileKeys::parse(text).unwrap();
+    let service = Arc::new(Rotating(keys(ONE), keys(&both), false.into()));
+    let rotating = Sealer::new(service.clone());
+    let before = Bytes::from(rotating.seal(&key("a"), Part::Body, b"1").unwrap());
+    service.2.store(true, std::sync::atomic::Ordering::Relaxed);
+    let after = Bytes::from(rotating.seal(&key("a"), Part::Body, b"2").unwrap());
+    assert!(!rotating.is_current(&before) && rotating.is_current(&after));
+    // As another process opens them, with nothing remembered.
+    assert_eq!(
+        sealer(ONE).open(&key("a"), Part::Body, before).unwrap(),
+        &b"1"[..]
+    );
+    assert_eq!(
+        sealer(TWO).open(&key("a"), Part::Body, after).unwrap(),
+        &b"2"[..]
+    );
+}
+
+#[test]
+fn a_cut_envelope_is_broken_and_not_taken_for_a_plain_text() {
+    let sealer = sealer(ONE);
+    let sealed = Bytes::from(sealer.seal(&key("a"), Part::Body, b"{}").unwrap());
+    let mark = b"\0koinon-seal-1\0".len();
+    for length in mark..sealed.len() {
+        let cut = sealed.slice(..length);
+        assert_eq!(
+            sealer.open(&key("a"), Part::Body, cut.clone()),
+            Err(SealError::Broken),
+            "{length}"
+        );
+    }
+    assert!(sealer.is_current(&sealed.slice(..mark)), "and it stays so");
+}
+
+#[test]
+fn a_key_file_says_what_is_wrong_without_the_key() {
+    let made = FileKeys::generate().unwrap();
+    assert!(FileKeys::parse(&made).is_ok());
+    for bad in [
+        "",
+        "# none\n",
+        "one",
+        "one c2hvcnQ=",
+        "one !!!!",
+        "a b c",
+        &format!("{ONE}{ONE}"),
+    ] {
+        let why = FileKeys::parse(bad).unwrap_err();
+        assert!(!why.contains("c2hvcnQ"), "{why}");
+    }
+    assert!(!format!("{:?}", FileKeys::parse(&made).unwrap()).contains("="));
+}
+
+proptest! {
+    /// Whatever is done to an envelope, it opens to what was sealed or not at all.
+    #[test]
+    fn a_changed_envelope_does_not_open(
+        plain in prop::collection::vec(any::<u8>(), 0..200),
+        at in any::<prop::sample::Index>(),
+        flip in 1_u8..,
+    ) {
+        let sealer = sealer(ONE);
+        let sealed = sealer.seal(&key("a"), Part::Body, &plain).unwrap();
+        let opened = sealer.open(&key("a"), Part::Body, Bytes::from(sealed.clone())).unwrap();
+        prop_assert_eq!(&opened[..], &plain[..]);
+        let mut changed = sealed;
+        let at = at.index(changed.len());
+        changed[at] ^= flip;
+        let spoiled = Bytes::from(changed.clone());
+        if let Ok(bytes) = sealer.open(&key("a"), Part::Body, spoiled) {
+            // The mark is gone: those are other bytes, which nobody takes for an object.
+            prop_assert_eq!(&bytes[..], &changed[..]);
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+        let marked = [&b"\0koinon-seal-1\0"[..], &bytes].concat();
+        let _ = sealer(ONE).open(&key("a"), Part::Body, Bytes::from(marked));
+        let _ = FileKeys::parse(&String::from_utf8_lossy(&bytes));
+    }
+}

@@ -1,0 +1,144 @@
+//! The audit log: who did what, and that nobody can change it unnoticed.
+
+use anyhow::ensure;
+use koinon_tests::{Hub, Postgres, eventually, koinon::Koinon};
+use serde_json::Value;
+use sqlx::Connection;
+
+const SECRET: &str = "correct-horse-battery";
+
+async fn records(koinon: &Koinon, filter: &[&str]) -> anyhow::Result<Vec<Value>> {
+    let text = koinon
+        .run(&[&["audit", "list", "--output=json"], filter].concat())
+        .await?;
+    let list: Value = serde_json::from_str(&text)?;
+    Ok(list["items"].as_array().cloned().unwrap_or_default())
+}
+
+#[tokio::test]
+async fn what_is_done_is_recorded_and_tampering_shows() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let postgres = Postgres::start().await?;
+    let lines = dir.path().join("audit.jsonl");
+    let (database, log) = (
+        format!("--database-url={}", postgres.url()),
+        format!("--audit-log={}", lines.display()),
+    );
+    let policy = dir.path().join("policy.yaml");
+    std::fs::write(
+        &policy,
+        "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- {level: None, userGroups: ['system:unauthenticated']}\n- {level: None, nonResourceURLs: ['/audit/*']}\n- {level: Request}\n",
+    )?;
+    let policy = format!("--audit-policy-file={}", policy.display());
+    let flags = [database.as_str(), &log, &policy, "--secrets-key-file=none"];
+    let mut hub = Hub::start_with(dir.path(), &flags).await?;
+    let (kubectl, koinon) = (hub.kubectl(), Koinon::new(&hub.kubeconfig()));
+    kubectl
+        .run(&[
+            "create",
+            "configmap",
+            "notes",
+            "--from-literal=k=recorded-value",
+        ])
+        .await?;
+    let literal = format!("--from-literal=p={SECRET}");
+    kubectl
+        .run(&["create", "secret", "generic", "hidden", &literal])
+        .await?;
+    kubectl.run(&["create", "serviceaccount", "robot"]).await?;
+    let token = kubectl.run(&["create", "token", "robot"]).await?;
+    kubectl
+        .refused(&["get", "secrets", "--as=eve", "--as-group=staff"], "")
+        .await?;
+    let refused = eventually("the refusal is recorded", async || {
+        let all = records(&koinon, &["--resource=secrets"]).await?;
+        Ok(all
+            .into_iter()
+            .find(|record| record["event"]["impersonatedUser"]["username"] == "eve"))
+    })
+    .await?;
+    let event = &refused["event"];
+    ensure!(event["user"]["username"] == "koinon-admin", "{event}");
+    ensure!(event["responseStatus"]["code"] == 403, "{event}");
+    ensure!(event["sourceIPs"][0] == "127.0.0.1", "{event}");
+    ensure!(
+        event["annotations"]["authorization.k8s.io/decision"] == "forbid",
+        "{event}"
+    );
+    // Bodies are there as the policy says, and no secret is in any.
+    let text = koinon.run(&["audit", "list", "--output=json"]).await?;
+    ensure!(text.contains("recorded-value"), "{text}");
+    let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, SECRET);
+    for hidden in [SECRET, &encoded, token.trim()] {
+        ensure!(!text.contains(hidden), "a secret is in the audit log");
+    }
+    let said = koinon.run(&["audit", "list", "--verb=create"]).await?;
+    ensure!(
+        said.contains("koinon-admin") && said.contains("configmaps"),
+        "{said}"
+    );
+
+    // A restart begins a chain that knows the one before it.
+    hub.stop().await?;
+    hub.restart().await?;
+    eventually("the second chain is there and all is well", async || {
+        let said = koinon.run(&["audit", "verify"]).await?;
+        ensure!(said.contains("nothing was altered"), "{said}");
+        Ok(said.contains("2 chains").then_some(()))
+    })
+    .await?;
+    let file = format!("--file={}", lines.display());
+    koinon.run(&["audit", "verify", &file]).await?;
+
+    // The table refuses changes; whoever owns the database gets around that, and is found out.
+    let mut database = sqlx::PgConnection::connect(&postgres.url()).await?;
+    for change in [
+        "update audit set record = '{}'",
+        "delete from audit",
+        "truncate audit",
+    ] {
+        let refused = sqlx::raw_sql(change).execute(&mut database).await;
+        ensure!(
+            refused.is_err_and(|error| error.to_string().contains("append-only")),
+            "{change}"
+        );
+    }
+    let tampered = [
+        ("create table kept as select * from audit; alter table audit disable trigger user;
+          update audit set record = replace(record, '\"eve\"', '\"bob\"') where record like '%\"eve\"%'", "was altered"),
+        ("delete from audit where record like '%\"eve\"%'", "missing"),
+        ("insert into audit overriding system value
+          select (select max(id) + 1 from audit), replica, sequence + 100000, at, hash, record from audit order by id limit 1",
+         "inserted"),
+        ("delete from audit where replica = (select replica from audit order by id limit 1)", "missing"),
+    ];
+    for (change, shows) in tampered {
+        sqlx::raw_sql(change).execute(&mut database).await?;
+        let said = koinon.say(&["audit", "verify"]).await?;
+        ensure!(said.code != 0, "{change}: {}", said.stdout);
+        let found = said.stdout.contains(shows);
+        ensure!(found, "{change}: {}{}", said.stdout, said.stderr);
+        let restore =
+            "delete from audit; insert into audit overriding system value select * from kept";
+        sqlx::raw_sql(restore).execute(&mut database).await?;
+        koinon.run(&["audit", "verify"]).await?;
+    }
+    // The same in a file.
+    let text = std::fs::read_to_string(&lines)?;
+    let all: Vec<&str> = text.lines().collect();
+    let altered = text.replacen("\"eve\"", "\"bob\"", 1);
+    let deleted = [&all[..3], &all[4..]].concat().join("\n");
+    let repeated = [&all[..4], &all[2..]].concat().join("\n");
+    for (name, text) in [
+        ("altered", altered),
+        ("deleted", deleted),
+        ("repeated", repeated),
+    ] {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text)?;
+        let file = format!("--file={}", path.display());
+        let said = koinon.say(&["audit", "verify", &file]).await?;
+        ensure!(said.code != 0, "{name}: {}", said.stdout);
+    }
+    Ok(())
+}
