@@ -121,12 +121,7 @@ async fn identify(api: &Api, request: &mut Request) -> Who {
 }
 
 /// Lets them in or not, and reads the body. User and body are in the request then.
-async fn enter(
-    api: &Api,
-    who: Who,
-    request: &mut Request,
-    asked: &Attributes,
-) -> Result<Entered> {
+async fn enter(api: &Api, who: Who, request: &mut Request, asked: &Attributes) -> Result<Entered> {
     if let Some(refused) = who.refused {
         return Err(refused);
     }

@@ -105,10 +105,9 @@ impl From<&Error> for Status {
             ),
             Error::Taken(_) | Error::Occupied(_) => Self::already_exists(message),
             Error::Denied(_) | Error::RequestDenied(_) => Self::permission_denied(message),
-            Error::Throttled
-            | Error::Busy
-            | Error::TooMany(_)
-            | Error::TooManyCertificates(_) => Self::resource_exhausted(message),
+            Error::Throttled | Error::Busy | Error::TooMany(_) | Error::TooManyCertificates(_) => {
+                Self::resource_exhausted(message)
+            }
             Error::Unavailable(_) => Self::unavailable(message),
             Error::Internal(_) => Self::internal(message),
         }
