@@ -141,6 +141,7 @@ impl Hub {
         // Until the test ends.
         tokio::spawn(tasks.run(CancellationToken::new()));
         let settings = Settings {
+            takes_secrets: true,
             ca_sha256: [7; 32],
             work_limit: 1 << 20,
         };
