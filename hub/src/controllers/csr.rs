@@ -224,12 +224,12 @@ mod tests {
         Timestamp::from_second(seconds).unwrap()
     }
 
-    fn cluster(spec: Value, status: Value) -> koinon_store::Stored {
+    fn cluster(spec: Value, status: Value) -> Arc<koinon_store::Stored> {
         let body = json!({ "spec": spec });
         stored(resource::CLUSTERS, "", "east", json!({}), body, status)
     }
 
-    fn request(owner: &str, conditions: Value) -> koinon_store::Stored {
+    fn request(owner: &str, conditions: Value) -> Arc<koinon_store::Stored> {
         let owner = json!({
             "apiVersion": "cluster.open-cluster-management.io/v1", "kind": "ManagedCluster", "name": "east", "uid": owner,
         });
@@ -247,7 +247,7 @@ mod tests {
     }
 
     /// What comes of a cluster and a request at a time.
-    fn plan(cluster: &koinon_store::Stored, conditions: Value, now: i64) -> Option<Plan> {
+    fn plan(cluster: &Arc<koinon_store::Stored>, conditions: Value, now: i64) -> Option<Plan> {
         let (mut requests, mut queue) = (Requests::default(), Queue::default());
         requests.observe(&put(cluster.clone()), &mut queue);
         let request = request(&cluster.uid.to_string(), conditions);
