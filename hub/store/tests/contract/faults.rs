@@ -15,6 +15,8 @@ async fn what_was_acknowledged_survives_a_kill_of_the_server() {
     let mut postgres = TestPostgres::start_with(Durability::Full).await.unwrap();
     let config = StoreConfig {
         write_timeout: Duration::from_secs(60),
+        // The whole story is replayed from memory at the end, however late the blows fall.
+        ring_events: 1 << 17,
         ..postgres.config()
     };
     let replica = Replica::open(config).await;
@@ -32,7 +34,7 @@ async fn what_was_acknowledged_survives_a_kill_of_the_server() {
                         let outcome = store.write(create(&name)).await;
                         let failed = outcome.is_err();
                         outcomes.push((name, outcome));
-                        if failed || i == 400 {
+                        if failed || i == 2000 {
                             break;
                         }
                     }
