@@ -19,7 +19,6 @@ mod events;
 mod expiry;
 mod feed;
 mod finalize;
-mod finished;
 #[cfg(test)]
 mod fixtures;
 mod gc;
@@ -88,9 +87,13 @@ const ALL: &[(&str, Make)] = &[
         Loop::boxed(clusterset::ClusterSets::default())
     }),
     ("csr", |_| Loop::boxed(csr::Requests::default())),
-    ("event-ttl", |_| Loop::boxed(expiry::Expiry::default())),
+    ("event-ttl", |_| {
+        Loop::boxed(expiry::Expiry::<expiry::events::Events>::default())
+    }),
     ("finalize", |_| Loop::boxed(finalize::Finalize::default())),
-    ("finished", |_| Loop::boxed(finished::Finished::default())),
+    ("finished", |_| {
+        Loop::boxed(expiry::Expiry::<expiry::finished::Finished>::default())
+    }),
     ("gc", |kinds| Loop::boxed(gc::Garbage::new(kinds))),
     ("lease", |_| Box::new(lease::Leases::new())),
     ("namespace", |kinds| {

@@ -26,7 +26,7 @@ mod view;
 pub use admission::FieldValidation;
 pub use apply::{Application, Force, MayCreate, Outcome};
 pub use change::Part;
-pub use client::Client;
+pub use client::{Client, Typed};
 pub use delete::{DeleteOptions, Deletion, Preconditions, Propagation};
 pub use kinds::{Kind, Kinds};
 pub use parts::object as object_of;
