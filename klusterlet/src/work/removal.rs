@@ -4,34 +4,33 @@
 //! Namespace or a definition is last: only when nothing of the work is left in it, and nothing else is either, or somebody
 //! said that it may go.
 
+mod sift;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-use futures::{
-    StreamExt as _,
-    stream::{FuturesOrdered, FuturesUnordered},
-};
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use koinon_api::{
-    applied::AppliedManifestResourceMeta as Applied, labels::annotation, policy::PolicyVerb,
-    work::ManifestWorkSpec,
+    applied::AppliedManifestResourceMeta as Applied, labels::annotation, work::ManifestWorkSpec,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 
+use self::sift::{Doomed, sort_out};
 use super::{
-    claims::{Claims, Name},
+    claims::Claims,
     content::{self, Container, Eyes},
     guard::{DeletionGuard, Permit},
-    order, plan,
-    remove::{self, Outcome, Verdict},
+    order,
+    remove::{self, Outcome},
     status::Delayed,
     update::Owner,
 };
 use crate::{
     backoff::Backoff,
-    cluster::{Cluster, Error, Resource, Result},
+    cluster::{Cluster, Error, Result},
     policy::Judge,
 };
 
@@ -137,27 +136,6 @@ struct Look {
     again: Instant,
     backoff: Backoff,
     why: Delayed,
-}
-
-/// An object that is to be deleted.
-struct Doomed {
-    recorded: Applied,
-    resource: Resource,
-    live: Value,
-    uid: String,
-    container: Option<Container>,
-}
-
-impl Doomed {
-    fn name(&self) -> Name {
-        let kind = self.live.get("kind").and_then(Value::as_str);
-        Name {
-            group: self.recorded.group.clone(),
-            kind: kind.unwrap_or_default().to_owned(),
-            namespace: self.recorded.namespace.clone(),
-            name: self.recorded.name.clone(),
-        }
-    }
 }
 
 impl Removal {
@@ -298,101 +276,11 @@ impl Removal {
     }
 }
 
-/// Finds out what stays, and what is to be deleted and may be as far as the cluster's policies go.
-async fn sort_out(
-    objects: Vec<Applied>,
-    leaving: &Leaving<'_>,
-    progress: &mut Progress,
-) -> (Vec<Applied>, Vec<Doomed>) {
-    let (mut stays, mut doomed) = (Vec::new(), Vec::new());
-    let mut objects = objects.into_iter();
-    let mut looks = FuturesOrdered::new();
-    loop {
-        while looks.len() < TOGETHER
-            && let Some(recorded) = objects.next()
-        {
-            looks.push_back(first(recorded, leaving));
-        }
-        let Some((recorded, judged)) = looks.next().await else {
-            break;
-        };
-        match judged {
-            Ok(First::Done) => progress.gone.push(recorded),
-            Ok(First::Stay) => stays.push(recorded),
-            Ok(First::Wait) => progress.pending.push(recorded),
-            Ok(First::Held(why)) => progress.hold(recorded, why),
-            Ok(First::Delete(resource, live)) => doomed.push(Doomed {
-                container: Container::of(&recorded.group, &recorded.resource),
-                uid: live
-                    .pointer("/metadata/uid")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default()
-                    .to_owned(),
-                recorded,
-                resource,
-                live,
-            }),
-            Err(error) => progress.fail(recorded, error),
-        }
-    }
-    (stays, doomed)
-}
-
 const fn container_name(container: Container) -> &'static str {
     match container {
         Container::Namespace => "namespace",
         Container::Definition => "definition",
     }
-}
-
-/// What a first look at an object leads to.
-enum First {
-    Done,
-    /// To be let go of.
-    Stay,
-    Wait,
-    Held(Delayed),
-    Delete(Resource, Value),
-}
-
-async fn first(recorded: Applied, leaving: &Leaving<'_>) -> (Applied, Result<First>) {
-    let judged = judge(&recorded, leaving).await;
-    (recorded, judged)
-}
-
-async fn judge(recorded: &Applied, leaving: &Leaving<'_>) -> Result<First> {
-    let Some((resource, live)) = remove::read(leaving.cluster, recorded).await? else {
-        return Ok(First::Done);
-    };
-    let fate = plan::fate(leaving.spec, recorded);
-    Ok(match remove::judge(&live, recorded, leaving.owner, fate) {
-        Verdict::Leave => First::Done,
-        Verdict::Wait => First::Wait,
-        Verdict::Disown => First::Stay,
-        Verdict::Delete => {
-            let verb = Some(PolicyVerb::Delete);
-            match leaving.policies.allows(&resource, &live, verb) {
-                Ok(()) => First::Delete(resource, slim(live)),
-                Err(refusal) => First::Held(Delayed::policy(refusal.to_string())),
-            }
-        }
-    })
-}
-
-/// What is needed of an object that is to go: there may be ten thousand.
-fn slim(live: Value) -> Value {
-    if live.get("kind").and_then(Value::as_str) == Some("CustomResourceDefinition") {
-        return live;
-    }
-    let top = |key: &str| live.get(key).cloned().unwrap_or_default();
-    let metadata = |key: &str| {
-        let value = live.get("metadata").and_then(|m| m.get(key));
-        value.cloned().unwrap_or_default()
-    };
-    json!({"apiVersion": top("apiVersion"), "kind": top("kind"), "metadata": {
-        "namespace": metadata("namespace"), "name": metadata("name"), "uid": metadata("uid"),
-        "resourceVersion": metadata("resourceVersion"),
-    }})
 }
 
 /// Containers are last; everything else goes before what it was applied after.
@@ -434,125 +322,4 @@ pub(super) async fn let_go(cluster: &Cluster, objects: &[Applied], owner: &Owner
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn doomed(group: &str, plural: &str, kind: &str) -> Doomed {
-        let recorded = Applied {
-            group: group.into(),
-            version: "v1".into(),
-            resource: plural.into(),
-            name: "a".into(),
-            ..Default::default()
-        };
-        Doomed {
-            container: Container::of(group, plural),
-            resource: Resource {
-                group: group.into(),
-                version: "v1".into(),
-                kind: kind.into(),
-                plural: plural.into(),
-                namespaced: false,
-            },
-            live: json!({"kind": kind}),
-            uid: String::new(),
-            recorded,
-        }
-    }
-
-    #[test]
-    fn what_was_applied_last_goes_first_and_containers_last() {
-        let mut all = [
-            doomed("", "namespaces", "Namespace"),
-            doomed("", "secrets", "Secret"),
-            doomed("apps", "deployments", "Deployment"),
-            doomed(
-                "apiextensions.k8s.io",
-                "customresourcedefinitions",
-                "CustomResourceDefinition",
-            ),
-            doomed("test.dev", "widgets", "Widget"),
-            doomed("storage.k8s.io", "storageclasses", "StorageClass"),
-        ];
-        all.sort_by_key(|one| std::cmp::Reverse(rank(one)));
-        let order: Vec<_> = all
-            .iter()
-            .map(|one| one.recorded.resource.as_str())
-            .collect();
-        assert_eq!(
-            order,
-            [
-                "widgets",
-                "deployments",
-                "secrets",
-                "storageclasses",
-                "namespaces",
-                "customresourcedefinitions"
-            ]
-        );
-    }
-
-    #[test]
-    fn each_object_is_counted_once_until_it_is_gone() {
-        let guard = DeletionGuard::new(crate::work::Allowance {
-            percent: 0,
-            objects: 3,
-        });
-        let quota = Quota {
-            guard: &guard,
-            work: "w",
-            told: 1,
-            kept: 0,
-        };
-        let with = |uid: &str| Doomed {
-            uid: uid.to_owned(),
-            ..doomed("", "secrets", "Secret")
-        };
-        let mut removal = Removal::default();
-        let mut granted = |uids: &[&str], pending: &[Applied]| {
-            let doomed: Vec<_> = uids.iter().map(|uid| with(uid)).collect();
-            let held = quota.ask(removal.fresh(&doomed, pending)).is_some();
-            if !held {
-                removal
-                    .granted
-                    .extend(doomed.into_iter().map(|one| one.uid));
-            }
-            !held
-        };
-        // Two that do not go, looked at again and again, take two of three places.
-        for _ in 0..50 {
-            assert!(granted(&["a", "b"], &[]));
-        }
-        // Also while they cannot be read.
-        let unread = Applied {
-            uid: "b".into(),
-            ..Default::default()
-        };
-        assert!(granted(&["a"], &[unread]));
-        assert!(granted(&["a", "b", "c"], &[]));
-        assert!(!granted(&["a", "b", "c", "d"], &[]));
-        assert!(guard.hold().is_some());
-        assert!(granted(&["a", "b", "c"], &[]));
-        assert_eq!(guard.hold(), None);
-    }
-
-    #[test]
-    fn an_approval_names_what_may_go() {
-        let directives = |text: &str| {
-            BTreeMap::from([(annotation::APPROVE_DELETION.to_owned(), text.to_owned())])
-        };
-        for (text, expected) in [
-            ("namespaces/shop", true),
-            ("x/y, namespaces/shop ,z", true),
-            ("namespaces/shop-2", false),
-            ("shop", false),
-            ("", false),
-        ] {
-            assert_eq!(
-                is_approved(&directives(text), "namespaces/shop"),
-                expected,
-                "{text}"
-            );
-        }
-    }
-}
+mod tests;
