@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, time::Instant};
+use tokio::{net::TcpListener, sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -19,6 +19,7 @@ use crate::{
     hub::{Lease, Link, LinkParts},
     identity::{Enroller, IdentityStore, Renewer, SharedIdentity, Stored},
     metrics::Metrics,
+    namespaces,
     outbox::Outbox,
     policy::Policies,
     report,
@@ -109,7 +110,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
     info!(works = works.len(), seen = ?memory.seen, "loaded the desired state");
 
     let identity_store = IdentityStore::new(cluster.clone(), namespace.clone());
-    let report = report::observe(&cluster, &tasks, cluster_uid.clone(), claiming);
+    let (fared_sender, fared) = watch::channel(namespaces::Fared::new());
+    let report = report::observe(&cluster, &tasks, cluster_uid.clone(), claiming, fared);
     let enroller = Enroller {
         store: identity_store.clone(),
         token,
@@ -132,6 +134,17 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
             None => return finish(tasks).await,
         },
     };
+    let (namespaces_sender, namespaces_wanted) = watch::channel(None);
+    let policies = Policies::watch(&cluster, &tasks, &namespace);
+    let keep = namespaces::keep(
+        cluster.clone(),
+        policies.clone(),
+        stored.identity.hub_hash.clone(),
+        namespaces_wanted,
+        fared_sender,
+        stop.clone(),
+    );
+    tasks.spawn("namespaces", Policy::Essential, keep);
     let outbox = Outbox::default();
     let guard = DeletionGuard::new(allowance);
     guard.restore(&deletions, (clock::unix(), Instant::now()));
@@ -148,7 +161,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
         resync: resync_period,
         raw_json,
         executing,
-        policies: Policies::watch(&cluster, &tasks, &namespace),
+        policies,
         guard: guard.clone(),
         metrics: metrics.clone(),
         tasks: tasks.clone(),
@@ -190,6 +203,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
         inbox,
         outbox,
         report,
+        namespaces: namespaces_sender,
         lease: Lease::default(),
         guard,
         metrics,

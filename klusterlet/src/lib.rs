@@ -27,6 +27,7 @@ pub mod health;
 pub mod hub;
 pub mod identity;
 pub mod metrics;
+pub mod namespaces;
 pub mod outbox;
 pub mod policy;
 pub mod position;

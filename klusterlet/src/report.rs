@@ -9,7 +9,7 @@ pub use claims::Claiming;
 
 use std::time::Duration;
 
-use koinon_proto::v1::{ApiHealth, ClusterReport};
+use koinon_proto::v1::{ApiHealth, ClusterReport, NamespaceState};
 use serde_json::Value;
 use tokio::{
     sync::watch,
@@ -20,6 +20,7 @@ use tracing::debug;
 
 use crate::{
     cluster::{Cluster, known},
+    namespaces::Fared,
     tasks::{Policy, Tasks},
 };
 
@@ -45,6 +46,7 @@ struct Seen {
     nodes: watch::Receiver<Look<nodes::Resources>>,
     claims: watch::Receiver<Look<Claims>>,
     properties: watch::Receiver<Look<Claims>>,
+    namespaces: watch::Receiver<Fared>,
 }
 
 /// What was seen at one moment.
@@ -52,6 +54,7 @@ struct Sight {
     nodes: Look<nodes::Resources>,
     claims: Look<Claims>,
     properties: Look<Claims>,
+    namespaces: Fared,
 }
 
 impl Seen {
@@ -60,6 +63,7 @@ impl Seen {
             nodes: self.nodes.borrow_and_update().clone(),
             claims: self.claims.borrow_and_update().clone(),
             properties: self.properties.borrow_and_update().clone(),
+            namespaces: self.namespaces.borrow_and_update().clone(),
         }
     }
 
@@ -69,6 +73,7 @@ impl Seen {
             _ = self.nodes.changed() => {}
             _ = self.claims.changed() => {}
             _ = self.properties.changed() => {}
+            _ = self.namespaces.changed() => {}
         }
     }
 }
@@ -91,6 +96,7 @@ pub fn observe(
     tasks: &Tasks,
     cluster_uid: String,
     claiming: Claiming,
+    namespaces: watch::Receiver<Fared>,
 ) -> watch::Receiver<Option<ClusterReport>> {
     let (nodes_sender, nodes) = watch::channel(Look::Pending);
     let (claims_sender, claims) = watch::channel(Look::Pending);
@@ -118,6 +124,7 @@ pub fn observe(
         nodes,
         claims,
         properties,
+        namespaces,
     };
     let facts = Facts {
         cluster_uid,
@@ -246,10 +253,18 @@ fn build(verdict: &Verdict, facts: &Facts, sight: &Sight) -> ClusterReport {
         claims_unknown: sight.claims_unknown(),
         claims: told.claims,
         claims_left_out: told.left_out,
+        namespaces: sight.namespaces.iter().map(state).collect(),
         api_health: api_health.into(),
         api_message,
         rollback_hold: None,
         deletion_hold: None,
+    }
+}
+
+fn state((name, failure): (&String, &Option<String>)) -> NamespaceState {
+    NamespaceState {
+        name: name.clone(),
+        failure: failure.clone().unwrap_or_default(),
     }
 }
 

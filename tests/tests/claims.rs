@@ -119,6 +119,7 @@ async fn claims_arrive_live_and_an_agent_that_starts_takes_nothing_away() -> any
     placements_may_rely_on_claims(&mut site).await?;
     properties_win_over_claims(&site).await?;
     what_is_left_out_is_said(&site).await?;
+    namespaces_of_sets_are_made_and_stay(&site).await?;
     site.league.finish();
     Ok(())
 }
@@ -273,6 +274,42 @@ async fn what_is_left_out_is_said(site: &Site) -> anyhow::Result<()> {
         Ok(condition(&cluster, "ClusterClaimsTruncated")
             .is_empty()
             .then_some(()))
+    })
+    .await
+}
+
+/// A set's namespaces are made, marked and reported; one that is not wanted any more loses its mark only (P3).
+async fn namespaces_of_sets_are_made_and_stay(site: &Site) -> anyhow::Result<()> {
+    let hub = site.league.kubectl();
+    let want = async |names: &Value| {
+        let patch = json!({"spec": {"managedNamespaces": names}}).to_string();
+        hub.run(&["patch", "managedclusterset", "default", "--type=merge", "-p", &patch]).await
+    };
+    let marks = async |name: &str| -> anyhow::Result<Vec<String>> {
+        let namespace = site.member().json(&["get", "namespace", name]).await?;
+        let labels = namespace["metadata"]["labels"].as_object().context("no labels")?;
+        let ours = labels.iter().filter(|(key, _)| key.starts_with("clusterset.open-cluster-management.io/"));
+        Ok(ours.map(|(_, value)| value.as_str().unwrap_or_default().to_owned()).collect())
+    };
+    want(&json!([{"name": "team-a"}])).await?;
+    eventually("the namespace is there and marked", async || {
+        Ok((marks("team-a").await? == ["true"]).then_some(()))
+    })
+    .await?;
+    eventually("the hub says so", async || {
+        let status = site.status().await?;
+        let entry = &status["managedNamespaces"][0];
+        ensure!(entry["name"] == "team-a" && entry["clusterSet"] == "default", "{entry}");
+        Ok((entry["conditions"][0]["reason"] == "NamespaceApplied").then_some(()))
+    })
+    .await?;
+    want(&json!([])).await?;
+    eventually("the mark is taken off", async || {
+        Ok((marks("team-a").await? == ["false"]).then_some(()))
+    })
+    .await?;
+    eventually("the hub shows none", async || {
+        Ok(site.status().await?["managedNamespaces"].is_null().then_some(()))
     })
     .await
 }

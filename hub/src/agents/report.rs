@@ -108,6 +108,40 @@ pub(super) fn apply(
     if health.is_none_or(|health| health.ok) {
         changed |= apply_facts(report, status);
         changed |= apply_left_out(report, status, now);
+        changed |= apply_namespaces(report, status, now);
+    }
+    changed
+}
+
+/// The namespaces that cluster sets want in a cluster, each once; none in one that is being deleted.
+pub(super) fn wanted_namespaces(cluster: &ManagedCluster) -> Vec<String> {
+    if cluster.metadata.deletion_timestamp.is_some() {
+        return Vec::new();
+    }
+    let wanted = cluster.status.iter().flat_map(|status| &status.managed_namespaces);
+    let names: BTreeSet<&String> = wanted.map(|one| &one.name).collect();
+    names.into_iter().cloned().collect()
+}
+
+/// Says of the namespaces that are wanted how they fared.
+fn apply_namespaces(
+    report: &ClusterReport,
+    status: &mut ManagedClusterStatus,
+    now: Timestamp,
+) -> bool {
+    let mut changed = false;
+    for wanted in &mut status.managed_namespaces {
+        let Some(state) = report.namespaces.iter().find(|state| state.name == wanted.name) else {
+            continue;
+        };
+        let (truth, why, message) = if state.failure.is_empty() {
+            let message = "Namespace successfully applied and managed".to_owned();
+            (Truth::True, reason::namespace::APPLIED, message)
+        } else {
+            (Truth::False, reason::namespace::FAILED, cut(&state.failure))
+        };
+        let shown = new_condition(condition::NAMESPACE_AVAILABLE, truth, why, message, now);
+        changed |= set_condition(&mut wanted.conditions, shown);
     }
     changed
 }

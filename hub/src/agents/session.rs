@@ -9,7 +9,7 @@ use futures::{FutureExt as _, Stream, stream};
 use koinon_proto::{
     MAX_BATCH,
     v1::{
-        AgentMessage, ClusterReport, Drain, HubMessage, LeaseGrant, Position, TrustBundle,
+        AgentMessage, ClusterReport, Drain, HubMessage, LeaseGrant, Namespaces, Position, TrustBundle,
         hub_message::Body,
     },
 };
@@ -117,6 +117,8 @@ struct Session {
     answered: u64,
     accepted_rollback: Option<Position>,
     approved_deletions: i64,
+    /// The namespaces that the agent was last told to keep.
+    namespaces: Vec<String>,
     /// What the agent last said of its API server, to restore `Available` once it is heard of again.
     health: Option<Health>,
     lost: bool,
@@ -219,12 +221,19 @@ impl Session {
                     self.grant()
                 }
                 Next::Cluster => {
-                    let interval = self.lease_interval;
-                    match self.look_at_cluster() {
+                    let (interval, before) = (self.lease_interval, self.namespaces.clone());
+                    let leave = self.look_at_cluster();
+                    if self.namespaces != before {
+                        self.greeting.push(self.wanted());
+                    }
+                    match leave {
                         Some(leave) => return Some(self.leave(leave)),
                         // Told at once: the end of a long interval may lie behind the end of the new grace.
                         None if self.lease_interval != interval => self.grant(),
-                        None => continue,
+                        None => match self.greeting.pop() {
+                            Some(news) => news,
+                            None => continue,
+                        },
                     }
                 }
                 Next::Decisions => {
@@ -240,6 +249,13 @@ impl Session {
             };
             return Some(Step::Say(body));
         }
+    }
+
+    /// The namespaces as the cluster's status has them now.
+    fn wanted(&self) -> Body {
+        Body::Namespaces(Namespaces {
+            names: self.namespaces.clone(),
+        })
     }
 
     /// The lease as the cluster's object has it now, for the last heartbeat answered.

@@ -10,13 +10,14 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use koinon_api::{
-    ManagedClusterSet, ManagedClusterSetBinding,
-    cluster::{ManagedClusterSelector, ManagedClusterSetSpec, SelectorType},
+    ManagedCluster, ManagedClusterSet, ManagedClusterSetBinding,
+    cluster::{ClusterSetManagedNamespace, ManagedClusterSelector, ManagedClusterSetSpec, SelectorType},
     labels::{annotation, condition, reason, well_known},
     meta::{Truth, condition as find_condition, new_condition, set_condition},
 };
 use koinon_machinery::{ApiError, Reason, placement::Membership};
-use koinon_store::Event;
+use koinon_store::{Event, Stored};
+use serde::Deserialize;
 
 use super::{
     Context, decode,
@@ -25,9 +26,15 @@ use super::{
     queue::Queue,
     resource,
 };
+
+/// Most namespaces that are asked of one cluster: its status and its agent's work have a bound.
+const MOST_NAMESPACES: usize = 256;
+
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Subject {
     Set(String),
+    /// A cluster, whose status says which namespaces its sets want in it.
+    Cluster(String),
     Binding { namespace: String, name: String },
 }
 
@@ -38,8 +45,13 @@ struct Set {
     /// An annotation says to leave the selector of a built-in set alone.
     unlocked: bool,
     members: BTreeSet<String>,
+    /// Wanted in each member.
+    namespaces: BTreeSet<String>,
     shown: Option<Condition>,
 }
+
+/// A namespace that a set wants in a cluster: set, name.
+type Wanted = (String, String);
 
 #[derive(Debug)]
 struct Binding {
@@ -50,6 +62,8 @@ struct Binding {
 #[derive(Debug, Default)]
 pub(super) struct ClusterSets {
     labels: BTreeMap<String, Arc<BTreeMap<String, String>>>,
+    /// What the statuses of clusters show, where they show any.
+    namespaces: BTreeMap<String, BTreeSet<Wanted>>,
     sets: BTreeMap<String, Set>,
     bindings: BTreeMap<(String, String), Binding>,
 }
@@ -60,6 +74,7 @@ pub(super) enum Plan {
     CreateSet(String, ManagedClusterSelector),
     RollBack(String, ManagedClusterSelector),
     ShowSet(String, Condition),
+    ShowNamespaces(String, BTreeSet<Wanted>),
     ShowBinding {
         namespace: String,
         name: String,
@@ -102,6 +117,11 @@ impl Keyed for ClusterSets {
         self.sets
             .keys()
             .for_each(|name| queue.add(Subject::Set(name.clone())));
+        let members = self.sets.values().filter(|set| !set.namespaces.is_empty());
+        let members = members.flat_map(|set| &set.members);
+        for cluster in members.chain(self.namespaces.keys()) {
+            queue.add(Subject::Cluster(cluster.clone()));
+        }
         for (namespace, name) in self.bindings.keys() {
             queue.add(Subject::Binding {
                 namespace: namespace.clone(),
@@ -113,6 +133,7 @@ impl Keyed for ClusterSets {
     fn decide(&mut self, key: &Subject, now: Timestamp) -> Option<Vec<Plan>> {
         let plans = match key {
             Subject::Set(name) => self.decide_set(name, now),
+            Subject::Cluster(name) => self.decide_cluster(name).into_iter().collect(),
             Subject::Binding { namespace, name } => self
                 .decide_binding(namespace, name, now)
                 .into_iter()
@@ -140,6 +161,15 @@ impl ClusterSets {
             .after
             .as_ref()
             .map(|stored| Arc::clone(&stored.labels));
+        let shown = event.after.as_deref().map(shown_namespaces).unwrap_or_default();
+        let before = if shown.is_empty() {
+            self.namespaces.remove(&name)
+        } else {
+            self.namespaces.insert(name.clone(), shown.clone())
+        };
+        if before.unwrap_or_default() != shown {
+            queue.add(Subject::Cluster(name.clone()));
+        }
         if new.as_ref() == self.labels.get(&name) {
             return;
         }
@@ -150,6 +180,9 @@ impl ClusterSets {
             };
             if changed {
                 queue.add(Subject::Set(set_name.clone()));
+                if !set.namespaces.is_empty() {
+                    queue.add(Subject::Cluster(name.clone()));
+                }
             }
         }
         match new {
@@ -177,12 +210,15 @@ impl ClusterSets {
                 });
             }
         }
+        let old = self.sets.remove(&name);
+        let wanted = |set: &Set| (!set.namespaces.is_empty()).then(|| set.members.clone());
+        let mut concerned = old.as_ref().and_then(wanted).unwrap_or_default();
         let Some(set) = new else {
-            self.sets.remove(&name);
+            self.mark_clusters(concerned, queue);
             return;
         };
         let membership = Membership::of(&set);
-        let members = match self.sets.remove(&name) {
+        let members = match old {
             Some(old) if old.membership == membership => old.members,
             _ => {
                 let members = self
@@ -201,9 +237,16 @@ impl ClusterSets {
             .and_then(|all| all.get(annotation::AUTOUPDATE))
             .is_some_and(|value| value == "false");
         let shown = find_condition(&conditions, condition::CLUSTER_SET_EMPTY).cloned();
+        let namespaces = set.spec.managed_namespaces.into_iter();
+        let namespaces: BTreeSet<String> = namespaces.map(|one| one.name).collect();
+        if !namespaces.is_empty() {
+            concerned.extend(BTreeSet::clone(&members));
+        }
+        self.mark_clusters(concerned, queue);
         self.sets.insert(
             name,
             Set {
+                namespaces,
                 membership,
                 selector: set.spec.cluster_selector,
                 unlocked,
@@ -248,6 +291,28 @@ impl ClusterSets {
                 self.bindings.remove(&at);
             }
         }
+    }
+
+    fn mark_clusters(&self, clusters: BTreeSet<String>, queue: &mut Queue<Subject>) {
+        for cluster in clusters {
+            queue.add(Subject::Cluster(cluster));
+        }
+    }
+
+    /// Brings a cluster's status to what its sets want in it.
+    fn decide_cluster(&self, name: &str) -> Option<Plan> {
+        if !self.labels.contains_key(name) {
+            return None;
+        }
+        let sets = self.sets.iter().filter(|(_, set)| set.members.contains(name));
+        let each = |(set_name, set): (&String, &Set)| {
+            let with_set = |namespace: &String| (set_name.clone(), namespace.clone());
+            set.namespaces.iter().map(with_set).collect::<Vec<_>>()
+        };
+        let wanted: BTreeSet<Wanted> = sets.flat_map(each).take(MOST_NAMESPACES).collect();
+        let shown = self.namespaces.get(name);
+        let same = shown.map_or(wanted.is_empty(), |shown| *shown == wanted);
+        (!same).then(|| Plan::ShowNamespaces(name.to_owned(), wanted))
     }
 
     fn decide_set(&self, name: &str, now: Timestamp) -> Vec<Plan> {
@@ -303,6 +368,29 @@ impl ClusterSets {
             condition,
         })
     }
+}
+
+/// The namespaces in a cluster's status.
+fn shown_namespaces(stored: &Stored) -> BTreeSet<Wanted> {
+    #[derive(Default, Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Status {
+        managed_namespaces: Vec<Entry>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Entry {
+        name: String,
+        cluster_set: String,
+    }
+    // Statuses change all the time, and few have any.
+    let marker: &[u8] = b"managedNamespaces";
+    if !stored.status.windows(marker.len()).any(|part| part == marker) {
+        return BTreeSet::new();
+    }
+    let status: Status = serde_json::from_slice(&stored.status).unwrap_or_default();
+    let entries = status.managed_namespaces.into_iter();
+    entries.map(|one| (one.cluster_set, one.name)).collect()
 }
 
 /// The selector that a built-in set is kept at.
@@ -372,6 +460,25 @@ async fn act(plan: Plan, context: &Context) -> Result<(), ApiError> {
                     .modify_status::<ManagedClusterSet>("", &name, show)
                     .await,
             )
+        }
+        Plan::ShowNamespaces(name, wanted) => {
+            let show = |cluster: &mut ManagedCluster| {
+                let status = cluster.status.get_or_insert_default();
+                let before = std::mem::take(&mut status.managed_namespaces);
+                // What is known of one that stays wanted stays known; OCM forgets it until the agent says it again.
+                let keep = |(set, name): &Wanted| {
+                    let mut known = before.iter();
+                    let known = known.find(|one| one.cluster_set == *set && one.name == *name);
+                    known.cloned().unwrap_or_else(|| ClusterSetManagedNamespace {
+                        name: name.clone(),
+                        cluster_set: set.clone(),
+                        ..ClusterSetManagedNamespace::default()
+                    })
+                };
+                status.managed_namespaces = wanted.iter().map(keep).collect();
+                status.managed_namespaces != before
+            };
+            gone_is_fine(client.modify_status::<ManagedCluster>("", &name, show).await)
         }
         Plan::ShowBinding {
             namespace,

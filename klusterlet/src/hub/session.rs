@@ -23,6 +23,7 @@ use crate::{
     desired::{Holding, Inbox},
     identity::{Enroller, Renewer},
     metrics::Metrics,
+    namespaces::Wanted,
     outbox::{Outbox, Resend},
     position::{Memory, Position, Verdict},
     telemetry::Chain,
@@ -59,6 +60,8 @@ pub struct LinkParts {
     pub outbox: Outbox,
     /// What is reported about the cluster.
     pub report: watch::Receiver<Option<ClusterReport>>,
+    /// What the hub wants of namespaces.
+    pub namespaces: watch::Sender<Wanted>,
     /// The lease.
     pub lease: Lease,
     /// Holds mass deletions up.

@@ -5,6 +5,7 @@ fn sight() -> Sight {
         nodes: Look::Known(nodes::Resources::default()),
         claims: Look::Known(Claims::default()),
         properties: Look::Absent,
+        namespaces: Fared::new(),
     }
 }
 

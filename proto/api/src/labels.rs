@@ -124,6 +124,8 @@ pub mod condition {
     pub const CLOCK_SYNCED: &str = "ManagedClusterConditionClockSynced";
     /// ManagedCluster: it has claims that are not reported; there only while that is so.
     pub const CLAIMS_TRUNCATED: &str = "ClusterClaimsTruncated";
+    /// Namespace wanted by a cluster set, in the status of a ManagedCluster: it is there.
+    pub const NAMESPACE_AVAILABLE: &str = "NamespaceAvailable";
     /// ManagedCluster: it is being deleted.
     pub const DELETING: &str = "Deleting";
     /// ManagedClusterSet: it has no cluster.
@@ -187,6 +189,11 @@ pub mod reason {
     pub mod claims_truncated {
         pub const TOO_MANY: &str = "CustomClusterClaimsTruncated";
         pub const UNFIT: &str = "ClusterClaimsUnfit";
+    }
+    /// Of `NamespaceAvailable`.
+    pub mod namespace {
+        pub const APPLIED: &str = "NamespaceApplied";
+        pub const FAILED: &str = "NamespaceApplyFailed";
     }
     /// Of `Deleting` on a ManagedCluster.
     pub mod deleting {

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use jiff::Timestamp;
 
 use super::{
-    AddOnScore, Amounts, Cluster, Lacking, Policy, Refusal, Weighted,
+    AddOnScore, Amounts, Cluster, Lacking, Misconfigured, Policy, Refusal, Weighted,
     expression::{Budget, Outcome},
     filter::{Held, Tolerance, tolerance},
     score::score,
@@ -128,6 +128,9 @@ pub struct Evaluation<'a> {
     pub unscheduled: usize,
     /// When the answer may change although no input does: a toleration or a score of a feasible cluster expires.
     pub recheck_at: Option<Timestamp>,
+    /// The expressions cost more than a placement may spend: what was not looked at does not match here, and a decision
+    /// is not made of it.
+    pub overrun: Option<Misconfigured>,
 }
 
 impl<'a> Evaluation<'a> {
@@ -232,6 +235,7 @@ pub fn evaluate<'a, F: Facts>(policy: &Policy, snapshot: Snapshot<'a, F>) -> Eva
         // Without a number nobody is missed: all that may be chosen are.
         unscheduled: policy.clusters.map_or(0, |wanted| wanted - selected),
         recheck_at: expiry.0,
+        overrun: filter.budget.overrun(),
     }
 }
 

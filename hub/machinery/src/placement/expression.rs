@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use super::Predicate;
+use super::{Misconfigured, Predicate};
 use crate::cel::{
     Bindings, COST_LIMIT, CompileError, Environment, EvaluationError, Host, Meter, Program, Value,
     value,
@@ -55,17 +55,30 @@ impl Default for Outcome {
 #[derive(Debug)]
 pub(super) struct Budget {
     placement: u64,
+    /// An expression was not looked at because nothing was left.
+    exhausted: bool,
 }
 
 impl Default for Budget {
     fn default() -> Self {
         Self {
             placement: PLACEMENT_BUDGET,
+            exhausted: false,
         }
     }
 }
 
 impl Budget {
+    /// The mistake of a placement whose expressions cost more than it may spend: who is admitted would depend on how far
+    /// the budget reaches, and a fleet that grows would push clusters out.
+    pub(super) fn overrun(&self) -> Option<Misconfigured> {
+        let message = format!(
+            "the expressions cost more than {PLACEMENT_BUDGET} units on all clusters together"
+        );
+        self.exhausted
+            .then(|| Misconfigured::new("Predicate", message))
+    }
+
     /// Whether a cluster matches one of the predicates, or if there are none; else the first reason for which an
     /// expression had no value, if that was it. `selects` says whether labels and claims match the predicate at a place.
     pub(super) fn admits(
@@ -100,6 +113,7 @@ impl Budget {
         left: &mut u64,
     ) -> Result<bool, EvaluationError> {
         for expression in expressions {
+            self.exhausted |= self.placement == 0;
             if self.placement == 0 || *left == 0 {
                 return Err(EvaluationError::CostLimit);
             }

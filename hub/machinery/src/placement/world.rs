@@ -295,7 +295,7 @@ impl World {
             let names: Vec<Name> = self.placements.keys().cloned().collect();
             for name in names {
                 let chosen: BTreeSet<String> = match self.answer(&name, now) {
-                    Some(Answer::Evaluated(evaluation)) => evaluation
+                    Some(Answer::Evaluated(evaluation)) if evaluation.overrun.is_none() => evaluation
                         .selection()
                         .map(|cluster| cluster.name.clone())
                         .collect(),

@@ -349,3 +349,42 @@ fn a_deletion_hold_shows_with_its_counts_and_is_approved_by_its_revision() {
     assert!(apply(&report(), &mut status, now()));
     assert!(find(&status.conditions, "DeletionHold").is_none());
 }
+
+#[test]
+fn namespaces_that_are_wanted_show_how_they_fared() {
+    use koinon_api::cluster::ClusterSetManagedNamespace;
+    use koinon_proto::v1::NamespaceState;
+
+    let wanted = |name: &str, set: &str| ClusterSetManagedNamespace {
+        name: name.to_owned(),
+        cluster_set: set.to_owned(),
+        ..ClusterSetManagedNamespace::default()
+    };
+    let mut cluster = ManagedCluster {
+        status: Some(accepted()),
+        ..ManagedCluster::default()
+    };
+    let status = cluster.status.as_mut().unwrap();
+    status.managed_namespaces = vec![wanted("a", "x"), wanted("a", "y"), wanted("b", "x")];
+    assert_eq!(wanted_namespaces(&cluster), ["a", "b"]);
+    let state = |name: &str, failure: &str| NamespaceState {
+        name: name.to_owned(),
+        failure: failure.to_owned(),
+    };
+    let mut told = report();
+    told.namespaces = vec![state("a", ""), state("b", "forbidden"), state("other", "")];
+    let status = cluster.status.as_mut().unwrap();
+    assert!(apply(&told, status, now()) && !apply(&told, status, now()));
+    let of = |place: usize| {
+        let conditions = &status.managed_namespaces[place].conditions;
+        let found = find(conditions, condition::NAMESPACE_AVAILABLE).unwrap();
+        (found.status.as_str(), found.reason.as_str())
+    };
+    assert_eq!(of(0), ("True", "NamespaceApplied"));
+    assert_eq!(of(1), ("True", "NamespaceApplied"));
+    assert_eq!(of(2), ("False", "NamespaceApplyFailed"));
+    assert_eq!(status.managed_namespaces.len(), 3, "what nobody wants is not taken");
+    cluster.metadata.deletion_timestamp =
+        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()));
+    assert!(wanted_namespaces(&cluster).is_empty());
+}

@@ -10,8 +10,8 @@ use koinon_api::{
 use koinon_proto::{
     StatusDigest, held_digest, status_digest, statuses_digest,
     v1::{
-        self, AgentMessage, Hello, Position, StatusDigests, Statuses, Welcome, agent_message,
-        hub_message::Body,
+        self, AgentMessage, Hello, Namespaces, Position, StatusDigests, Statuses, Welcome,
+        agent_message, hub_message::Body,
     },
 };
 use koinon_store::Stored;
@@ -22,7 +22,7 @@ use super::{Entering, HELLO_TIMEOUT, LEASE_INTERVALS, RETRY, Session, millis, tr
 use crate::agents::{
     enrol::uid,
     outbox::Leave,
-    report::{accepted_rollback, approved_deletions},
+    report::{accepted_rollback, approved_deletions, wanted_namespaces},
     resource,
     work::Work,
 };
@@ -168,7 +168,14 @@ impl Entering {
             cluster = %outbox.cluster, session = %outbox.session, works = works.len(), in_sync,
             version = hello.agent_version, "session opened",
         );
-        let mut greeting = vec![Body::Trust(trust_bundle(&agents))];
+        let namespaces = wanted_namespaces(cluster);
+        let wanted = Namespaces {
+            names: namespaces.clone(),
+        };
+        let mut greeting = vec![
+            Body::Namespaces(wanted),
+            Body::Trust(trust_bundle(&agents)),
+        ];
         greeting.extend(following);
         greeting.push(Body::Welcome(welcome));
         let now = Instant::now();
@@ -186,6 +193,7 @@ impl Entering {
             answered: 0,
             accepted_rollback,
             approved_deletions,
+            namespaces,
             health: None,
             lost: false,
             report: None,
@@ -231,6 +239,7 @@ impl Session {
             return drain("deletions were approved", 0);
         }
         self.lease_interval = lease_interval(&cluster);
+        self.namespaces = wanted_namespaces(&cluster);
         let available = cluster
             .status
             .as_ref()

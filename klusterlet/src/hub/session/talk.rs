@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use koinon_api::names::is_dns_label;
 use koinon_proto::v1::{
     AckBatch, AgentMessage, ClusterReport, DeletionHold, Heartbeat, HubMessage, RollbackHold,
     WorkNotices, WorkStatusBatch, agent_message::Body, hub_message,
@@ -147,6 +148,10 @@ pub(super) async fn talk(
                     Some(hub_message::Body::Trust(bundle)) => {
                         let renewer = parts.renewer.clone();
                         chores.push(async move { Chore::Trusted(renewer.trust(&bundle.certificates_der).await) }.boxed());
+                    }
+                    Some(hub_message::Body::Namespaces(wanted)) => {
+                        let wanted = wanted.names.into_iter().filter(|name| is_dns_label(name));
+                        parts.namespaces.send_replace(Some(wanted.collect()));
                     }
                     Some(hub_message::Body::Drain(drain)) => {
                         debug!(reason = %drain.reason, "drain");

@@ -15,7 +15,7 @@ use super::{
     ranking::{Ranked, best},
 };
 use crate::placement::{
-    Amounts, Name, NoClusters, Order, Policy, Prioritizer, Topology,
+    Amounts, Misconfigured, Name, NoClusters, Order, Policy, Prioritizer, Topology,
     evaluate::Earliest,
     expression::{Budget, Outcome},
     filter::{Held, Tolerance, tolerance},
@@ -29,9 +29,9 @@ struct Snapshot<'a> {
     id: Id,
     spec: &'a Spec,
     policy: &'a Policy,
-    candidates: &'a Bits,
+    /// The candidates that a predicate admits.
+    admitted: &'a Bits,
     now: Timestamp,
-    conditions: &'a dyn Conditions,
 }
 
 /// What the decisions of others mean to a choice.
@@ -84,13 +84,11 @@ impl Engine {
         };
         let policy = match spec.policy.as_ref() {
             Ok(policy) => policy,
-            Err(error) => {
-                let (placed, _) = self.spec(id)?;
-                let held = placed.held.iter().filter(|slot| candidates.has(**slot));
-                let remaining = held.map(|slot| self.fleet.name(*slot).to_owned()).collect();
-                let error = error.clone();
-                return Some(Decided::Misconfigured { error, remaining });
-            }
+            Err(error) => return self.misconfigured(id, &candidates, error.clone()),
+        };
+        let admitted = match self.admitted(&spec, policy, &candidates, conditions) {
+            Ok(admitted) => admitted,
+            Err(error) => return self.misconfigured(id, &candidates, error),
         };
         // Balance looks at the decisions of others only.
         let own = self.spec(id)?.0.held.clone();
@@ -101,9 +99,8 @@ impl Engine {
             id,
             spec: &spec,
             policy,
-            candidates: &candidates,
+            admitted: &admitted,
             now,
-            conditions,
         };
         // An order by scores takes all scores.
         let balance = if check && !due && policy.order == Order::Name {
@@ -123,6 +120,14 @@ impl Engine {
             placed.recheck_at = choice.recheck_at;
         }
         Some(Decided::Chosen(Box::new(choice)))
+    }
+
+    /// What a placement keeps whose spec cannot be evaluated.
+    fn misconfigured(&self, id: Id, candidates: &Bits, error: Misconfigured) -> Option<Decided> {
+        let (placed, _) = self.spec(id)?;
+        let held = placed.held.iter().filter(|slot| candidates.has(**slot));
+        let remaining = held.map(|slot| self.fleet.name(*slot).to_owned()).collect();
+        Some(Decided::Misconfigured { error, remaining })
     }
 
     fn candidates(&self, name: &Name, spec: &Spec) -> Result<Bits, NoClusters> {
@@ -148,13 +153,11 @@ impl Engine {
             id,
             spec,
             policy,
-            candidates,
+            admitted,
             now,
-            conditions,
         } = *snapshot;
         let (placed, _) = self.spec(id)?;
         let mut expiry = Earliest::default();
-        let admitted = self.admitted(spec, policy, candidates, conditions);
         let mut scale = Scale {
             policy,
             placed,
@@ -235,16 +238,16 @@ impl Engine {
         Some((choice, scale.spans))
     }
 
-    /// The candidates that one of the predicates admits.
+    /// The candidates that one of the predicates admits; a mistake when their expressions cost too much to say.
     fn admitted(
         &self,
         spec: &Spec,
         policy: &Policy,
         candidates: &Bits,
         conditions: &dyn Conditions,
-    ) -> Bits {
+    ) -> Result<Bits, Misconfigured> {
         if spec.columns.is_empty() {
-            return candidates.clone();
+            return Ok(candidates.clone());
         }
         let mut admitted = Bits::default();
         for number in &spec.columns {
@@ -252,9 +255,9 @@ impl Engine {
         }
         admitted.and(candidates);
         if !policy.looks_at_objects() {
-            return admitted;
+            return Ok(admitted);
         }
-        // In the order of names: that is how far the budget reaches.
+        // In the order of names, so that the same of them are looked at each time.
         let mut slots: Vec<Slot> = admitted.iter().collect();
         slots.sort_unstable_by_key(|slot| self.fleet.order(*slot));
         let mut budget = Budget::default();
@@ -266,7 +269,7 @@ impl Engine {
             );
             admitted.set(slot, admits.is_ok());
         }
-        admitted
+        budget.overrun().map_or(Ok(admitted), Err)
     }
 
     fn condition(

@@ -1,6 +1,7 @@
 //! The engine against the evaluation that explains: for random histories, what is kept up to date change by change
 //! decides as one decides from scratch.
 
+mod budget;
 mod footprint;
 
 use std::sync::Arc;
