@@ -71,14 +71,14 @@ fn mark(hub_hash: &str) -> String {
 }
 
 /// Marks what is wanted, and takes the mark off what is not any more.
-async fn settle(
-    cluster: &Cluster,
-    judge: &Judge,
-    mark: &str,
-    wanted: &BTreeSet<String>,
-) -> Fared {
+async fn settle(cluster: &Cluster, judge: &Judge, mark: &str, wanted: &BTreeSet<String>) -> Fared {
     let marked = cluster.list(&NAMESPACES, "", &format!("{mark}=true")).await;
-    let name = |object: &Value| object.pointer("/metadata/name")?.as_str().map(str::to_owned);
+    let name = |object: &Value| {
+        object
+            .pointer("/metadata/name")?
+            .as_str()
+            .map(str::to_owned)
+    };
     let marked = marked.map(|all| all.iter().filter_map(name).collect::<BTreeSet<String>>());
     let mut fared = Fared::new();
     for name in wanted {

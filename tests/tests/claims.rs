@@ -283,13 +283,27 @@ async fn namespaces_of_sets_are_made_and_stay(site: &Site) -> anyhow::Result<()>
     let hub = site.league.kubectl();
     let want = async |names: &Value| {
         let patch = json!({"spec": {"managedNamespaces": names}}).to_string();
-        hub.run(&["patch", "managedclusterset", "default", "--type=merge", "-p", &patch]).await
+        hub.run(&[
+            "patch",
+            "managedclusterset",
+            "default",
+            "--type=merge",
+            "-p",
+            &patch,
+        ])
+        .await
     };
     let marks = async |name: &str| -> anyhow::Result<Vec<String>> {
         let namespace = site.member().json(&["get", "namespace", name]).await?;
-        let labels = namespace["metadata"]["labels"].as_object().context("no labels")?;
-        let ours = labels.iter().filter(|(key, _)| key.starts_with("clusterset.open-cluster-management.io/"));
-        Ok(ours.map(|(_, value)| value.as_str().unwrap_or_default().to_owned()).collect())
+        let labels = namespace["metadata"]["labels"]
+            .as_object()
+            .context("no labels")?;
+        let ours = labels
+            .iter()
+            .filter(|(key, _)| key.starts_with("clusterset.open-cluster-management.io/"));
+        Ok(ours
+            .map(|(_, value)| value.as_str().unwrap_or_default().to_owned())
+            .collect())
     };
     want(&json!([{"name": "team-a"}])).await?;
     eventually("the namespace is there and marked", async || {
@@ -299,7 +313,10 @@ async fn namespaces_of_sets_are_made_and_stay(site: &Site) -> anyhow::Result<()>
     eventually("the hub says so", async || {
         let status = site.status().await?;
         let entry = &status["managedNamespaces"][0];
-        ensure!(entry["name"] == "team-a" && entry["clusterSet"] == "default", "{entry}");
+        ensure!(
+            entry["name"] == "team-a" && entry["clusterSet"] == "default",
+            "{entry}"
+        );
         Ok((entry["conditions"][0]["reason"] == "NamespaceApplied").then_some(()))
     })
     .await?;
@@ -309,7 +326,9 @@ async fn namespaces_of_sets_are_made_and_stay(site: &Site) -> anyhow::Result<()>
     })
     .await?;
     eventually("the hub shows none", async || {
-        Ok(site.status().await?["managedNamespaces"].is_null().then_some(()))
+        Ok(site.status().await?["managedNamespaces"]
+            .is_null()
+            .then_some(()))
     })
     .await
 }

@@ -118,7 +118,10 @@ pub(super) fn wanted_namespaces(cluster: &ManagedCluster) -> Vec<String> {
     if cluster.metadata.deletion_timestamp.is_some() {
         return Vec::new();
     }
-    let wanted = cluster.status.iter().flat_map(|status| &status.managed_namespaces);
+    let wanted = cluster
+        .status
+        .iter()
+        .flat_map(|status| &status.managed_namespaces);
     let names: BTreeSet<&String> = wanted.map(|one| &one.name).collect();
     names.into_iter().cloned().collect()
 }
@@ -131,7 +134,11 @@ fn apply_namespaces(
 ) -> bool {
     let mut changed = false;
     for wanted in &mut status.managed_namespaces {
-        let Some(state) = report.namespaces.iter().find(|state| state.name == wanted.name) else {
+        let Some(state) = report
+            .namespaces
+            .iter()
+            .find(|state| state.name == wanted.name)
+        else {
             continue;
         };
         let (truth, why, message) = if state.failure.is_empty() {

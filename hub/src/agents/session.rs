@@ -9,8 +9,8 @@ use futures::{FutureExt as _, Stream, stream};
 use koinon_proto::{
     MAX_BATCH,
     v1::{
-        AgentMessage, ClusterReport, Drain, HubMessage, LeaseGrant, Namespaces, Position, TrustBundle,
-        hub_message::Body,
+        AgentMessage, ClusterReport, Drain, HubMessage, LeaseGrant, Namespaces, Position,
+        TrustBundle, hub_message::Body,
     },
 };
 use koinon_store::{Key, Snapshot};

@@ -11,7 +11,9 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use koinon_api::{
     ManagedCluster, ManagedClusterSet, ManagedClusterSetBinding,
-    cluster::{ClusterSetManagedNamespace, ManagedClusterSelector, ManagedClusterSetSpec, SelectorType},
+    cluster::{
+        ClusterSetManagedNamespace, ManagedClusterSelector, ManagedClusterSetSpec, SelectorType,
+    },
     labels::{annotation, condition, reason, well_known},
     meta::{Truth, condition as find_condition, new_condition, set_condition},
 };
@@ -35,7 +37,10 @@ pub(super) enum Subject {
     Set(String),
     /// A cluster, whose status says which namespaces its sets want in it.
     Cluster(String),
-    Binding { namespace: String, name: String },
+    Binding {
+        namespace: String,
+        name: String,
+    },
 }
 
 #[derive(Debug)]
@@ -161,7 +166,11 @@ impl ClusterSets {
             .after
             .as_ref()
             .map(|stored| Arc::clone(&stored.labels));
-        let shown = event.after.as_deref().map(shown_namespaces).unwrap_or_default();
+        let shown = event
+            .after
+            .as_deref()
+            .map(shown_namespaces)
+            .unwrap_or_default();
         let before = if shown.is_empty() {
             self.namespaces.remove(&name)
         } else {
@@ -304,7 +313,10 @@ impl ClusterSets {
         if !self.labels.contains_key(name) {
             return None;
         }
-        let sets = self.sets.iter().filter(|(_, set)| set.members.contains(name));
+        let sets = self
+            .sets
+            .iter()
+            .filter(|(_, set)| set.members.contains(name));
         let each = |(set_name, set): (&String, &Set)| {
             let with_set = |namespace: &String| (set_name.clone(), namespace.clone());
             set.namespaces.iter().map(with_set).collect::<Vec<_>>()
@@ -385,7 +397,11 @@ fn shown_namespaces(stored: &Stored) -> BTreeSet<Wanted> {
     }
     // Statuses change all the time, and few have any.
     let marker: &[u8] = b"managedNamespaces";
-    if !stored.status.windows(marker.len()).any(|part| part == marker) {
+    if !stored
+        .status
+        .windows(marker.len())
+        .any(|part| part == marker)
+    {
         return BTreeSet::new();
     }
     let status: Status = serde_json::from_slice(&stored.status).unwrap_or_default();
@@ -469,16 +485,22 @@ async fn act(plan: Plan, context: &Context) -> Result<(), ApiError> {
                 let keep = |(set, name): &Wanted| {
                     let mut known = before.iter();
                     let known = known.find(|one| one.cluster_set == *set && one.name == *name);
-                    known.cloned().unwrap_or_else(|| ClusterSetManagedNamespace {
-                        name: name.clone(),
-                        cluster_set: set.clone(),
-                        ..ClusterSetManagedNamespace::default()
-                    })
+                    known
+                        .cloned()
+                        .unwrap_or_else(|| ClusterSetManagedNamespace {
+                            name: name.clone(),
+                            cluster_set: set.clone(),
+                            ..ClusterSetManagedNamespace::default()
+                        })
                 };
                 status.managed_namespaces = wanted.iter().map(keep).collect();
                 status.managed_namespaces != before
             };
-            gone_is_fine(client.modify_status::<ManagedCluster>("", &name, show).await)
+            gone_is_fine(
+                client
+                    .modify_status::<ManagedCluster>("", &name, show)
+                    .await,
+            )
         }
         Plan::ShowBinding {
             namespace,

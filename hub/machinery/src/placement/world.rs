@@ -295,10 +295,12 @@ impl World {
             let names: Vec<Name> = self.placements.keys().cloned().collect();
             for name in names {
                 let chosen: BTreeSet<String> = match self.answer(&name, now) {
-                    Some(Answer::Evaluated(evaluation)) if evaluation.overrun.is_none() => evaluation
-                        .selection()
-                        .map(|cluster| cluster.name.clone())
-                        .collect(),
+                    Some(Answer::Evaluated(evaluation)) if evaluation.overrun.is_none() => {
+                        evaluation
+                            .selection()
+                            .map(|cluster| cluster.name.clone())
+                            .collect()
+                    }
                     Some(Answer::NoClusters(_)) => BTreeSet::new(),
                     // A mistake keeps what is there, as far as it is there.
                     _ => self

@@ -383,7 +383,11 @@ fn namespaces_that_are_wanted_show_how_they_fared() {
     assert_eq!(of(0), ("True", "NamespaceApplied"));
     assert_eq!(of(1), ("True", "NamespaceApplied"));
     assert_eq!(of(2), ("False", "NamespaceApplyFailed"));
-    assert_eq!(status.managed_namespaces.len(), 3, "what nobody wants is not taken");
+    assert_eq!(
+        status.managed_namespaces.len(),
+        3,
+        "what nobody wants is not taken"
+    );
     cluster.metadata.deletion_timestamp =
         Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()));
     assert!(wanted_namespaces(&cluster).is_empty());

@@ -172,10 +172,7 @@ impl Entering {
         let wanted = Namespaces {
             names: namespaces.clone(),
         };
-        let mut greeting = vec![
-            Body::Namespaces(wanted),
-            Body::Trust(trust_bundle(&agents)),
-        ];
+        let mut greeting = vec![Body::Namespaces(wanted), Body::Trust(trust_bundle(&agents))];
         greeting.extend(following);
         greeting.push(Body::Welcome(welcome));
         let now = Instant::now();

@@ -160,35 +160,66 @@ fn namespaces_of_sets_are_shown_in_their_clusters() {
     let global = json!({ "selectorType": "LabelSelector", "labelSelector": {} });
     let global = json!({ "clusterSelector": global, "managedNamespaces": [{ "name": "base" }] });
     world.see(wants(&["b", "a"])).see(set("global", global));
-    world.see(cluster("east", "prod")).see(cluster("west", "dev"));
+    world
+        .see(cluster("east", "prod"))
+        .see(cluster("west", "dev"));
     let decided = |world: &mut World, cluster: &str| {
         let key = Subject::Cluster(cluster.to_owned());
         match world.sets.decide(&key, Timestamp::UNIX_EPOCH)?.pop() {
             Some(Plan::ShowNamespaces(_, wanted)) => {
-                let pairs = wanted.into_iter().map(|(set, name)| format!("{set}/{name}"));
+                let pairs = wanted
+                    .into_iter()
+                    .map(|(set, name)| format!("{set}/{name}"));
                 Some(pairs.collect::<Vec<_>>())
             }
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(decided(&mut world, "east").unwrap(), ["global/base", "prod/a", "prod/b"]);
+    assert_eq!(
+        decided(&mut world, "east").unwrap(),
+        ["global/base", "prod/a", "prod/b"]
+    );
     assert_eq!(decided(&mut world, "west").unwrap(), ["global/base"]);
 
     let entry = |set: &str, name: &str| json!({ "clusterSet": set, "name": name });
-    let shown = [entry("global", "base"), entry("prod", "a"), entry("prod", "b")];
+    let shown = [
+        entry("global", "base"),
+        entry("prod", "a"),
+        entry("prod", "b"),
+    ];
     let labels = json!({ "labels": { "cluster.open-cluster-management.io/clusterset": "prod" } });
     let status = json!({ "managedNamespaces": shown });
     let east = |labels: Value| {
-        put(stored(resource::CLUSTERS, "", "east", labels, json!({ "spec": {} }), status.clone()))
+        put(stored(
+            resource::CLUSTERS,
+            "",
+            "east",
+            labels,
+            json!({ "spec": {} }),
+            status.clone(),
+        ))
     };
     world.see(east(labels));
-    assert_eq!(decided(&mut world, "east"), None, "what is shown is not written again (P13)");
+    assert_eq!(
+        decided(&mut world, "east"),
+        None,
+        "what is shown is not written again (P13)"
+    );
     world.queue.take(tokio::time::Instant::now());
     world.see(wants(&["a"]));
     let marked = world.queue.take(tokio::time::Instant::now());
-    assert!(marked.contains(&Subject::Cluster("east".into())), "{marked:?}");
-    assert!(!marked.contains(&Subject::Cluster("west".into())), "{marked:?}");
-    assert_eq!(decided(&mut world, "east").unwrap(), ["global/base", "prod/a"]);
+    assert!(
+        marked.contains(&Subject::Cluster("east".into())),
+        "{marked:?}"
+    );
+    assert!(
+        !marked.contains(&Subject::Cluster("west".into())),
+        "{marked:?}"
+    );
+    assert_eq!(
+        decided(&mut world, "east").unwrap(),
+        ["global/base", "prod/a"]
+    );
     world.see(east(json!({})));
     assert_eq!(decided(&mut world, "east").unwrap(), ["global/base"]);
 }

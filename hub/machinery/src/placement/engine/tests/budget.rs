@@ -27,7 +27,9 @@ fn a_placement_that_costs_too_much_keeps_what_it_has_and_is_told_so() {
     both.placement("dear", spec, json!({}));
     let decide = |both: &mut Both, cost: u64| {
         both.engine.mark(&name("dear"));
-        both.engine.decide(&name("dear"), now(), &Costing(cost)).unwrap()
+        both.engine
+            .decide(&name("dear"), now(), &Costing(cost))
+            .unwrap()
     };
     let Decided::Chosen(choice) = decide(&mut both, COST_LIMIT) else {
         panic!("all of the budget may be spent")
@@ -41,7 +43,10 @@ fn a_placement_that_costs_too_much_keeps_what_it_has_and_is_told_so() {
         panic!("one cluster is left over")
     };
     assert_eq!(remaining.len(), 100, "nobody is pushed out");
-    assert!(error.to_string().contains("cost more than 100000000 units"), "{error}");
+    assert!(
+        error.to_string().contains("cost more than 100000000 units"),
+        "{error}"
+    );
     let Decided::Chosen(choice) = decide(&mut both, 10) else {
         panic!("a cheaper one is decided")
     };

@@ -404,9 +404,12 @@ fn an_expired_score_is_an_event_once() {
         said[0].1.contains("AddOn/demo/s") && said[0].1.contains("c2"),
         "{said:?}"
     );
+    index.mark_all();
     assert_eq!(decide(&mut index, "web").actions, []);
     index.observe(&scores("2970-01-01T00:10:00Z"));
+    index.mark_all();
     decide(&mut index, "web");
     index.observe(&scores("1970-01-01T00:11:00Z"));
+    index.mark_all();
     assert_eq!(events(&decide(&mut index, "web"))[0].0, "ScoreExpired");
 }
