@@ -30,6 +30,9 @@ use crate::tls::Certificate;
 /// Group of everybody who presented a certificate of this hub.
 pub const AUTHENTICATED: &str = "system:authenticated";
 
+/// The hub itself.
+const HUB: &str = "system:koinon-hub";
+
 /// Who shows no credential.
 pub const ANONYMOUS: &str = "system:anonymous";
 
@@ -92,10 +95,15 @@ impl User {
     /// The hub itself, for writes that no request asked for.
     pub fn hub() -> Self {
         Self {
-            name: "system:koinon-hub".to_owned(),
+            name: HUB.to_owned(),
             groups: vec![MASTERS.to_owned(), AUTHENTICATED.to_owned()],
             ..Self::default()
         }
+    }
+
+    /// Whether this is [`User::hub`].
+    pub fn is_hub(&self) -> bool {
+        self.name == HUB
     }
 
     /// Whoever shows no credential.

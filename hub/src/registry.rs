@@ -35,7 +35,9 @@ pub use strategy::{Admission, BODY_LIMIT, Generation, Lookup, Source, Strategy, 
 use std::{fmt, sync::Arc};
 
 use koinon_machinery::{ApiError, Object, Reason, Result};
-use koinon_store::{Applied, Epoch, Key, Store, Stored, Unavailable, WriteError};
+use koinon_store::{
+    Applied, Change, Epoch, Key, Mutation, Share, Store, Stored, Unavailable, WriteError,
+};
 
 use crate::{auth::User, authz::Authorizer};
 
@@ -89,6 +91,23 @@ pub struct Writer {
     pub epoch: Option<Epoch>,
     /// Under which name the write is recorded in `metadata.managedFields`; `None` for the hub itself.
     pub manager: Option<Arc<str>>,
+}
+
+impl Writer {
+    /// A change as this writer's.
+    fn mutation(&self, change: Change) -> Mutation {
+        let share = match self.epoch {
+            Some(_) => Share::Hub,
+            // Outside of a term the hub writes what agents bring.
+            None if self.user.is_hub() => Share::Agents,
+            None => Share::Users,
+        };
+        Mutation {
+            change,
+            epoch: self.epoch,
+            share,
+        }
+    }
 }
 
 /// The outcome of a write.

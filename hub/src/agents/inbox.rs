@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use koinon_api::work::ManifestWorkStatus;
 use koinon_proto::v1::WorkStatus;
-use koinon_store::{Change, Key, Mutation, Store, WriteError};
+use koinon_store::{Change, Key, Mutation, Share, Store, WriteError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -95,7 +95,10 @@ impl Inbox {
     ) -> Result<(), Closed> {
         for status in statuses {
             let mutation = match self.check(cluster, &status) {
-                Ok(change) => Mutation::from(change),
+                Ok(change) => Mutation {
+                    share: Share::Agents,
+                    ..change.into()
+                },
                 Err(reject) => {
                     tracing::debug!(%cluster, work = status.name, reason = reject.as_str(), "status not taken");
                     self.metrics.reject(reject.as_str());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use koinon_machinery::{ApiError, Object, Result};
-use koinon_store::{Change, Draft, Key, Mutation, Revision, Stored, WriteError};
+use koinon_store::{Change, Draft, Key, Revision, Stored, WriteError};
 
 use super::{
     ATTEMPTS, Admission, DryRun, Generation, Kind, Options, Registry, Saved, State, Unconditional,
@@ -329,20 +329,14 @@ impl Registry {
                 };
                 let last = stored_of(draft, stored);
                 self.store
-                    .write(Mutation {
-                        change,
-                        epoch: writer.epoch,
-                    })
+                    .write(writer.mutation(change))
                     .await?;
                 return Ok(State::Stored(Arc::new(last)));
             }
         };
         let written = self
             .store
-            .write(Mutation {
-                change,
-                epoch: writer.epoch,
-            })
+            .write(writer.mutation(change))
             .await?;
         Ok(State::Stored(written.stored))
     }

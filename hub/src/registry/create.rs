@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use koinon_machinery::{ApiError, Object, Result, validation};
-use koinon_store::{Change, Key, Mutation, WriteError};
+use koinon_store::{Change, Key, WriteError};
 use rand::RngExt;
 use uuid::Uuid;
 
@@ -130,10 +130,7 @@ impl Registry {
             let change = Change::Create(draft);
             match self
                 .store
-                .write(Mutation {
-                    change,
-                    epoch: writer.epoch,
-                })
+                .write(writer.mutation(change))
                 .await
             {
                 Ok(written) => State::Stored(written.stored),

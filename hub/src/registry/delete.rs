@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use koinon_machinery::{ApiError, Object, Result};
-use koinon_store::{Change, Key, Mutation, Stored, WriteError};
+use koinon_store::{Change, Key, Stored, WriteError};
 
 use super::{ATTEMPTS, Admission, DryRun, Kind, Registry, State, Writer, metadata, parts, refused};
 use crate::clock;
@@ -161,10 +161,7 @@ impl Registry {
                     expected: Some(expected),
                 };
                 self.store
-                    .write(Mutation {
-                        change,
-                        epoch: writer.epoch,
-                    })
+                    .write(writer.mutation(change))
                     .await?;
             }
             return Ok(Deletion::Done(Arc::clone(stored)));
@@ -191,10 +188,7 @@ impl Registry {
         };
         let written = self
             .store
-            .write(Mutation {
-                change,
-                epoch: writer.epoch,
-            })
+            .write(writer.mutation(change))
             .await?;
         Ok(Deletion::Pending(State::Stored(written.stored)))
     }

@@ -74,7 +74,7 @@ impl AuditLog {
     /// A page of records: those after `after`, at most `most`.
     pub async fn page(&self, after: i64, most: usize) -> Result<Page, Unavailable> {
         let limit = i64::try_from(most).unwrap_or(i64::MAX);
-        let run = self.0.database().run(async |connection| {
+        let run = self.0.database().run_aside(async |connection| {
             let mut snapshot = connection
                 .begin_with("begin isolation level repeatable read read only")
                 .await?;

@@ -1,6 +1,6 @@
 //! Connections: how they are made, and how long anybody waits for them.
 
-use std::{str::FromStr, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use sqlx::{
     ConnectOptions, Connection, PgConnection, PgPool,
@@ -8,7 +8,10 @@ use sqlx::{
     pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions, Postgres},
 };
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout, timeout_at},
+};
 
 use crate::{config::StoreConfig, mutation::Unavailable, store::Error};
 
@@ -16,6 +19,8 @@ static MIGRATOR: Migrator = sqlx::migrate!("../../migrations");
 
 /// Connections for short queries. The writer lane and leadership have their own besides.
 const POOL: u32 = 6;
+/// How many of them may be busy with what users ask for, and may take long. Heartbeats need the others.
+const ASIDE: usize = 2;
 /// A dead peer is noticed after about this time, where the network says nothing.
 const DEAD_PEER: [(&str, &str); 4] = [
     ("tcp_keepalives_idle", "5"),
@@ -29,6 +34,7 @@ pub(crate) struct Database {
     pub(crate) pool: PgPool,
     options: PgConnectOptions,
     timeout: Duration,
+    aside: Arc<Semaphore>,
 }
 
 impl Database {
@@ -52,6 +58,7 @@ impl Database {
             pool,
             options,
             timeout: config.query_timeout,
+            aside: Arc::new(Semaphore::new(ASIDE)),
         };
         let deadline = Instant::now() + config.open_timeout;
         loop {
@@ -103,6 +110,16 @@ impl Database {
             ("enable_seqscan", "off"),
             ("jit", "off"),
         ])
+    }
+
+    /// Runs what a user asked for, and what may take as long as a query may: a few at a time, so that nobody else waits for it.
+    pub(crate) async fn run_aside<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
+    ) -> Result<T, Unavailable> {
+        let turn = timeout(self.timeout, self.aside.acquire()).await;
+        let _turn = turn.map_err(|_| Unavailable::new("too many long queries are waiting"))?;
+        self.run(work).await
     }
 
     /// Runs a short piece of database work with a deadline.

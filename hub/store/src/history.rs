@@ -63,7 +63,7 @@ impl Store {
         let names: Vec<String> = resources.iter().map(|one| (*one).to_owned()).collect();
         let read = self
             .database()
-            .run(async |connection| read(connection, &names, revision).await)
+            .run_aside(async |connection| read(connection, &names, revision).await)
             .await?;
         let Some((later, states)) = read else {
             return Err(Unknown::Expired { wanted: revision });
@@ -98,7 +98,7 @@ impl Store {
     ) -> Result<Vec<Stored>, Unknown> {
         let found = self
             .database()
-            .run(async |connection| marked(connection, resource, revision, text).await)
+            .run_aside(async |connection| marked(connection, resource, revision, text).await)
             .await?;
         found.ok_or(Unknown::Expired { wanted: revision })
     }

@@ -54,7 +54,7 @@ pub use self::{
     key::{Digest, Epoch, Incarnation, Key, Revision},
     leadership::{Election, Leadership},
     metrics::{FLUSH_BUCKETS, MetricsSnapshot},
-    mutation::{Applied, Change, Mutation, Unavailable, WriteError, Written},
+    mutation::{Applied, Change, Mutation, Share, Unavailable, WriteError, Written},
     seal::{DataKey, FileKeys, KeyService, SealError, Sealer},
     store::{Error, Store, StoreTasks},
     stored::{Draft, Stored},

@@ -38,12 +38,29 @@ impl Change {
     }
 }
 
-/// A change, and the leadership term in which it was decided.
+/// A change, the leadership term in which it was decided, and out of whose share it is written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mutation {
     pub change: Change,
     /// Checked in the same transaction: a deposed leader cannot write (P5).
     pub epoch: Option<Epoch>,
+    pub share: Share,
+}
+
+/// Whose writes wait together. Each has a part of the queue and of each batch that the others cannot take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Share {
+    /// Requests.
+    #[default]
+    Users,
+    /// The controllers.
+    Hub,
+    /// What agents report, and what is recorded of them.
+    Agents,
+}
+
+impl Share {
+    pub(crate) const ALL: [Self; 3] = [Self::Users, Self::Hub, Self::Agents];
 }
 
 impl From<Change> for Mutation {
@@ -51,6 +68,7 @@ impl From<Change> for Mutation {
         Self {
             change,
             epoch: None,
+            share: Share::default(),
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Writes waiting for their turn: bounded in number and bytes, in order per key.
+//!
+//! Users, the hub's controllers and agents wait for their own: each has places and room that the others cannot take, and a share of each
+//! batch. So a storm of one delays itself.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+mod turns;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use parking_lot::Mutex;
@@ -14,16 +16,12 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+use self::turns::Turns;
 use crate::{
     key::{Digest, Key},
-    mutation::{Change, Mutation, Unavailable, WriteError, Written},
+    mutation::{Change, Mutation, Share, Unavailable, WriteError, Written},
     seal::{Sealed, Sealer},
 };
-
-/// A batch is full at this weight: 128 objects, or 512 statuses.
-const BATCH_WEIGHT: usize = 512;
-/// …or at this many bytes, which keeps a few large bodies from holding up everybody for long.
-const BATCH_BYTES: usize = 8 << 20;
 
 pub(crate) type Outcome = Result<Written, WriteError>;
 
@@ -41,6 +39,20 @@ pub(crate) struct Job {
     _room: OwnedSemaphorePermit,
 }
 
+impl turns::Write for Job {
+    fn key(&self) -> &Key {
+        self.mutation.change.key()
+    }
+
+    fn weight(&self) -> usize {
+        weight_of(&self.mutation.change)
+    }
+
+    fn bytes(&self) -> usize {
+        size(&self.mutation.change)
+    }
+}
+
 impl Job {
     pub(crate) fn key(&self) -> &Key {
         self.mutation.change.key()
@@ -54,25 +66,40 @@ impl Job {
 
 #[derive(Debug)]
 pub(crate) struct Queue {
-    jobs: Mutex<VecDeque<Job>>,
+    jobs: Mutex<Turns<Job>>,
     arrived: Notify,
-    slots: Arc<Semaphore>,
-    /// In KiB.
-    room: Arc<Semaphore>,
-    room_total: u32,
+    places: [Places; Share::ALL.len()],
     closed: AtomicBool,
     sealer: Sealer,
 }
 
+/// What the waiting writes of one share may take.
+#[derive(Debug)]
+struct Places {
+    slots: Arc<Semaphore>,
+    /// In KiB.
+    room: Arc<Semaphore>,
+    room_total: u32,
+}
+
 impl Queue {
+    /// A queue for `limit` writes of `bytes` in all: half for users, a quarter for each of the others.
     pub(crate) fn new(limit: usize, bytes: usize, sealer: Sealer) -> Self {
-        let room_total = u32::try_from(bytes / 1024).unwrap_or(u32::MAX).max(1);
+        let places = Share::ALL.map(|share| {
+            let part = |all: usize| all / if share == Share::Users { 2 } else { 4 };
+            let room_total = u32::try_from(part(bytes) / 1024)
+                .unwrap_or(u32::MAX)
+                .max(1);
+            Places {
+                slots: Arc::new(Semaphore::new(part(limit).max(1))),
+                room: Arc::new(Semaphore::new(room_total as usize)),
+                room_total,
+            }
+        });
         Self {
             jobs: Mutex::default(),
             arrived: Notify::new(),
-            slots: Arc::new(Semaphore::new(limit)),
-            room: Arc::new(Semaphore::new(room_total as usize)),
-            room_total,
+            places,
             closed: AtomicBool::new(false),
             sealer,
         }
@@ -84,12 +111,14 @@ impl Queue {
         mutation: Mutation,
         deadline: Instant,
     ) -> Result<oneshot::Receiver<Outcome>, Unavailable> {
+        let share = mutation.share;
+        let places = &self.places[share as usize];
         let kib = u32::try_from(size(&mutation.change).div_ceil(1024))
             .unwrap_or(u32::MAX)
-            .clamp(1, self.room_total);
+            .clamp(1, places.room_total);
         let admitted = timeout_at(deadline, async {
-            let slot = self.slots.clone().acquire_owned().await;
-            let room = self.room.clone().acquire_many_owned(kib).await;
+            let slot = places.slots.clone().acquire_owned().await;
+            let room = places.room.clone().acquire_many_owned(kib).await;
             slot.and_then(|slot| Ok((slot, room?)))
         });
         let (slot, room) = match admitted.await {
@@ -123,7 +152,7 @@ impl Queue {
         if self.closed.load(Ordering::Relaxed) {
             return Err(Unavailable::new("the hub is shutting down"));
         }
-        jobs.push_back(job);
+        jobs.push(share, job);
         drop(jobs);
         self.arrived.notify_one();
         Ok(answer)
@@ -131,63 +160,34 @@ impl Queue {
 
     /// Waits until there is something to take.
     pub(crate) async fn filled(&self) {
-        while self.jobs.lock().is_empty() {
+        while self.jobs.lock().len() == 0 {
             self.arrived.notified().await;
         }
     }
 
-    /// Takes the next batch: the oldest jobs, of each key the first one only.
+    /// Takes the next batch: the oldest jobs of each share, of each key the first one only.
     pub(crate) fn take(&self) -> Vec<Job> {
-        let mut jobs = self.jobs.lock();
-        let mut batch: Vec<Job> = Vec::new();
-        let mut later = Vec::new();
-        let mut keys = HashSet::new();
-        let (mut weight, mut bytes) = (0, 0);
-        while let Some(job) = jobs.pop_front() {
-            if keys.contains(job.key()) {
-                later.push(job);
-                continue;
-            }
-            let job_bytes = size(&job.mutation.change);
-            weight += weight_of(&job.mutation.change);
-            bytes += job_bytes;
-            if !batch.is_empty() && (weight > BATCH_WEIGHT || bytes > BATCH_BYTES) {
-                jobs.push_front(job);
-                break;
-            }
-            keys.insert(job.key().clone());
-            batch.push(job);
-        }
-        for job in later.into_iter().rev() {
-            jobs.push_front(job);
-        }
-        batch
+        self.jobs.lock().take()
     }
 
     /// Takes the jobs that have waited too long.
     pub(crate) fn expired(&self, now: Instant) -> Vec<Job> {
-        let mut jobs = self.jobs.lock();
-        if jobs.iter().all(|job| job.deadline > now) {
-            return Vec::new();
-        }
-        let (expired, waiting) = std::mem::take(&mut *jobs)
-            .into_iter()
-            .partition(|job| job.deadline <= now);
-        *jobs = waiting;
-        Vec::from_iter::<VecDeque<Job>>(expired)
+        self.jobs.lock().extract(|job| job.deadline <= now)
     }
 
     /// Takes all.
     pub(crate) fn rest(&self) -> Vec<Job> {
-        self.jobs.lock().drain(..).collect()
+        self.jobs.lock().extract(|_| true)
     }
 
     /// Accepts nothing more; what is queued stays.
     pub(crate) fn close(&self) {
         let _jobs = self.jobs.lock();
         self.closed.store(true, Ordering::Relaxed);
-        self.slots.close();
-        self.room.close();
+        for places in &self.places {
+            places.slots.close();
+            places.room.close();
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -240,7 +240,7 @@ mod tests {
     }
 
     async fn filled(mutations: impl IntoIterator<Item = Mutation>) -> Queue {
-        let queue = Queue::new(2000, 1 << 20, Sealer::default());
+        let queue = Queue::new(4000, 1 << 21, Sealer::default());
         for mutation in mutations {
             queue
                 .push(mutation, Instant::now() + Duration::from_secs(10))
@@ -278,12 +278,44 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_full_queue_says_so() {
-        let queue = Queue::new(1, 1 << 20, Sealer::default());
+    async fn a_full_queue_says_so_and_others_have_places_of_their_own() {
+        let queue = Queue::new(2, 1 << 20, Sealer::default());
         let deadline = Instant::now() + Duration::from_secs(1);
         let _first = queue.push(status("a"), deadline).await.unwrap();
         let refused = queue.push(status("b"), deadline).await.unwrap_err();
         assert_eq!(refused, Unavailable::new("too many writes are waiting"));
-        assert_eq!(queue.expired(Instant::now()).len(), 1);
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let agent = Mutation {
+            share: Share::Agents,
+            ..status("c")
+        };
+        let _agent = queue.push(agent, deadline).await.unwrap();
+        assert_eq!(names(&queue.take()), ["a", "c"]);
+        let _third = queue.push(status("d"), deadline).await.unwrap();
+        assert_eq!(queue.expired(deadline).len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bodies_of_a_storm_leave_room_for_others() {
+        let queue = Queue::new(100, 4 << 20, Sealer::default());
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let large = |name: &str| {
+            let change = Change::Status {
+                key: Key::new("r", "", name),
+                uid: Uuid::nil(),
+                status: vec![b' '; 2 << 20].into(),
+            };
+            Mutation::from(change)
+        };
+        let _first = queue.push(large("a"), deadline).await.unwrap();
+        assert!(queue.push(status("b"), deadline).await.is_err());
+        let deadline = Instant::now() + Duration::from_secs(1);
+        for share in [Share::Agents, Share::Hub] {
+            let other = Mutation {
+                share,
+                ..status("c")
+            };
+            queue.push(other, deadline).await.unwrap();
+        }
     }
 }

@@ -6,8 +6,8 @@ use crate::support::{Replica, create, key, one, status};
 
 fn in_term(change: koinon_store::Change, epoch: Epoch) -> Mutation {
     Mutation {
-        change,
         epoch: Some(epoch),
+        ..change.into()
     }
 }
 

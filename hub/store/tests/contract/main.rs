@@ -10,6 +10,7 @@ mod fleet;
 mod forks;
 mod history;
 mod leadership;
+mod overload;
 mod storm;
 mod watches;
 mod writes;
