@@ -33,6 +33,7 @@ mod service;
 mod session;
 mod throttle;
 mod token;
+mod trail;
 mod transitions;
 mod work;
 
@@ -41,7 +42,7 @@ use std::{sync::Arc, time::Duration};
 use koinon_store::{Revision, Store};
 use parking_lot::RwLock;
 
-use crate::{metrics::Metrics, pki::Authority, registry::Client};
+use crate::{audit::Audit, metrics::Metrics, pki::Authority, registry::Client};
 
 pub use service::serve;
 
@@ -52,6 +53,8 @@ pub struct Settings {
     pub certificate_ttl: Duration,
     /// How long the flush of heartbeats waits for more of them.
     pub flush_interval: Duration,
+    /// Where calls are recorded, if they are.
+    pub audit: Option<Audit>,
 }
 
 /// The agent plane of this replica. Cheap to clone.

@@ -11,6 +11,7 @@
 
 mod event;
 mod policy;
+mod recording;
 mod redact;
 mod writer;
 
@@ -32,6 +33,7 @@ use tokio::{
 pub use self::{
     event::{Happened, Outcome},
     policy::{Level, Policy},
+    recording::Recording,
     redact::redact,
     writer::{Sinks, Writer},
 };

@@ -33,6 +33,12 @@ pub const AUTHENTICATED: &str = "system:authenticated";
 /// The hub itself.
 const HUB: &str = "system:koinon-hub";
 
+/// What the name of a controller begins with.
+const CONTROLLER: &str = "system:koinon:controller:";
+
+/// The group of the hub's controllers.
+pub const CONTROLLERS: &str = "system:koinon:controllers";
+
 /// Who shows no credential.
 pub const ANONYMOUS: &str = "system:anonymous";
 
@@ -101,9 +107,33 @@ impl User {
         }
     }
 
-    /// Whether this is [`User::hub`].
+    /// One of the hub's controllers.
+    pub fn controller(name: &str) -> Self {
+        let hub = Self::hub();
+        Self {
+            name: format!("{CONTROLLER}{name}"),
+            groups: [hub.groups, vec![CONTROLLERS.to_owned()]].concat(),
+            ..Self::default()
+        }
+    }
+
+    /// Who shows the join token `name`, as the user of a bootstrap token is called in Kubernetes.
+    pub fn bootstrap(name: &str) -> Self {
+        let groups = [
+            "system:bootstrappers",
+            "system:bootstrappers:managedcluster",
+            AUTHENTICATED,
+        ];
+        Self {
+            name: format!("system:bootstrap:{name}"),
+            groups: groups.map(str::to_owned).into(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether this is the hub or one of its controllers.
     pub fn is_hub(&self) -> bool {
-        self.name == HUB
+        (self.name == HUB || self.name.starts_with(CONTROLLER)) && self.in_group(MASTERS)
     }
 
     /// Whoever shows no credential.

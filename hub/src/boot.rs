@@ -135,9 +135,11 @@ pub async fn run(config: Config) -> Result<()> {
 
         let authenticator =
             authentication::open(&store, &authority.fingerprint(), oidc, &groups).await?;
+        let audit = audit.map(|settings| record(settings, &registry, &groups));
         let settings = agents::Settings {
             certificate_ttl: lifetimes.agent,
             flush_interval: FLUSH_INTERVAL,
+            audit: audit.clone(),
         };
         let (agents, agent_work) = Agents::new(client.clone(), authority, settings, &metrics);
         groups.work.spawn("agents", Policy::Essential, {
@@ -152,7 +154,7 @@ pub async fn run(config: Config) -> Result<()> {
             leader::lead(
                 election,
                 client,
-                controllers.clone(),
+                controllers.recorded(audit.clone()),
                 groups.work.stop_token(),
             )
         });
@@ -161,7 +163,7 @@ pub async fn run(config: Config) -> Result<()> {
         let settings = rest::Settings {
             authenticator,
             limits,
-            audit: audit.map(|settings| record(settings, &registry, &groups)),
+            audit,
         };
         let router = rest::router(rest::Api::with(registry, front.clone(), settings));
         groups.front.spawn("api", Policy::Essential, {

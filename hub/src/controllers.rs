@@ -52,7 +52,7 @@ pub use self::{
     selection::{Selection, Unknown},
 };
 use crate::{
-    auth::User,
+    audit::Audit,
     metrics::Metrics,
     registry::{Client, Kinds, Writer},
     tasks::{Policy, Tasks},
@@ -105,6 +105,9 @@ const ALL: &[(&str, Make)] = &[
     }),
     ("set-roles", |_| Loop::boxed(setroles::SetRoles::default())),
     ("taint", |_| Loop::boxed(taint::Taints::default())),
+    ("token-cleaner", |_| {
+        Loop::boxed(expiry::Expiry::<expiry::tokens::Tokens>::default())
+    }),
     ("workset", |_| Box::<workset::ReplicaSets>::default()),
 ];
 
@@ -119,6 +122,7 @@ pub fn names() -> Vec<&'static str> {
 pub struct Controllers {
     selection: Selection,
     reports: Reports,
+    audit: Option<Audit>,
 }
 
 impl Controllers {
@@ -128,7 +132,14 @@ impl Controllers {
         Self {
             selection,
             reports: Reports::new(metrics),
+            audit: None,
         }
+    }
+
+    /// The same, whose deeds are recorded.
+    #[must_use]
+    pub fn recorded(self, audit: Option<Audit>) -> Self {
+        Self { audit, ..self }
     }
 
     /// What each controller last did.
@@ -152,15 +163,6 @@ impl Controllers {
         let client = client.with_epoch(epoch);
         let kinds = client.registry().kinds().clone();
         let (events, writer) = events::recorder(client.clone());
-        let context = Context {
-            client,
-            writer: Writer {
-                user: User::hub(),
-                epoch: Some(epoch),
-                manager: None,
-            },
-            events,
-        };
         let ending = tasks.stop_token();
         tasks.spawn("controllers/events", Policy::Essential, async move {
             writer.run(ending).await;
@@ -168,7 +170,13 @@ impl Controllers {
         });
         for (name, make) in ALL.iter().filter(|(name, _)| self.selection.contains(name)) {
             let report = self.reports.of(name);
-            let (context, ending) = (context.clone(), tasks.stop_token());
+            let client = client.as_controller(name, self.audit.as_ref());
+            let context = Context {
+                writer: client.writer().clone(),
+                client,
+                events: events.clone(),
+            };
+            let ending = tasks.stop_token();
             let reconciler = make(&kinds);
             tasks.spawn(name, Policy::Essential, async move {
                 drive(reconciler, context, report.clone(), ending).await;
@@ -176,7 +184,7 @@ impl Controllers {
                 Ok(())
             });
         }
-        drop(context);
+        drop(events);
         tokio::select! {
             () = stop.cancelled() => {}
             () = broken.cancelled() => {}

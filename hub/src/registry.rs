@@ -21,6 +21,7 @@ mod ownership;
 mod parts;
 mod seed;
 mod strategy;
+mod trail;
 mod view;
 
 pub use admission::FieldValidation;
@@ -39,7 +40,7 @@ use koinon_store::{
     Applied, Change, Epoch, Key, Mutation, Share, Store, Stored, Unavailable, WriteError,
 };
 
-use crate::{auth::User, authz::Authorizer};
+use crate::{audit::Audit, auth::User, authz::Authorizer};
 
 /// How often a write that may be repeated meets another's write before it gives up, as in Kubernetes.
 const ATTEMPTS: usize = 5;
@@ -91,9 +92,21 @@ pub struct Writer {
     pub epoch: Option<Epoch>,
     /// Under which name the write is recorded in `metadata.managedFields`; `None` for the hub itself.
     pub manager: Option<Arc<str>>,
+    /// Where its writes are recorded, if no request is that they are carried out for.
+    pub audit: Option<Audit>,
 }
 
 impl Writer {
+    /// The hub itself.
+    pub fn hub() -> Self {
+        Self {
+            user: User::hub(),
+            epoch: None,
+            manager: None,
+            audit: None,
+        }
+    }
+
     /// A change as this writer's.
     fn mutation(&self, change: Change) -> Mutation {
         let share = match self.epoch {

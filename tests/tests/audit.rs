@@ -1,7 +1,7 @@
 //! The audit log: who did what, and that nobody can change it unnoticed.
 
 use anyhow::ensure;
-use koinon_tests::{Hub, Postgres, eventually, koinon::Koinon};
+use koinon_tests::{Hub, League, Postgres, eventually, koinon::Koinon};
 use serde_json::Value;
 use sqlx::Connection;
 
@@ -140,5 +140,113 @@ async fn what_is_done_is_recorded_and_tampering_shows() -> anyhow::Result<()> {
         let said = koinon.say(&["audit", "verify", &file]).await?;
         ensure!(said.code != 0, "{name}: {}", said.stdout);
     }
+    Ok(())
+}
+
+const WORKLOAD: &str = "
+apiVersion: v1
+kind: Namespace
+metadata: {name: apps}
+---
+apiVersion: cluster.open-cluster-management.io/v1beta2
+kind: ManagedClusterSetBinding
+metadata: {name: default, namespace: apps}
+spec: {clusterSet: default}
+---
+apiVersion: cluster.open-cluster-management.io/v1beta1
+kind: Placement
+metadata: {name: prod, namespace: apps}
+spec: {}
+---
+apiVersion: work.open-cluster-management.io/v1alpha1
+kind: ManifestWorkReplicaSet
+metadata: {name: web, namespace: apps}
+spec:
+  placementRefs: [{name: prod}]
+  manifestWorkTemplate:
+    workload:
+      manifests:
+      - {apiVersion: v1, kind: ConfigMap, metadata: {name: web, namespace: default}, data: {k: v}}
+";
+
+/// Who did what to what, and the code.
+fn lines(records: &[Value]) -> Vec<String> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let line = |record: &Value| {
+        let (event, what) = (&record["event"], &record["event"]["objectRef"]);
+        let resource = [text(&what["resource"]), text(&what["subresource"])].join("/");
+        let (user, verb) = (text(&event["user"]["username"]), text(&event["verb"]));
+        format!(
+            "{user} {verb} {resource} {} {}",
+            text(&what["name"]),
+            event["responseStatus"]["code"]
+        )
+    };
+    records.iter().map(line).collect()
+}
+
+#[tokio::test]
+async fn what_agents_and_controllers_do_is_recorded() -> anyhow::Result<()> {
+    let league = League::start()
+        .hub_flag("--audit-level=metadata")
+        .clusters(["east"])
+        .await?;
+    let (kubectl, koinon) = (league.kubectl(), league.koinon());
+    kubectl.apply(WORKLOAD).await?;
+    let works = "/apis/work.open-cluster-management.io/v1/namespaces/east/manifestworks";
+    let count = async || -> anyhow::Result<usize> {
+        let list = league.get(works).await?;
+        Ok(list["items"].as_array().map_or(0, Vec::len))
+    };
+    eventually("the work is made", async || {
+        Ok((count().await? == 1).then_some(()))
+    })
+    .await?;
+    kubectl
+        .run(&["delete", "manifestworkreplicaset", "web", "-n", "apps"])
+        .await?;
+    eventually("the work is gone", async || {
+        Ok((count().await? == 0).then_some(()))
+    })
+    .await?;
+    let all = eventually("all is recorded", async || {
+        let lines = lines(&records(&koinon, &[]).await?);
+        let has = |parts: &[&str]| {
+            lines
+                .iter()
+                .any(|line| parts.iter().all(|part| line.contains(part)))
+        };
+        let whole = [
+            &[
+                "system:bootstrap:test-",
+                "create managedclusters/enrolment east 201",
+            ][..],
+            &[
+                "system:open-cluster-management:east:",
+                "create managedclusters/session east 200",
+            ],
+            &[
+                "system:koinon:controller:placement ",
+                "update placementdecisions/status",
+                " 200",
+            ],
+            &["system:koinon:controller:", "delete manifestworks/", " 200"],
+            &["koinon-admin delete manifestworkreplicasets/ web 200"],
+        ]
+        .iter()
+        .all(|parts| has(parts));
+        ensure!(whole, "{lines:#?}");
+        Ok(Some(lines))
+    })
+    .await?;
+    // What follows from objects is not: it would be many times as much.
+    let noise = |line: &&String| {
+        line.starts_with("system:koinon:controller:")
+            && (line.contains("create manifestworks/") || line.contains("managedclusters/status"))
+    };
+    ensure!(!all.iter().any(|line| noise(&line)), "{all:#?}");
+    let said = koinon.run(&["audit", "verify"]).await?;
+    ensure!(said.contains("nothing was altered"), "{said}");
+    league.finish();
     Ok(())
 }

@@ -10,9 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use koinon_tests::{
-    League, client::client, eventually, kubectl::Kubectl, league::condition,
-};
+use koinon_tests::{League, client::client, eventually, kubectl::Kubectl, league::condition};
 use kube::Client;
 use serde_json::{Value, json};
 
@@ -52,7 +50,10 @@ async fn a_storm_of_one_tenant_delays_neither_agents_nor_others() -> anyhow::Res
     }
     let (done, refused) = storm.end().await?;
     println!("{done} writes of the storm, {refused} of it refused");
-    ensure!(refused >= 200 && done >= 200, "{done} done, {refused} refused");
+    ensure!(
+        refused >= 200 && done >= 200,
+        "{done} done, {refused} refused"
+    );
 
     // Each that was answered is there, once, and nothing else.
     let maps = league.get("/api/v1/namespaces/shop/configmaps").await?;
@@ -61,7 +62,11 @@ async fn a_storm_of_one_tenant_delays_neither_agents_nor_others() -> anyhow::Res
     // No lease was lost, and none was in danger.
     ensure!(available_since(&league).await? == since);
     let cluster = league.get(CLUSTER).await?;
-    ensure!(cluster["spec"]["taints"].as_array().is_none_or(Vec::is_empty));
+    ensure!(
+        cluster["spec"]["taints"]
+            .as_array()
+            .is_none_or(Vec::is_empty)
+    );
     let refused = league.hub.metric("koinon_agent_heartbeats_refused_total");
     ensure!(refused.await? == 0.0);
     league.finish();
@@ -155,8 +160,11 @@ impl Storm {
             clients: tokio::task::JoinSet::new(),
         };
         for _ in 0..STORM {
-            let (stop, done, refused) =
-                (storm.stop.clone(), storm.done.clone(), storm.refused.clone());
+            let (stop, done, refused) = (
+                storm.stop.clone(),
+                storm.done.clone(),
+                storm.refused.clone(),
+            );
             let client = client.clone();
             storm.clients.spawn(async move {
                 while !stop.load(Ordering::Relaxed) {

@@ -29,8 +29,10 @@ use self::{
 use super::{
     Agents,
     token::{self, Admission, Applicant, Refusal},
+    trail::{Call, Trail},
 };
 use crate::{
+    auth::User,
     clock,
     pki::{
         Enrolled,
@@ -65,17 +67,24 @@ pub(super) async fn enrol(
     let metrics = &agents.0.metrics;
     let cluster: String = request.cluster_name.chars().take(64).collect();
     let network = network(peer.address.ip());
+    // Who it is is known once the token is found good.
+    let mut trail = Trail::note(agents, peer, User::anonymous(), &cluster, Call::Enrol);
+    let mut stage = Stage::Asking;
     let result = if agents.0.failures.admits(&network) {
-        admit(agents, request).await
+        admit(agents, request, &mut trail, &mut stage).await
     } else {
         Err(Error::Throttled)
     };
     match result {
         Ok(response) => {
-            metrics.enrolment(match response.outcome {
-                Some(Outcome::Issued(_)) => "issued",
-                _ => "pending",
-            });
+            let issued = matches!(response.outcome, Some(Outcome::Issued(_)));
+            metrics.enrolment(if issued { "issued" } else { "pending" });
+            match stage {
+                _ if issued => trail.done(201),
+                Stage::Spent => trail.done(202),
+                // An agent that waits asks again and again.
+                Stage::Asking => trail.nothing(),
+            }
             Ok(response)
         }
         Err(error) => {
@@ -84,12 +93,31 @@ pub(super) async fn enrol(
                 agents.0.failures.count(network);
             }
             tracing::warn!(peer = %peer.address, cluster, outcome = error.outcome(), error = %Chain(&error), "enrolment refused");
-            Err(Status::from(&error))
+            let status = Status::from(&error);
+            match stage {
+                Stage::Spent => trail.failed(&status),
+                Stage::Asking => trail.refused(&status),
+            }
+            Err(status)
         }
     }
 }
 
-async fn admit(agents: &Agents, request: EnrolRequest) -> Result<EnrolResponse, Error> {
+/// How far an enrolment has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing has changed by this call.
+    Asking,
+    /// It has begun to: a use of the token is spent, or about to be.
+    Spent,
+}
+
+async fn admit(
+    agents: &Agents,
+    request: EnrolRequest,
+    trail: &mut Trail,
+    stage: &mut Stage,
+) -> Result<EnrolResponse, Error> {
     let turn = tokio::time::timeout(TURN, agents.0.enrolments.acquire()).await;
     let _turn = turn.map_err(|_| Error::Busy)?.map_err(|_| Error::Busy)?;
     let (subject, mut applicant, key) = read(&request)?;
@@ -103,12 +131,17 @@ async fn admit(agents: &Agents, request: EnrolRequest) -> Result<EnrolResponse, 
     let ca = ca_sha256(agents);
     let admission = token::check(&text, token.as_ref(), &applicant, &ca, clock::now())?;
     let auto = token.is_some_and(|token| token.spec.auto_accept);
+    trail.is_by(User::bootstrap(text.name.as_str()));
+    trail
+        .begin()
+        .map_err(|full| Error::Unavailable(full.message().into()))?;
     refuse_taken(agents, &applicant).await?;
     if known.as_ref().is_some_and(is_let_go) {
         // A use is not spent on an object that is about to go.
         return Ok(being_removed());
     }
     if admission == Admission::New {
+        *stage = Stage::Spent;
         // The object comes before the use, which is spent on it: whatever breaks off in between, asking again goes on.
         let made = match known {
             Some(_) => None,

@@ -15,7 +15,12 @@ use koinon_proto::{
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
-use super::{Agents, crowd::Crowd, enrol, pull, renew, session};
+use super::{
+    Agents,
+    crowd::Crowd,
+    enrol, pull, renew, session,
+    trail::{Call, Trail, agent_of},
+};
 use crate::{
     pki::Enrolled,
     tls::{Acceptor, Peer},
@@ -85,7 +90,10 @@ impl Session for Agents {
         request: Request<Streaming<AgentMessage>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
         let (agent, not_after) = self.identity(&request)?;
-        let stream = session::stream(self.clone(), agent, not_after, request.into_inner());
+        let peer = peer(&request)?;
+        let cluster = agent.subject.cluster.as_str();
+        let trail = Trail::note(self, &peer, agent_of(&peer), cluster, Call::Attach);
+        let stream = session::stream(self.clone(), agent, not_after, request.into_inner(), trail);
         Ok(Response::new(Box::pin(stream)))
     }
 
@@ -102,7 +110,8 @@ impl Session for Agents {
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<Issued>, Status> {
         let (agent, _) = self.identity(&request)?;
-        renew::renew(self, &agent, request.get_ref())
+        let peer = peer(&request)?;
+        renew::renew(self, &peer, &agent, request.get_ref())
             .await
             .map(Response::new)
     }

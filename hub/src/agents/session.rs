@@ -24,6 +24,7 @@ use super::{
     outbox::{self, Leave, Next, Outbox},
     report::Health,
     resource,
+    trail::Trail,
     work::Work,
 };
 use crate::{clock, pki::Enrolled};
@@ -44,6 +45,7 @@ pub(super) fn stream(
     agent: Enrolled,
     not_after: i64,
     inbound: Streaming<AgentMessage>,
+    trail: Trail,
 ) -> impl Stream<Item = Result<HubMessage, Status>> + Send + 'static {
     let outbox = Outbox::new(
         agent.subject.cluster.as_str().into(),
@@ -57,13 +59,19 @@ pub(super) fn stream(
         ends_at: Instant::now() + clock::until_unix(not_after).min(LONGEST),
     };
     stream::unfold(
-        Phase::Entering(Box::new(entering)),
+        Phase::Entering(Box::new(entering), Box::new(trail)),
         |mut phase| async move {
             loop {
                 match phase {
-                    Phase::Entering(entering) => match entering.admit().await {
-                        Ok(session) => phase = Phase::Open(session),
-                        Err(status) => return Some((Err(status), Phase::Over)),
+                    Phase::Entering(entering, trail) => match entering.admit().await {
+                        Ok(session) => {
+                            trail.done(200);
+                            phase = Phase::Open(session);
+                        }
+                        Err(status) => {
+                            trail.refused(&status);
+                            return Some((Err(status), Phase::Over));
+                        }
                     },
                     Phase::Open(mut session) => {
                         return match session.next().await {
@@ -85,7 +93,7 @@ pub(super) fn stream(
 }
 
 enum Phase {
-    Entering(Box<Entering>),
+    Entering(Box<Entering>, Box<Trail>),
     Open(Box<Session>),
     Over,
 }

@@ -51,7 +51,7 @@ pub struct Outcome {
 }
 
 impl Happened {
-    /// The event. A watch is recorded when it begins, everything else when it has ended.
+    /// The event. A watch and a session are recorded when they begin, everything else when it has ended.
     pub fn event(self, outcome: &Outcome) -> Value {
         let Self {
             level,
@@ -67,7 +67,7 @@ impl Happened {
         } = self;
         let stage = match outcome.code {
             None => "RequestReceived",
-            Some(_) if asked.verb == "watch" => "ResponseStarted",
+            Some(_) if is_long_running(&asked) => "ResponseStarted",
             Some(_) => "ResponseComplete",
         };
         let mut event = json!({
@@ -85,7 +85,10 @@ impl Happened {
         });
         match outcome.code {
             Some(code) => event["responseStatus"] = json!({ "metadata": {}, "code": code }),
-            None => event["annotations"]["koinon.dev/outcome"] = "the client went away".into(),
+            None => {
+                event["annotations"]["koinon.dev/outcome"] =
+                    "not known: nobody waited for it".into()
+            }
         }
         if let Some(decision) = outcome.decision {
             event["annotations"]["authorization.k8s.io/decision"] = decision.into();
@@ -104,6 +107,11 @@ impl Happened {
         }
         event
     }
+}
+
+/// A watch, or the session of an agent: it is recorded when it begins.
+fn is_long_running(asked: &Attributes) -> bool {
+    asked.verb == "watch" || asked.full_resource() == "managedclusters/session"
 }
 
 fn shown(user: &User) -> Value {

@@ -2,7 +2,10 @@
 
 use serde::Deserialize;
 
-use crate::{auth::User, authz::Attributes};
+use crate::{
+    auth::{CONTROLLERS, User},
+    authz::Attributes,
+};
 
 /// How much is recorded of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -73,7 +76,7 @@ pub struct Resources {
 
 impl Policy {
     /// What is recorded by a level alone: every change at that level, and who read secrets or the log itself or failed to; health and
-    /// plain reading are not.
+    /// plain reading are not. Of what the controllers do by themselves: what they delete and decide, not what follows from objects.
     pub fn standard(level: Level) -> Self {
         let resources = |group: &str, names: &[&str]| Resources {
             group: group.to_owned(),
@@ -81,7 +84,38 @@ impl Policy {
             resource_names: Vec::new(),
         };
         let texts = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        let of_controllers = || Rule {
+            user_groups: texts(&[CONTROLLERS]),
+            ..Rule::default()
+        };
         let rules = vec![
+            // Events end after an hour, by the thousand.
+            Rule {
+                level: Level::None,
+                resources: vec![resources("", &["events"])],
+                ..of_controllers()
+            },
+            Rule {
+                level: Level::Metadata,
+                verbs: texts(&["delete"]),
+                ..of_controllers()
+            },
+            Rule {
+                level: Level::Metadata,
+                resources: vec![resources(
+                    "cluster.open-cluster-management.io",
+                    &[
+                        "placementdecisions",
+                        "placementdecisions/status",
+                        "managedclusters",
+                    ],
+                )],
+                ..of_controllers()
+            },
+            Rule {
+                level: Level::None,
+                ..of_controllers()
+            },
             // Questions about rights change nothing, and every console asks them.
             Rule {
                 level: Level::None,
@@ -262,6 +296,51 @@ mod tests {
         ] {
             assert_eq!(level(asked.clone()), wanted, "{asked:?}");
         }
+    }
+
+    #[test]
+    fn of_controllers_is_recorded_what_they_delete_and_decide() {
+        let policy = Policy::standard(Level::Request);
+        let gc = User::controller("gc");
+        assert!(gc.is_hub() && !user().is_hub());
+        let of = |verb: &str, group: &str, resource: &str| {
+            policy.level(&gc, &Attributes::of(verb, group, resource))
+        };
+        let (clusters, works) = (
+            "cluster.open-cluster-management.io",
+            "work.open-cluster-management.io",
+        );
+        for (asked, wanted) in [
+            (of("delete", works, "manifestworks"), Level::Metadata),
+            (of("delete", "", "secrets"), Level::Metadata),
+            (
+                of("create", clusters, "placementdecisions"),
+                Level::Metadata,
+            ),
+            (
+                of("update", clusters, "placementdecisions/status"),
+                Level::Metadata,
+            ),
+            (of("update", clusters, "managedclusters"), Level::Metadata),
+            (
+                of("update", clusters, "managedclusters/status"),
+                Level::None,
+            ),
+            (
+                of("update", works, "manifestworkreplicasets/status"),
+                Level::None,
+            ),
+            (of("create", works, "manifestworks"), Level::None),
+            (of("delete", "", "events"), Level::None),
+        ] {
+            assert_eq!(asked, wanted);
+        }
+        // A file may say otherwise.
+        let all = Policy::parse(
+            "{apiVersion: audit.k8s.io/v1, kind: Policy, rules: [{level: Metadata}]}",
+        );
+        let asked = Attributes::of("create", works, "manifestworks");
+        assert_eq!(all.unwrap().level(&gc, &asked), Level::Metadata);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::{
 
 pub(super) mod events;
 pub(super) mod finished;
+pub(super) mod tokens;
 
 /// Which objects of a kind go, and when.
 pub(super) trait Ends: Send + 'static {

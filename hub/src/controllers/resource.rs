@@ -11,4 +11,5 @@ pub(super) const WORKSETS: &str = "manifestworkreplicasets.work.open-cluster-man
 pub(super) const NAMESPACES: &str = "namespaces";
 pub(super) const REQUESTS: &str = "certificatesigningrequests.certificates.k8s.io";
 pub(super) const EVENTS: &str = "events";
+pub(super) const TOKENS: &str = "jointokens.koinon.dev";
 pub(super) const CLUSTER_ROLES: &str = "clusterroles.rbac.authorization.k8s.io";

@@ -10,6 +10,7 @@ use super::{
     Writer, metadata,
     ownership::{self, Owners},
     parts, refused,
+    trail::Deed,
 };
 use crate::clock;
 
@@ -314,13 +315,19 @@ impl Registry {
         writer: &Writer,
     ) -> Result<State, WriteError> {
         let expected = stored.revision;
+        let mut deed = Deed::Update;
         let change = match plan {
             Plan::Nothing => return Ok(State::Stored(Arc::clone(stored))),
             Plan::Replace(draft) | Plan::Remove(draft) if dry_run == DryRun::All => {
                 let would_be = stored_of(draft, stored);
                 return Ok(State::Object(parts::object(kind, &would_be)));
             }
-            Plan::Replace(draft) => Change::Replace { draft, expected },
+            Plan::Replace(draft) => {
+                if draft.status != stored.status && draft.body == stored.body {
+                    deed = Deed::UpdateStatus;
+                }
+                Change::Replace { draft, expected }
+            }
             Plan::Remove(draft) => {
                 let change = Change::Delete {
                     key: draft.key.clone(),
@@ -328,16 +335,11 @@ impl Registry {
                     expected: Some(expected),
                 };
                 let last = stored_of(draft, stored);
-                self.store
-                    .write(writer.mutation(change))
-                    .await?;
+                self.put(kind, Deed::Delete, change, writer).await?;
                 return Ok(State::Stored(Arc::new(last)));
             }
         };
-        let written = self
-            .store
-            .write(writer.mutation(change))
-            .await?;
+        let written = self.put(kind, deed, change, writer).await?;
         Ok(State::Stored(written.stored))
     }
 }

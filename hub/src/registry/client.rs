@@ -8,7 +8,7 @@ use kube::Resource;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{ATTEMPTS, DeleteOptions, Kind, Options, Part, Preconditions, Registry, Writer, parts};
-use crate::auth::User;
+use crate::{audit::Audit, auth::User};
 
 /// Reads from the cache and writes through the same rules as users do. Cheap to clone.
 ///
@@ -37,11 +37,7 @@ impl Client {
     pub fn new(registry: Registry) -> Self {
         Self {
             registry,
-            writer: Writer {
-                user: User::hub(),
-                epoch: None,
-                manager: None,
-            },
+            writer: Writer::hub(),
         }
     }
 
@@ -56,6 +52,25 @@ impl Client {
             registry: self.registry.clone(),
             writer,
         }
+    }
+
+    /// The same client, which writes as the controller `name` and has its writes recorded.
+    #[must_use]
+    pub fn as_controller(&self, name: &str, audit: Option<&Audit>) -> Self {
+        let writer = Writer {
+            user: User::controller(name),
+            audit: audit.cloned(),
+            ..self.writer.clone()
+        };
+        Self {
+            registry: self.registry.clone(),
+            writer,
+        }
+    }
+
+    /// Who writes, for writes without a type.
+    pub fn writer(&self) -> &Writer {
+        &self.writer
     }
 
     /// The store below, for what is no object and for watches.

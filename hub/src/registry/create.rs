@@ -11,6 +11,7 @@ use super::{
     Admission, DryRun, Generation, Kind, Options, Registry, Saved, State, Writer, metadata,
     ownership::{self, Owners},
     parts, refused,
+    trail::Deed,
 };
 use crate::clock;
 
@@ -128,11 +129,7 @@ impl Registry {
             let draft = parts::draft(key, object)?;
             parts::fit(kind, &draft, None)?;
             let change = Change::Create(draft);
-            match self
-                .store
-                .write(writer.mutation(change))
-                .await
-            {
+            match self.put(kind, Deed::Create, change, writer).await {
                 Ok(written) => State::Stored(written.stored),
                 Err(WriteError::Exists) => return Err(Refusal::Exists),
                 Err(error) => return Err(refused(kind, &name, error).into()),

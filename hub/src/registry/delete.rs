@@ -6,7 +6,10 @@ use futures::{StreamExt, TryStreamExt, stream};
 use koinon_machinery::{ApiError, Object, Result};
 use koinon_store::{Change, Key, Stored, WriteError};
 
-use super::{ATTEMPTS, Admission, DryRun, Kind, Registry, State, Writer, metadata, parts, refused};
+use super::{
+    ATTEMPTS, Admission, DryRun, Kind, Registry, State, Writer, metadata, parts, refused,
+    trail::Deed,
+};
 use crate::clock;
 
 /// Finalizer that makes the garbage collector delete the dependents first.
@@ -160,9 +163,7 @@ impl Registry {
                     uid: Some(stored.uid),
                     expected: Some(expected),
                 };
-                self.store
-                    .write(writer.mutation(change))
-                    .await?;
+                self.put(kind, Deed::Delete, change, writer).await?;
             }
             return Ok(Deletion::Done(Arc::clone(stored)));
         }
@@ -186,10 +187,7 @@ impl Registry {
             draft: parts::draft(key, object)?,
             expected,
         };
-        let written = self
-            .store
-            .write(writer.mutation(change))
-            .await?;
+        let written = self.put(kind, Deed::Delete, change, writer).await?;
         Ok(Deletion::Pending(State::Stored(written.stored)))
     }
 }

@@ -7,7 +7,7 @@ use koinon_machinery::{ApiError, Object, Reason, Result};
 use koinon_store::Key;
 
 use super::{Kind, Options, Part, Registry, Writer, parts};
-use crate::{auth::User, authz};
+use crate::authz;
 
 /// Objects looked after at a time: the writer lane makes a batch of them.
 const CONCURRENT: usize = 64;
@@ -23,11 +23,7 @@ impl Registry {
     ///
     /// `ServiceUnavailable` when the database is away.
     pub async fn seed(&self) -> Result<()> {
-        let hub = Writer {
-            user: User::hub(),
-            epoch: None,
-            manager: None,
-        };
+        let hub = Writer::hub();
         let mut namespace = Object::new("v1", "Namespace");
         namespace.set_name(crate::resources::DEFAULT_NAMESPACE);
         self.plant("namespaces", namespace, &hub).await?;

@@ -52,7 +52,7 @@ pub(super) async fn admit(State(api): State<Api>, mut request: Request, next: Ne
     extensions.insert(query);
     extensions.insert(asked);
     let response = carry_out(request, next, entered, is_watch).await;
-    recording.end(response.status());
+    recording.end(response.status().as_u16(), Some("allow"));
     response
 }
 

@@ -66,6 +66,7 @@ impl Call {
             user: self.user.clone(),
             epoch: None,
             manager: Some(apply::manager_or_user_agent(name, &agent).into()),
+            audit: None,
         }
     }
 

@@ -87,9 +87,7 @@ impl Queue {
     pub(crate) fn new(limit: usize, bytes: usize, sealer: Sealer) -> Self {
         let places = Share::ALL.map(|share| {
             let part = |all: usize| all / if share == Share::Users { 2 } else { 4 };
-            let room_total = u32::try_from(part(bytes) / 1024)
-                .unwrap_or(u32::MAX)
-                .max(1);
+            let room_total = u32::try_from(part(bytes) / 1024).unwrap_or(u32::MAX).max(1);
             Places {
                 slots: Arc::new(Semaphore::new(part(limit).max(1))),
                 room: Arc::new(Semaphore::new(room_total as usize)),

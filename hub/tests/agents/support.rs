@@ -18,6 +18,7 @@ use koinon_api::{
 };
 use koinon_hub::{
     agents::{self, Agents, Settings},
+    audit::{self, Audit, Level, Sinks, WhenFull},
     metrics::Metrics,
     pki::{Authority, Material},
     registry::{Client, Registry},
@@ -125,9 +126,19 @@ impl Hub {
         registry.seed().await.expect("the registry is seeded");
         let client = Client::new(registry);
         let metrics = Metrics::default();
+        let (audit, recording) = Audit::new(
+            audit::Policy::standard(Level::Metadata),
+            WhenFull::Refuse,
+            Sinks {
+                table: Some((store.audit(), Duration::from_secs(86_400))),
+                lines: None,
+            },
+        );
+        tasks.spawn("audit", Policy::Optional, recording.run(tasks.stop_token()));
         let settings = Settings {
             certificate_ttl,
             flush_interval: Duration::from_millis(50),
+            audit: Some(audit),
         };
         let (agents, work) = Agents::new(client.clone(), authority.clone(), settings, &metrics);
         let running = work.run(tasks.stop_token());
@@ -387,12 +398,13 @@ impl Hub {
         self.accept(name).await;
         let token = self.token(&format!("for-{name}"), |_| {}).await;
         let applicant = Applicant::new(name);
-        match self
-            .enrol(applicant.request(&token))
-            .await
-            .expect("the member enrols")
-            .outcome
-        {
+        self.issued(&applicant, &token).await
+    }
+
+    /// What one who is accepted is given.
+    pub(crate) async fn issued(&self, applicant: &Applicant, token: &str) -> Credentials {
+        let enrolled = self.enrol(applicant.request(token)).await;
+        match enrolled.expect("the member enrols").outcome {
             Some(Outcome::Issued(issued)) => applicant.credentials(&issued),
             other => panic!("not issued: {other:?}"),
         }

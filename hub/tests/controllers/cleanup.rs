@@ -7,10 +7,7 @@ use k8s_openapi::{
 use koinon_api::{
     ManagedCluster, ManifestWork, ManifestWorkReplicaSet, Placement, PlacementDecision,
 };
-use koinon_hub::{
-    auth::User,
-    registry::{DeleteOptions, Propagation, Writer},
-};
+use koinon_hub::registry::{DeleteOptions, Propagation, Writer};
 use koinon_store::{Change, Draft, Key, testing::TestPostgres};
 use serde_json::json;
 
@@ -172,11 +169,7 @@ async fn cascade(hub: &Hub, key: &Key, propagation: Propagation) {
         propagation: Some(propagation),
         ..DeleteOptions::default()
     };
-    let writer = Writer {
-        user: User::hub(),
-        epoch: None,
-        manager: None,
-    };
+    let writer = Writer::hub();
     registry
         .delete(&kind, key, &options, &writer)
         .await

@@ -164,11 +164,7 @@ async fn what_no_schema_takes_is_refused(hub: &Hub) {
             .by_key("placements.cluster.open-cluster-management.io")
             .unwrap();
         let options = koinon_hub::registry::Options::default();
-        let writer = koinon_hub::registry::Writer {
-            user: koinon_hub::auth::User::hub(),
-            epoch: None,
-            manager: None,
-        };
+        let writer = koinon_hub::registry::Writer::hub();
         let made = hub
             .client
             .registry()

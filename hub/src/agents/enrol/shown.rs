@@ -26,6 +26,7 @@ use kube::{Resource as _, core::ObjectMeta};
 use super::{error::Error, uid};
 use crate::{
     agents::{Agents, token::Applicant},
+    auth::User,
     clock, pki,
 };
 
@@ -198,6 +199,7 @@ fn make(
         uid: uid(cluster).map(|uid| uid.to_string()).unwrap_or_default(),
         ..OwnerReference::default()
     };
+    let by = User::bootstrap(token);
     let texts = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
     let lifetime = agents.0.settings.certificate_ttl.as_secs();
     CertificateSigningRequest {
@@ -217,13 +219,8 @@ fn make(
                 "client auth",
             ])),
             expiration_seconds: i32::try_from(lifetime).ok(),
-            // As a bootstrap token is a user in Kubernetes.
-            username: Some(format!("system:bootstrap:{token}")),
-            groups: Some(texts(&[
-                "system:bootstrappers",
-                "system:bootstrappers:managedcluster",
-                "system:authenticated",
-            ])),
+            username: Some(by.name),
+            groups: Some(by.groups),
             ..CertificateSigningRequestSpec::default()
         },
         status: None,

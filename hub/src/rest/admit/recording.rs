@@ -1,7 +1,7 @@
-//! The record of one request, from before it is looked at until its end, whatever that is.
+//! What the record of a request says, from before it is looked at.
 
 use axum::extract::Request;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, header};
 use koinon_machinery::{ApiError, Result};
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use super::{
     Who,
 };
 use crate::{
-    audit::{Audit, Happened, Level, Outcome, Slot, redact},
+    audit::{Audit, Happened, Level, Outcome, Recording, redact},
     authz::Attributes,
     clock,
     tls::Peer,
@@ -21,17 +21,6 @@ const MOST_BODY: usize = 64 << 10;
 
 /// What is known of a request that the policy wants recorded, before it is let in.
 pub(super) struct Asked(Option<(Audit, Happened)>);
-
-/// What is to be recorded of a request that was let in. Dropped before its end, as when the client goes away, it is recorded as that:
-/// whoever closes the connection does not escape.
-#[derive(Default)]
-pub(super) struct Recording(Option<Begun>);
-
-struct Begun {
-    audit: Audit,
-    slot: Slot,
-    happened: Happened,
-}
 
 impl Asked {
     /// Notes who asks for what, if the policy wants a record.
@@ -87,68 +76,36 @@ impl Asked {
     ///
     /// `ServiceUnavailable` for a change that cannot be recorded and may not go unrecorded.
     pub(super) fn begin(self, headers: &HeaderMap, body: &[u8]) -> Result<Recording> {
-        let Some((audit, mut happened)) = self.0 else {
+        let Some((audit, happened)) = self.0 else {
             return Ok(Recording::default());
         };
         let change = !matches!(
             happened.asked.verb.as_str(),
             "get" | "list" | "watch" | "head"
         );
-        let mut slot = audit.reserve(change).map_err(|_| {
+        let with_body = happened.level >= Level::Request && !body.is_empty();
+        let recording = audit.begin(happened, change).map_err(|_| {
             ApiError::service_unavailable(
                 "the audit log takes no records at the moment; nothing was changed",
                 1,
             )
         })?;
-        if happened.level >= Level::Request && !body.is_empty() {
-            let found = if body.len() > MOST_BODY {
-                Err("not recorded: too large")
-            } else if !audit.make_room(&mut slot, body.len()) {
-                Err("not recorded: too many wait")
-            } else {
-                read(headers, body)
-                    .and_then(redact)
-                    .ok_or("not recorded: it does not decode, or is nested too deep")
-            };
-            match found {
-                Ok(value) => happened.body = Some(value),
-                Err(why) => happened.unrecorded = Some(why),
+        if !with_body {
+            return Ok(recording);
+        }
+        let (room, large) = if body.len() > MOST_BODY {
+            (0, true)
+        } else {
+            (body.len(), false)
+        };
+        Ok(recording.with_body(room, || {
+            if large {
+                return Err("not recorded: too large");
             }
-        }
-        Ok(Recording(Some(Begun {
-            audit,
-            slot,
-            happened,
-        })))
-    }
-}
-
-impl Recording {
-    /// Ends it with what came of the request.
-    pub(super) fn end(mut self, status: StatusCode) {
-        self.finish(Some(status.as_u16()));
-    }
-
-    fn finish(&mut self, code: Option<u16>) {
-        if let Some(Begun {
-            audit,
-            slot,
-            happened,
-        }) = self.0.take()
-        {
-            let outcome = Outcome {
-                code,
-                decision: Some("allow"),
-                at: clock::now(),
-            };
-            audit.record(slot, happened.event(&outcome));
-        }
-    }
-}
-
-impl Drop for Recording {
-    fn drop(&mut self) {
-        self.finish(None);
+            read(headers, body)
+                .and_then(redact)
+                .ok_or("not recorded: it does not decode, or is nested too deep")
+        }))
     }
 }
 

@@ -45,11 +45,7 @@ async fn an_agents_status_is_committed_within_two_batches_of_a_storm() {
     });
     // A sign of life does not wait for any of them.
     for _ in 0..10 {
-        store
-            .heartbeats()
-            .beat_many(&[beat("east")])
-            .await
-            .unwrap();
+        store.heartbeats().beat_many(&[beat("east")]).await.unwrap();
     }
     let depth = store.metrics().queue_depth as i64;
     eventually("the status waits too", async || {
@@ -62,8 +58,14 @@ async fn an_agents_status_is_committed_within_two_batches_of_a_storm() {
         one.await.unwrap().unwrap();
     }
     let before = reported.revision.0 - work.revision.0;
-    assert!(before <= 2 * 128 + 1, "{before} writes of the storm came first");
-    assert!(store.revision().0 >= work.revision.0 + STORM, "it was a storm");
+    assert!(
+        before <= 2 * 128 + 1,
+        "{before} writes of the storm came first"
+    );
+    assert!(
+        store.revision().0 >= work.revision.0 + STORM,
+        "it was a storm"
+    );
     replica.close().await;
 }
 

@@ -184,7 +184,16 @@ async fn leader(storm: Arc<Storm>, seat: usize, seed: u64) -> Vec<Claim> {
         while !storm.over() {
             let (change, text) = some_change(&store, &mut dice);
             let epoch = Some(term.epoch());
-            let (claim, outcome) = storm.ask(&seat, Mutation { epoch, ..change.into() }, text).await;
+            let (claim, outcome) = storm
+                .ask(
+                    &seat,
+                    Mutation {
+                        epoch,
+                        ..change.into()
+                    },
+                    text,
+                )
+                .await;
             claims.push(claim);
             if gone.is_cancelled() || outcome == Err(WriteError::Deposed) {
                 break;
