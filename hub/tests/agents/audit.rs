@@ -61,7 +61,7 @@ async fn who_joins_renews_and_connects_is_recorded_and_who_waits_only_once() {
     hub.deny("east").await;
     let refused = calls.renew(RenewRequest { csr_der: csr_der() }).await;
     assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
-    assert!(Agent::attach(&hub, &credentials, &[]).await.is_err());
+    assert!(Agent::welcomed(&hub, &credentials, &[]).await.is_err());
 
     let wanted = [
         line("system:bootstrap:t", "enrolment/east", 202),

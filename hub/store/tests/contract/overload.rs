@@ -85,7 +85,7 @@ async fn questions_about_the_past_leave_connections_for_signs_of_life() {
         .collect();
     let mut look = postgres.connect().await;
     eventually("they are stuck", async || {
-        look.count("pg_stat_activity where wait_event_type = 'Lock' and query like '%changed%'")
+        look.count("pg_stat_activity where wait_event_type = 'Lock' and query like '%distinct on%'")
             .await
             >= 2
     })
