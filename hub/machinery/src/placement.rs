@@ -14,6 +14,7 @@
 //! [`Engine`] keeps up to date what a choice takes, and remembers nothing of those who are not chosen. Tests hold them
 //! to the same answers.
 
+pub mod admit;
 mod compile;
 mod engine;
 mod evaluate;

@@ -1,7 +1,7 @@
 //! `ManagedClusterSetBinding`: lets a namespace's placements use a set.
 
 use koinon_api::ManagedClusterSetBinding;
-use koinon_machinery::{ApiError, Object, ResourceInfo, Result};
+use koinon_machinery::{ApiError, Object, ResourceInfo, Result, placement::admit};
 use serde_json::Value;
 
 use crate::{
@@ -29,14 +29,9 @@ impl Strategy for Binding {
     }
 }
 
-/// OCM's webhook, word for word. A missing set is the schema's matter.
+/// OCM's webhook, word for word.
 fn named_like_its_set(object: &Object) -> Result<()> {
-    match object.at(&["spec", "clusterSet"]) {
-        Some(Value::String(set)) if set != object.name() => Err(ApiError::bad_request(
-            "The ManagedClusterSetBinding must have the same name as the target ManagedClusterSet",
-        )),
-        _ => Ok(()),
-    }
+    admit::binding(object).map_or(Ok(()), |refusal| Err(ApiError::bad_request(refusal)))
 }
 
 /// Whoever makes a set usable in a namespace needs the right to `bind` it: OCM's webhook.

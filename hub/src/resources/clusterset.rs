@@ -3,10 +3,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use koinon_api::ManagedClusterSet;
 use koinon_machinery::{
-    Cause, LabelSelector as Selector, Object, ResourceInfo, Result,
-    selector::validate_label_selector, validation::FieldPath,
+    Cause, LabelSelector as Selector, Object, ResourceInfo, Result, placement::admit,
 };
-use serde::Deserialize;
 
 use crate::{
     authz::Attributes,
@@ -36,18 +34,8 @@ impl Strategy for ClusterSet {
         admit_selector(object, Some(old), admission)
     }
 
-    /// OCM takes any selector and then fails for every cluster at once because of it; here it is refused.
     fn validate(&self, object: &Object, _: Option<&Object>) -> Vec<Cause> {
-        let Some(value) = object.at(&["spec", "clusterSelector", "labelSelector"]) else {
-            return Vec::new();
-        };
-        let path = FieldPath::new("spec")
-            .child("clusterSelector")
-            .child("labelSelector");
-        match LabelSelector::deserialize(value) {
-            Ok(selector) => validate_label_selector(&selector, &path),
-            Err(error) => vec![Cause::invalid(path, value.clone(), &error.to_string())],
-        }
+        admit::set(object)
     }
 }
 

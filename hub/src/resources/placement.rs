@@ -1,10 +1,7 @@
 //! `Placement`: which clusters are wanted.
 
 use koinon_api::Placement;
-use koinon_machinery::{
-    Cause, Object, ResourceInfo, Subresource, Verb,
-    validation::{FieldPath, label_value},
-};
+use koinon_machinery::{Cause, Object, ResourceInfo, Subresource, Verb, placement::admit};
 
 use crate::registry::Strategy;
 
@@ -24,13 +21,10 @@ impl Strategy for Placements {
         })
     }
 
-    /// Its decisions carry its name in a label, so it must be able to be one; OCM finds out when it writes them.
     fn validate(&self, object: &Object, old: Option<&Object>) -> Vec<Cause> {
-        if old.is_some() {
-            return Vec::new();
+        match old {
+            None => admit::placement(object),
+            Some(_) => Vec::new(),
         }
-        let path = FieldPath::new("metadata").child("name");
-        let cause = |why: String| Cause::invalid(&path, object.name(), &why);
-        label_value(object.name()).into_iter().map(cause).collect()
     }
 }

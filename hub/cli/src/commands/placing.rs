@@ -60,3 +60,12 @@ fn names<'a>(all: impl Iterator<Item = &'a String>) -> String {
         _ => shown,
     }
 }
+
+/// Placements that make each other move for ever have no one answer; that is said beside the one that is given.
+fn warn_if(restless: bool) {
+    if restless {
+        eprintln!(
+            "warning: some placements move each other without end; this is one of several answers"
+        );
+    }
+}

@@ -21,6 +21,8 @@ mod grow;
 mod marks;
 mod placements;
 mod ranking;
+mod row;
+mod scale;
 mod texts;
 
 use std::{
@@ -34,8 +36,9 @@ use self::{
     bits::Bits,
     columns::{Columns, Number},
     counts::Counts,
-    fleet::{Fleet, Resolved, Slot},
+    fleet::{Fleet, Slot},
     marks::Mark,
+    row::Resolved,
 };
 use super::{
     Cluster, Group, Membership, Misconfigured, Name, NoClusters, Packing, Policy, Resource,
@@ -105,6 +108,9 @@ struct Published {
     valid_until: Option<Timestamp>,
 }
 
+/// The `AddOnPlacementScore`s of one name.
+type OfObject = HashMap<Slot, Published>;
+
 impl Published {
     fn value(&self, score: &str) -> Option<i64> {
         let at = self
@@ -161,7 +167,7 @@ pub struct Engine {
     bindings: BTreeSet<(String, String)>,
     namespaces: BTreeMap<String, BTreeSet<String>>,
     /// By name of the score object.
-    scores: HashMap<String, HashMap<Slot, Published>>,
+    scores: HashMap<String, OfObject>,
     placed: Vec<Option<Placed>>,
     free: Vec<Id>,
     by_name: BTreeMap<Name, Id>,
@@ -254,7 +260,7 @@ impl Engine {
     }
 
     /// Keys of the labels and claims that differ.
-    fn keys(&self, slot: Slot, old: &fleet::Row) -> BTreeSet<String> {
+    fn keys(&self, slot: Slot, old: &row::Row) -> BTreeSet<String> {
         let Some(new) = self.fleet.row(slot) else {
             return BTreeSet::new();
         };
@@ -355,7 +361,9 @@ impl Engine {
 
     /// Placements that were marked since this was asked last.
     pub fn take_marked(&mut self) -> Vec<Name> {
-        let fresh = std::mem::take(&mut self.fresh);
+        let mut fresh = std::mem::take(&mut self.fresh);
+        fresh.sort_unstable();
+        fresh.dedup();
         let names = fresh.into_iter().filter_map(|id| {
             let placed = self.placed[id as usize].as_ref()?;
             placed.mark.is_some().then(|| placed.name.clone())

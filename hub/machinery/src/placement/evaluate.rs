@@ -128,6 +128,8 @@ pub struct Evaluation<'a> {
     pub unscheduled: usize,
     /// When the answer may change although no input does: a toleration or a score of a feasible cluster expires.
     pub recheck_at: Option<Timestamp>,
+    /// The moment for which it is true.
+    pub now: Timestamp,
     /// The expressions cost more than a placement may spend: what was not looked at does not match here, and a decision
     /// is not made of it.
     pub overrun: Option<Misconfigured>,
@@ -235,6 +237,7 @@ pub fn evaluate<'a, F: Facts>(policy: &Policy, snapshot: Snapshot<'a, F>) -> Eva
         // Without a number nobody is missed: all that may be chosen are.
         unscheduled: policy.clusters.map_or(0, |wanted| wanted - selected),
         recheck_at: expiry.0,
+        now,
         overrun: filter.budget.overrun(),
     }
 }

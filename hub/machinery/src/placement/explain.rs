@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Cluster, Evaluation, Facts, Policy, Prioritizer, Refusal, Resource, Verdict,
+    Cluster, Evaluation, Facts, Lacking, Policy, Prioritizer, Refusal, Resource, Verdict,
     evaluate::Ranked,
-    filter::{Predicate, Unmet},
+    filter::{Held, Predicate, Tolerance, Unmet, tolerance},
 };
 
 /// OCM's names of the steps, and ours for those that OCM does not have.
@@ -40,7 +40,7 @@ pub struct ClusterExplanation {
     /// The decision group that it is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupExplanation>,
-    /// The filters in their order, up to the first that refused.
+    /// The filters in their order. One that counts clusters against each other is not asked after a refusal.
     pub filters: Vec<FilterExplanation>,
     /// Position among the feasible candidates, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -146,12 +146,7 @@ impl Evaluation<'_> {
                 let reason = refusal(cluster, *taint, *why);
                 (Some(step::TAINT_TOLERATION), None, reason)
             }
-            Verdict::DoesNotFit(lacking) => {
-                let free = lacking.free.map_or("nothing reported".to_owned(), amount);
-                let requested = amount(lacking.requested);
-                let reason = format!("{requested} {} requested, {free} free", lacking.resource);
-                (Some(step::PACKING), None, reason)
-            }
+            Verdict::DoesNotFit(lacking) => (Some(step::PACKING), None, shortage(lacking)),
             Verdict::Spread { rank } => {
                 let reason = "one more from its domain would exceed maxSkew".to_owned();
                 (Some(step::SPREAD), Some(*rank), reason)
@@ -169,7 +164,7 @@ impl Evaluation<'_> {
             cluster: cluster.name.clone(),
             selected: matches!(verdict, Verdict::Selected { .. }),
             group: None,
-            filters: filters(policy, stopped_by, &reason),
+            filters: self.filters(policy, facts, cluster, stopped_by, &reason),
             reason,
             rank: rank.map(|rank| rank + 1),
             avoided: ranked.map_or(0, |ranked| ranked.avoided),
@@ -179,6 +174,58 @@ impl Evaluation<'_> {
             } else {
                 Vec::new()
             },
+        }
+    }
+
+    /// The steps that the policy has: also those after the one that stopped the cluster, as far as they look at nothing
+    /// but the cluster, so that not one obstacle after the other is found.
+    fn filters(
+        &self,
+        policy: &Policy,
+        facts: &impl Facts,
+        cluster: &Cluster,
+        stopped_by: Option<&str>,
+        reason: &str,
+    ) -> Vec<FilterExplanation> {
+        let steps = [
+            (step::PREDICATE, true),
+            (step::TAINT_TOLERATION, true),
+            (step::PACKING, policy.packing.is_some()),
+            (step::SPREAD, !policy.spread.is_empty()),
+        ];
+        let mut filters = Vec::new();
+        let mut stopped = false;
+        for (name, _) in steps.into_iter().filter(|(_, has)| *has) {
+            let refusal = if stopped_by == Some(name) {
+                stopped = true;
+                Some(reason.to_owned())
+            } else {
+                match name {
+                    step::TAINT_TOLERATION if stopped => self.tainted(policy, facts, cluster),
+                    step::PACKING if stopped => crowded(policy, facts, cluster),
+                    step::SPREAD if stopped => break,
+                    _ => None,
+                }
+            };
+            filters.push(FilterExplanation {
+                name: name.into(),
+                passed: refusal.is_none(),
+                reason: refusal.unwrap_or_default(),
+            });
+        }
+        filters
+    }
+
+    /// The taint that speaks against a cluster.
+    fn tainted(&self, policy: &Policy, facts: &impl Facts, cluster: &Cluster) -> Option<String> {
+        let held = if facts.held(cluster) {
+            Held::Yes
+        } else {
+            Held::No
+        };
+        match tolerance(&cluster.taints, &policy.tolerations, held, self.now) {
+            Tolerance::Refused { taint, why } => Some(refusal(cluster, taint, why)),
+            Tolerance::Granted { .. } => None,
         }
     }
 
@@ -249,31 +296,17 @@ impl Evaluation<'_> {
     }
 }
 
-/// The steps that the policy has, up to the one that stopped the cluster.
-fn filters(policy: &Policy, stopped_by: Option<&str>, reason: &str) -> Vec<FilterExplanation> {
-    let steps = [
-        (step::PREDICATE, true),
-        (step::TAINT_TOLERATION, true),
-        (step::PACKING, policy.packing.is_some()),
-        (step::SPREAD, !policy.spread.is_empty()),
-    ];
-    let mut filters = Vec::new();
-    for (name, _) in steps.into_iter().filter(|(_, has)| *has) {
-        let stopped = stopped_by == Some(name);
-        filters.push(FilterExplanation {
-            name: name.into(),
-            passed: !stopped,
-            reason: if stopped {
-                reason.to_owned()
-            } else {
-                String::new()
-            },
-        });
-        if stopped {
-            break;
-        }
-    }
-    filters
+/// What a cluster that is not held has too little of.
+fn crowded(policy: &Policy, facts: &impl Facts, cluster: &Cluster) -> Option<String> {
+    let packing = policy.packing.as_ref().filter(|_| !facts.held(cluster))?;
+    let lacking = packing.lacking(|name| cluster.amount(name), &facts.reserved(cluster));
+    lacking.map(|lacking| shortage(&lacking))
+}
+
+fn shortage(lacking: &Lacking) -> String {
+    let free = lacking.free.map_or("nothing reported".to_owned(), amount);
+    let requested = amount(lacking.requested);
+    format!("{requested} {} requested, {free} free", lacking.resource)
 }
 
 fn measured(

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Answer, Cluster, Name, Topology, World};
 
 /// How often placements are decided one after the other until nothing moves: `Balance` settles in two or three.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 16;
 
 /// How a placement stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -72,6 +72,9 @@ pub struct Loss {
     pub value: String,
     /// The clusters that are lost.
     pub clusters: Vec<String>,
+    /// [`World::is_restless`] afterwards.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub restless: bool,
     /// The placements that the loss changes.
     pub placements: Vec<Difference>,
 }
@@ -91,7 +94,7 @@ impl Topology {
 impl World {
     /// Lets every placement decide, so that what changes afterwards is due to the change alone.
     pub fn settled(mut self, now: Timestamp) -> Self {
-        self.settle(now, ROUNDS);
+        self.restless = !self.settle(now, ROUNDS);
         self
     }
 
@@ -124,6 +127,13 @@ impl World {
             message,
             clusters: self.held(name).map(str::to_owned).collect(),
         }
+    }
+
+    /// Whether placements still moved, each for the others, when it was settled: then what is said of them is one of
+    /// several answers.
+    #[must_use]
+    pub fn is_restless(&self) -> bool {
+        self.restless
     }
 
     /// The placements that differ between two settled worlds; one that is new has an empty standing before.
@@ -162,6 +172,7 @@ impl World {
                 let clusters = after.lose(|cluster| by.of(cluster) == Some(value.as_str()));
                 let after = after.settled(now);
                 Loss {
+                    restless: after.restless,
                     placements: self.differences(&after, now),
                     value,
                     clusters,

@@ -45,8 +45,10 @@ impl Packing {
     ) -> Option<Lacking> {
         self.requests.iter().find_map(|(resource, requested)| {
             let taken = reserved.get(resource).copied().unwrap_or(0.0);
-            let free = allocatable(resource).map(|all| all - taken);
-            let suffices = free.is_some_and(|free| *requested <= free);
+            let all = allocatable(resource);
+            let free = all.map(|all| all - taken);
+            let suffices = all
+                .is_some_and(|all| billionths(*requested) <= billionths(all) - billionths(taken));
             (!suffices).then(|| Lacking {
                 resource: resource.clone(),
                 requested: *requested,
@@ -85,5 +87,30 @@ impl Packing {
         shares.fold(None, |most: Option<f64>, share| {
             Some(most.map_or(share, |most| most.max(share)))
         })
+    }
+}
+
+/// An amount in the smallest unit that Kubernetes knows: what was written in decimals compares as it was written, also
+/// after some were added up (0.1 and 0.2 leave 0.3 of 0.6).
+#[expect(clippy::cast_possible_truncation, reason = "saturates")]
+fn billionths(amount: f64) -> i128 {
+    let (whole, rest) = (amount.trunc(), amount.fract());
+    (whole as i128).saturating_mul(1_000_000_000) + (rest * 1e9).round() as i128
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_counted_as_it_was_written() {
+        let packing = Packing {
+            requests: Amounts::from([("cpu".to_owned(), 0.3)]),
+            strategy: Strategy::Fit,
+        };
+        let reserved = Amounts::from([("cpu".to_owned(), 0.1 + 0.2)]);
+        assert_eq!(packing.lacking(|_| Some(0.6), &reserved), None);
+        let lacking = packing.lacking(|_| Some(0.599_999_999), &reserved);
+        assert!(lacking.is_some());
     }
 }

@@ -80,6 +80,13 @@ impl Policy {
         selected && matches!(tolerated(), Tolerance::Granted { .. })
     }
 
+    /// Whether the decisions of others matter to which clusters are better.
+    #[must_use]
+    pub fn balances(&self) -> bool {
+        let mut all = self.prioritizers.iter();
+        all.any(|one| one.prioritizer == Prioritizer::Balance)
+    }
+
     /// Whether a cluster that is not chosen can matter to which others are: where clusters are measured against each
     /// other, or counted by domain.
     #[must_use]

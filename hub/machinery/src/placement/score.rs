@@ -121,30 +121,49 @@ pub(super) fn balance(load: u32, max: f64) -> i64 {
     }
 }
 
-/// The least and the most of a resource among the candidates that report it.
+/// The least and the most of a resource among the candidates that report it, and how many have just that.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Span {
     min: f64,
     max: f64,
+    at_min: u32,
+    at_max: u32,
 }
 
 impl Span {
     pub(super) const NOTHING: Self = Self {
         min: f64::INFINITY,
         max: f64::NEG_INFINITY,
+        at_min: 0,
+        at_max: 0,
     };
 
     pub(super) fn of(amounts: impl Iterator<Item = f64>) -> Self {
-        let widen = |span: Self, amount: f64| Self {
-            min: span.min.min(amount),
-            max: span.max.max(amount),
+        let widen = |mut span: Self, amount: f64| {
+            if amount < span.min {
+                (span.min, span.at_min) = (amount, 0);
+            }
+            if amount > span.max {
+                (span.max, span.at_max) = (amount, 0);
+            }
+            span.at_min += u32::from(amount <= span.min);
+            span.at_max += u32::from(amount >= span.max);
+            span
         };
         amounts.fold(Self::NOTHING, widen)
     }
 
-    /// Whether the span stays as it is with or without a cluster that has this much.
-    pub(super) fn surrounds(&self, amount: f64) -> bool {
-        self.min < amount && amount < self.max
+    /// Takes a candidate out, as far as it was one, and puts another in, if it is one; says whether the span may be
+    /// another then. What is counted at the ends is never more than there is.
+    pub(super) fn may_move(&mut self, out: Option<f64>, into: Option<f64>) -> bool {
+        let (least, most) = (
+            out.is_some_and(|amount| amount <= self.min),
+            out.is_some_and(|amount| amount >= self.max),
+        );
+        self.at_min = self.at_min.saturating_sub(u32::from(least));
+        self.at_max = self.at_max.saturating_sub(u32::from(most));
+        let beyond = into.is_some_and(|amount| amount < self.min || amount > self.max);
+        beyond || least && self.at_min == 0 || most && self.at_max == 0
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "−100..100")]

@@ -67,6 +67,8 @@ pub struct World {
     placements: BTreeMap<Name, Arc<Entry>>,
     held: BTreeMap<Name, BTreeSet<String>>,
     load: Load,
+    /// Placements still moved when it was settled.
+    pub(super) restless: bool,
 }
 
 #[derive(Debug)]
@@ -288,8 +290,8 @@ impl World {
     }
 
     /// Decides all placements, one after the other in the order of their names, each seeing the decisions of those
-    /// before; again until nothing moves, at most `rounds` times.
-    pub fn settle(&mut self, now: Timestamp, rounds: usize) {
+    /// before; again until nothing moves, at most `rounds` times. Says whether it came to rest.
+    pub fn settle(&mut self, now: Timestamp, rounds: usize) -> bool {
         for _ in 0..rounds {
             let mut moved = false;
             let names: Vec<Name> = self.placements.keys().cloned().collect();
@@ -312,9 +314,10 @@ impl World {
                 moved |= self.hold(name, chosen);
             }
             if !moved {
-                break;
+                return true;
             }
         }
+        false
     }
 
     pub(super) fn hold(&mut self, name: Name, chosen: BTreeSet<String>) -> bool {

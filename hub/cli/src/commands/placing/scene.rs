@@ -1,6 +1,8 @@
 //! Where the objects come from: the hub, or a folder of YAML.
 
-use std::{fs, path::Path};
+mod rules;
+
+use std::{fs, path::Path, sync::LazyLock};
 
 use jiff::Timestamp;
 use koinon_api::{
@@ -11,11 +13,14 @@ use koinon_machinery::placement::World;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use self::rules::Rules;
 use crate::{
     args::HubArgs,
     client::Server,
     error::{Error, Result},
 };
+
+static RULES: LazyLock<Rules> = LazyLock::new(Rules::new);
 
 /// The sets that every hub has.
 const DEFAULT_SET: &str = "default";
@@ -75,8 +80,10 @@ pub(super) fn from_folder(folder: &Path) -> Result<World> {
         ),
     ] {
         if !world.has_set(name) {
-            let set =
-                json!({ "metadata": { "name": name }, "spec": { "clusterSelector": selector } });
+            let set = json!({
+                "apiVersion": "cluster.open-cluster-management.io/v1beta2", "kind": "ManagedClusterSet",
+                "metadata": { "name": name }, "spec": { "clusterSelector": selector },
+            });
             world.put_set(&read(Path::new("built in"), set)?);
         }
     }
@@ -110,64 +117,70 @@ pub(super) struct Added {
 }
 
 fn add(world: &mut World, file: &Path, mut object: Value, added: &mut Added) -> Result<()> {
-    match object
-        .get("kind")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-    {
+    let kind = object.get("kind").and_then(Value::as_str);
+    let kind = kind.unwrap_or_default().to_owned();
+    // Other kinds may lie beside them.
+    if !RULES.know(&kind) {
+        return Ok(());
+    }
+    if kind == "ManagedCluster" {
+        join_default_set(&mut object);
+    }
+    let object = admitted(file, object)?;
+    match kind.as_str() {
         "ManagedCluster" => {
-            let labels = object
-                .as_object_mut()
-                .map(|object| object.entry("metadata").or_insert_with(|| json!({})))
-                .and_then(Value::as_object_mut)
-                .map(|metadata| metadata.entry("labels").or_insert_with(|| json!({})))
-                .and_then(Value::as_object_mut);
-            if let Some(labels) = labels {
-                labels
-                    .entry(label::CLUSTER_SET)
-                    .or_insert_with(|| DEFAULT_SET.into());
-            }
-            if let Some(object) = object.as_object_mut() {
-                object
-                    .entry("spec")
-                    .or_insert_with(|| json!({ "hubAcceptsClient": true }));
-            }
             added.clusters += 1;
             world.put_cluster(&read::<ManagedCluster>(file, object)?);
         }
         "ManagedClusterSet" => world.put_set(&read::<ManagedClusterSet>(file, object)?),
         "ManagedClusterSetBinding" => {
-            world.put_binding(&namespaced(read::<ManagedClusterSetBinding>(file, object)?))
+            world.put_binding(&read::<ManagedClusterSetBinding>(file, object)?);
         }
         "AddOnPlacementScore" => world.put_scores(&read::<AddOnPlacementScore>(file, object)?),
         "Placement" => {
             added.placements += 1;
-            world.put_placement(&namespaced(read::<Placement>(file, object)?));
+            world.put_placement(&read::<Placement>(file, object)?);
         }
-        "PlacementDecision" => {
-            world.put_decision(&namespaced(read::<PlacementDecision>(file, object)?))
-        }
-        // Other kinds may lie beside them.
-        _ => {}
+        _ => world.put_decision(&read::<PlacementDecision>(file, object)?),
     }
     Ok(())
 }
 
-/// kubectl's default for an object that names no namespace.
-fn namespaced<K: kube::Resource>(mut object: K) -> K {
-    object
-        .meta_mut()
-        .namespace
-        .get_or_insert_with(|| "default".to_owned());
-    object
+/// As a hub does with a cluster that names no set. What an agent would say of itself need not be there.
+fn join_default_set(cluster: &mut Value) {
+    let Some(cluster) = cluster.as_object_mut() else {
+        return;
+    };
+    cluster
+        .entry("spec")
+        .or_insert_with(|| json!({ "hubAcceptsClient": true }));
+    let metadata = cluster.entry("metadata").or_insert_with(|| json!({}));
+    let labels = metadata
+        .as_object_mut()
+        .map(|metadata| metadata.entry("labels").or_insert_with(|| json!({})));
+    if let Some(labels) = labels.and_then(Value::as_object_mut) {
+        labels
+            .entry(label::CLUSTER_SET)
+            .or_insert_with(|| DEFAULT_SET.into());
+    }
+}
+
+fn name_of(object: &Value) -> String {
+    let name = object.pointer("/metadata/name").and_then(Value::as_str);
+    name.unwrap_or_default().to_owned()
+}
+
+fn admitted(file: &Path, object: Value) -> Result<Value> {
+    let name = name_of(&object);
+    let refused = |error| {
+        let what = format!("a hub refuses {name:?} in {}", file.display());
+        Error::caused(what, error)
+    };
+    RULES.admit(object).map_err(refused)
 }
 
 fn read<K: DeserializeOwned>(file: &Path, object: Value) -> Result<K> {
-    let name = object
-        .pointer("/metadata/name")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned();
+    let name = name_of(&object);
     serde_json::from_value(object).map_err(|error| {
         Error::caused(
             format!("{name:?} in {} cannot be read", file.display()),
@@ -209,3 +222,6 @@ pub(super) async fn world(hub: &HubArgs, folder: Option<&Path>) -> Result<World>
 pub(super) fn now() -> Timestamp {
     Timestamp::now()
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use koinon_machinery::placement::State;
 use serde_json::json;
 
-use super::{UNSATISFIED, names, scene, state};
+use super::{UNSATISFIED, names, scene, state, warn_if};
 use crate::{
     error::Result,
     output::{self, Output, Table},
@@ -25,6 +25,7 @@ pub(crate) struct SimulateArgs {
 pub(crate) fn run(args: &SimulateArgs) -> Result<u8> {
     let now = scene::now();
     let world = scene::from_folder(&args.dir)?.settled(now);
+    warn_if(world.is_restless());
     let standings = world.standings(now);
     let short = standings
         .values()

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use koinon_machinery::placement::{Difference, Topology};
 use serde_json::json;
 
-use super::{UNSATISFIED, differences, scene};
+use super::{UNSATISFIED, differences, scene, warn_if};
 use crate::{
     args::HubArgs,
     error::{Error, Result},
@@ -41,6 +41,7 @@ pub(crate) async fn run(hub: &HubArgs, args: SurviveArgs) -> Result<u8> {
         Topology::Label(args.by.clone())
     };
     let mut losses = world.losses(&by, now);
+    warn_if(world.is_restless() || losses.iter().any(|loss| loss.restless));
     if losses.is_empty() {
         let what = if args.claim { "claim" } else { "label" };
         return Err(Error::failed(format!(

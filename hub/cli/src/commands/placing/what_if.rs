@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use koinon_machinery::placement::{Effect, Taint, Topology};
 use serde_json::json;
 
-use super::{UNSATISFIED, differences, scene};
+use super::{UNSATISFIED, differences, scene, warn_if};
 use crate::{
     args::HubArgs,
     error::{Error, Result},
@@ -102,6 +102,7 @@ pub(crate) async fn run(hub: &HubArgs, args: WhatIfArgs) -> Result<u8> {
         ));
     }
     let after = after.settled(now);
+    warn_if(before.is_restless() || after.is_restless());
     let all = before.differences(&after, now);
     let breaks = all
         .iter()

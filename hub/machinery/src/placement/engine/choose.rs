@@ -1,26 +1,23 @@
 //! The choice of one placement, over sets of bits.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 
 use super::{
-    Choice, Conditions, Decided, Engine, Id, Placed, Spec,
+    Choice, Conditions, Decided, Engine, Id, Spec,
     bits::Bits,
     fleet::Slot,
     marks::{Mark, measured},
     ranking::{Ranked, best},
+    scale::{Balance, Scale},
 };
 use crate::placement::{
-    Amounts, Misconfigured, Name, NoClusters, Order, Policy, Prioritizer, Topology,
+    Misconfigured, Name, NoClusters, Order, Policy, Prioritizer, Topology,
     evaluate::Earliest,
     expression::{Budget, Outcome},
-    filter::{Held, Tolerance, tolerance},
     group::partition,
-    score::{MAX_SCORE, Span, balance},
+    score::{MAX_SCORE, Span},
     spread,
 };
 
@@ -34,29 +31,13 @@ struct Snapshot<'a> {
     now: Timestamp,
 }
 
-/// What the decisions of others mean to a choice.
+/// Who may be chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Balance {
-    Counts,
-    /// They changed since the placement was decided, as they always do; that is no reason to move.
-    Stays,
+enum Among {
+    All,
+    /// Those that are held, of whom it is known that they are a choice.
+    Held,
 }
-
-/// What the score of a cluster for a placement depends on.
-pub(super) struct Scale<'a> {
-    pub(super) policy: &'a Policy,
-    pub(super) placed: &'a Placed,
-    pub(super) balance: Balance,
-    /// The placement's own decisions, as far as they are counted.
-    pub(super) own: &'a [Slot],
-    /// The highest count of decisions of other placements.
-    pub(super) most: u32,
-    pub(super) spans: [Span; 2],
-    pub(super) reserved: Reserved,
-}
-
-/// What other packing placements take of clusters.
-pub(super) type Reserved = HashMap<Slot, Amounts>;
 
 impl Engine {
     /// Decides a placement; `None` when there is no such placement.
@@ -102,17 +83,14 @@ impl Engine {
             admitted: &admitted,
             now,
         };
-        // An order by scores takes all scores.
-        let balance = if check && !due && policy.order == Order::Name {
-            Balance::Stays
-        } else {
-            Balance::Counts
-        };
-        let (mut choice, mut spans) = self.choose(&snapshot, balance, &mut scratch)?;
-        if balance == Balance::Stays && choice.changed {
+        let stays = check && !due && policy.balances() && {
+            let (choice, _) = self.choose(&snapshot, Among::All, Balance::LeftOut, &mut scratch)?;
             scratch.clear();
-            (choice, spans) = self.choose(&snapshot, Balance::Counts, &mut scratch)?;
-        }
+            !choice.changed
+        };
+        // The scores that are shown are those of now, whoever stays for whatever reason.
+        let among = if stays { Among::Held } else { Among::All };
+        let (choice, spans) = self.choose(&snapshot, among, Balance::Counts, &mut scratch)?;
         self.scratch = scratch;
         self.counts.add(&own);
         if let Some(placed) = &mut self.placed[id as usize] {
@@ -146,6 +124,7 @@ impl Engine {
     fn choose(
         &self,
         snapshot: &Snapshot<'_>,
+        among: Among,
         balance: Balance,
         ranked: &mut Vec<Ranked>,
     ) -> Option<(Choice, [Span; 2])> {
@@ -159,14 +138,12 @@ impl Engine {
         let (placed, _) = self.spec(id)?;
         let mut expiry = Earliest::default();
         let mut scale = Scale {
-            policy,
-            placed,
             balance,
-            own: &[],
             most: self.counts.max(),
-            spans: [Span::NOTHING; 2],
             reserved: self.reserved(policy, &placed.name, None),
-        };
+            ..Scale::new(self, policy, placed)
+        }
+        .for_all();
         for slot in admitted.iter() {
             if let Some(avoided) = self.passes(&scale, slot, now, &mut expiry) {
                 let order = self.fleet.order(slot);
@@ -181,18 +158,25 @@ impl Engine {
         for resource in measured(policy) {
             let amounts = ranked
                 .iter()
-                .filter_map(|one| self.fleet.scored(self.fleet.row(one.slot)?, resource));
-            scale.spans[resource as usize] = Span::of(amounts);
+                .filter_map(|one| self.scored(&scale, one.slot, resource));
+            let span = Span::of(amounts);
+            scale.spans[resource as usize] = span;
         }
         let mut expired = None;
         for one in ranked.iter_mut() {
             one.worth = -self.total(&scale, one.slot, now, &mut expiry, &mut expired);
+            if balance == Balance::LeftOut {
+                one.worth = 2 * one.worth - i64::from(scale.holds(one.slot));
+            }
         }
         let wanted = policy.clusters.unwrap_or(ranked.len());
-        let picks = if policy.spread.is_empty() {
-            best(ranked, wanted)
-        } else {
-            self.spread(policy, ranked, wanted)
+        let picks = match among {
+            Among::Held => {
+                let held = ranked.iter().filter(|one| scale.holds(one.slot));
+                held.copied().collect()
+            }
+            Among::All if policy.spread.is_empty() => best(ranked, wanted),
+            Among::All => self.spread(policy, ranked, wanted),
         };
         let mut chosen: Vec<Slot> = picks.iter().map(|one| one.slot).collect();
         chosen.sort_unstable();
@@ -289,150 +273,6 @@ impl Engine {
         conditions.test(self.fleet.name(slot), expression, &scores)
     }
 
-    /// How many taints speak against a cluster that passes taints and fit; `None` when it does not.
-    pub(super) fn passes(
-        &self,
-        scale: &Scale<'_>,
-        slot: Slot,
-        now: Timestamp,
-        expiry: &mut Earliest,
-    ) -> Option<u32> {
-        let mut speaking = 0;
-        if self.fleet.is_tainted(slot) {
-            let held = if scale.placed.holds(slot) {
-                Held::Yes
-            } else {
-                Held::No
-            };
-            let tolerations = &scale.policy.tolerations;
-            match tolerance(self.fleet.taints(slot), tolerations, held, now) {
-                Tolerance::Refused { .. } => return None,
-                Tolerance::Granted { until, avoided } => {
-                    until.into_iter().for_each(|until| expiry.add(until));
-                    speaking = u32::try_from(avoided).unwrap_or(u32::MAX);
-                }
-            }
-        }
-        if let Some(packing) = &scale.policy.packing
-            && !scale.placed.holds(slot)
-        {
-            let row = self.fleet.row(slot)?;
-            let reserved = scale.reserved.get(&slot);
-            let lacking = packing.lacking(
-                |resource| self.fleet.amount(row, resource),
-                reserved.unwrap_or(&Amounts::new()),
-            );
-            if lacking.is_some() {
-                return None;
-            }
-        }
-        Some(speaking)
-    }
-
-    /// The weighted scores of a cluster.
-    pub(super) fn total(
-        &self,
-        scale: &Scale<'_>,
-        slot: Slot,
-        now: Timestamp,
-        expiry: &mut Earliest,
-        expired: &mut Option<(String, Slot)>,
-    ) -> i64 {
-        let mut total = 0;
-        for weighted in &scale.policy.prioritizers {
-            let score = match &weighted.prioritizer {
-                Prioritizer::Balance if scale.balance == Balance::Stays => {
-                    if scale.placed.holds(slot) {
-                        MAX_SCORE * weighted.weight.signum()
-                    } else {
-                        0
-                    }
-                }
-                Prioritizer::Balance => balance(self.load(scale, slot), f64::from(scale.most)),
-                Prioritizer::Steady if scale.placed.holds(slot) => MAX_SCORE,
-                Prioritizer::Steady => 0,
-                Prioritizer::Allocatable(resource) => {
-                    let row = self.fleet.row(slot);
-                    let amount = row.and_then(|row| self.fleet.scored(row, *resource));
-                    amount.map_or(0, |amount| scale.spans[*resource as usize].score(amount))
-                }
-                Prioritizer::AddOn { resource, score } => {
-                    let published = self.scores.get(resource).and_then(|of| of.get(&slot));
-                    let found =
-                        published.and_then(|one| Some((one.value(score)?, one.valid_until)));
-                    match found {
-                        Some((_, Some(until))) if until <= now => {
-                            expired.get_or_insert_with(|| (weighted.prioritizer.name(), slot));
-                            0
-                        }
-                        Some((value, until)) => {
-                            until.into_iter().for_each(|until| expiry.add(until));
-                            value
-                        }
-                        None => 0,
-                    }
-                }
-                Prioritizer::Packing => self.packed(scale, slot).unwrap_or(0),
-            };
-            total += weighted.weight * score;
-        }
-        total
-    }
-
-    fn packed(&self, scale: &Scale<'_>, slot: Slot) -> Option<i64> {
-        let row = self.fleet.row(slot)?;
-        let reserved = scale.reserved.get(&slot);
-        scale.policy.packing.as_ref()?.score(
-            |resource| self.fleet.amount(row, resource),
-            reserved.unwrap_or(&Amounts::new()),
-        )
-    }
-
-    /// What the decisions of other packing placements take, of one cluster or of all; nothing for placements that do
-    /// not pack.
-    pub(super) fn reserved(&self, policy: &Policy, name: &Name, only: Option<&[Slot]>) -> Reserved {
-        let mut reserved = Reserved::new();
-        if policy.packing.is_none() {
-            return reserved;
-        }
-        for (_, id) in self.packing.iter().filter(|(other, _)| *other != name) {
-            let placed = self.placed.get(*id as usize).and_then(Option::as_ref);
-            let Some((placed, packing)) = placed.and_then(|one| Some((one, one.packing.as_ref()?)))
-            else {
-                continue;
-            };
-            let mut take = |slot: Slot| {
-                let of_cluster = reserved.entry(slot).or_default();
-                for (resource, amount) in &packing.requests {
-                    *of_cluster.entry(resource.clone()).or_default() += amount;
-                }
-            };
-            match only {
-                Some(slots) => {
-                    let held = slots.iter().filter(|slot| placed.holds(**slot));
-                    held.for_each(|slot| take(*slot));
-                }
-                None => {
-                    let mut held = placed.held.clone();
-                    held.dedup();
-                    held.into_iter().for_each(take);
-                }
-            }
-        }
-        reserved
-    }
-
-    /// Decisions of other placements that name a cluster.
-    fn load(&self, scale: &Scale<'_>, slot: Slot) -> u32 {
-        let from = scale.own.partition_point(|one| *one < slot);
-        let own = scale.own[from..]
-            .iter()
-            .take_while(|one| **one == slot)
-            .count();
-        let own = u32::try_from(own).unwrap_or(u32::MAX);
-        self.counts.of(slot).saturating_sub(own)
-    }
-
     fn spread(&self, policy: &Policy, ranked: &mut [Ranked], wanted: usize) -> Vec<Ranked> {
         ranked.sort_unstable();
         let picks = spread::choose(&policy.spread, ranked.len(), wanted, |spread, at| {
@@ -449,7 +289,7 @@ impl Engine {
 /// What `Steady` adds to a cluster once it is held: scores that are shown are those of the decision that is made, so
 /// that it need not be written again for having been made.
 fn arrival(scale: &Scale<'_>, slot: Slot) -> i64 {
-    if scale.placed.holds(slot) {
+    if scale.holds(slot) {
         return 0;
     }
     let steady = scale.policy.prioritizers.iter();

@@ -8,7 +8,8 @@ use std::{
 use super::{
     super::{Predicate, Selector},
     bits::Bits,
-    fleet::{Fleet, Resolved, Slot},
+    fleet::{Fleet, Slot},
+    row::{Resolved, Row},
 };
 
 /// Labels and claims of a predicate; placements that ask the same share the answer.
@@ -148,7 +149,7 @@ impl Asks {
         }
     }
 
-    fn matches(&self, row: &super::fleet::Row, fleet: &Fleet) -> bool {
+    fn matches(&self, row: &Row, fleet: &Fleet) -> bool {
         self.labels.matches(row.labels(), &fleet.texts)
             && self.claims.matches(row.claims(), &fleet.texts)
     }

@@ -26,22 +26,16 @@ impl Counts {
         let Some(at_max) = self.histogram.last() else {
             return 0;
         };
-        let named = |slot: &Slot| slots.iter().filter(|one| *one == slot).count();
-        let leaving = slots.iter().zip(1..).filter(|(slot, next)| {
-            // Each cluster once.
-            self.of(**slot) == max && slots.get(*next as usize) != Some(*slot)
-        });
-        let leaving: Vec<Slot> = leaving.map(|(slot, _)| *slot).collect();
-        if (leaving.len() as u32) < *at_max {
+        let each = || slots.chunk_by(|one, other| one == other);
+        let leaving = each().filter(|run| self.of(run[0]) == max).count();
+        if leaving < *at_max as usize {
             return max;
         }
         // All of the highest are among them: what is left is the highest of the others, or of these less their own.
         let mut histogram = self.histogram.clone();
-        let mut unique = slots.to_vec();
-        unique.dedup();
-        for slot in unique {
-            let count = self.of(slot);
-            let left = count.saturating_sub(u32::try_from(named(&slot)).unwrap_or(u32::MAX));
+        for run in each() {
+            let count = self.of(run[0]);
+            let left = count.saturating_sub(u32::try_from(run.len()).unwrap_or(u32::MAX));
             if count > 0 {
                 histogram[count as usize - 1] -= 1;
             }
@@ -92,5 +86,29 @@ impl Counts {
 
     pub(super) fn footprint(&self) -> usize {
         (self.by_slot.capacity() + self.histogram.capacity()) * size_of::<u32>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_highest_without_some_is_that_after_they_are_gone(
+            own in vec(0..6usize, 0..12), others in vec(0..6usize, 0..12),
+        ) {
+            let slots = |of: &[usize]| of.iter().map(|at| Slot::at(*at)).collect::<Vec<_>>();
+            let (mut own, others) = (slots(&own), slots(&others));
+            own.sort_unstable();
+            let mut counts = Counts::default();
+            counts.add(&own);
+            counts.add(&others);
+            let without = counts.max_without(&own);
+            counts.remove(&own);
+            prop_assert_eq!(without, counts.max());
+        }
     }
 }

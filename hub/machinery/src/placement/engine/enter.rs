@@ -2,10 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{
-    Engine, Id, Slot,
-    choose::{Balance, Scale},
-};
+use super::{Engine, Id, Slot, scale::Scale};
 use crate::placement::evaluate::Earliest;
 
 impl Engine {
@@ -32,14 +29,11 @@ impl Engine {
         } else {
             Vec::new()
         };
-        let scale = Scale {
-            policy,
-            placed,
-            balance: Balance::Counts,
+        let mut scale = Scale {
             own: &placed.held,
-            most: self.counts.max_without(&placed.held),
             spans: placed.spans,
             reserved: self.reserved(policy, &placed.name, Some(&compared)),
+            ..Scale::new(self, policy, placed)
         };
         let mut expiry = Earliest::default();
         let Some(avoided) = self.passes(&scale, slot, now, &mut expiry) else {
@@ -54,6 +48,9 @@ impl Engine {
         };
         if placed.held.len() < wanted || expiry.at().is_some() {
             return true;
+        }
+        if policy.balances() {
+            scale.most = self.counts.max_without(&placed.held);
         }
         let rank = |slot: Slot, avoided: u32, expiry: &mut Earliest, expired: &mut Option<_>| {
             let total = self.total(&scale, slot, now, expiry, expired);

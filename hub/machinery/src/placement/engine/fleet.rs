@@ -1,6 +1,7 @@
 //! Clusters, as compactly as their strings allow: numbers of strings, no map for any of them.
 
 use std::{
+    cell::Cell,
     collections::HashMap,
     hash::{BuildHasher as _, RandomState},
 };
@@ -9,9 +10,10 @@ use hashbrown::HashTable;
 use jiff::Timestamp;
 
 use super::{
-    super::{Cluster, Effect, Operator, Resource, Selector, filter::TaintRef},
+    super::{Cluster, Effect, Resource, filter::TaintRef},
     bits::Bits,
     grow::push_tight,
+    row::{Finder, Row, list, valued},
     texts::{Text, Texts},
 };
 
@@ -29,18 +31,6 @@ impl Slot {
     }
 }
 
-/// A cluster that exists.
-#[derive(Debug)]
-pub(super) struct Row {
-    /// Pairs of key and value: labels, then claims, each in the order of their numbers. The last is no pair: it holds
-    /// the names of the amounts, line by line, which clusters that report the same share.
-    terms: Box<[Text]>,
-    amounts: Box<[f64]>,
-    labels: u32,
-    /// Whether CPU and memory count for scores: not unless their capacity is reported, too.
-    scored: [bool; 2],
-}
-
 /// A cluster, and its taints: few have any.
 #[derive(Debug)]
 pub(super) struct State {
@@ -54,91 +44,6 @@ pub(super) struct Spot {
     pair: Text,
     effect: Effect,
     added: Option<Timestamp>,
-}
-
-impl Row {
-    pub(super) fn labels(&self) -> &[Text] {
-        &self.terms[..self.labels as usize]
-    }
-
-    pub(super) fn claims(&self) -> &[Text] {
-        &self.terms[self.labels as usize..self.terms.len() - 1]
-    }
-
-    fn resources(&self) -> Text {
-        self.terms[self.terms.len() - 1]
-    }
-
-    pub(super) fn same_terms(&self, other: &Self) -> bool {
-        self.labels() == other.labels() && self.claims() == other.claims()
-    }
-
-    pub(super) fn same_resources(&self, other: &Self) -> bool {
-        self.resources() == other.resources()
-            && self.amounts == other.amounts
-            && self.scored == other.scored
-    }
-
-    /// Pairs that only one of the two has.
-    pub(super) fn differing<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = Text> + 'a {
-        let only = |one: &'a Self, other: &'a Self| {
-            let labels = one.labels().iter();
-            let labels = labels.filter(|pair| other.labels().binary_search(pair).is_err());
-            let claims = one.claims().iter();
-            let claims = claims.filter(|pair| other.claims().binary_search(pair).is_err());
-            labels.chain(claims).copied()
-        };
-        only(self, other).chain(only(other, self))
-    }
-}
-
-/// A selector with the numbers of its strings; strings without a number are on no cluster.
-pub(super) struct Resolved(Vec<Ask>);
-
-enum Ask {
-    OneOf(Vec<Text>),
-    NoneOf(Vec<Text>),
-    Exists(Option<Text>),
-    Lacks(Option<Text>),
-}
-
-impl Resolved {
-    pub(super) fn new(selector: &Selector, texts: &Texts) -> Self {
-        let ask = |requirement: &super::super::Requirement| {
-            let key = &requirement.key;
-            let values = || {
-                let values = requirement.values.iter();
-                values
-                    .filter_map(|value| texts.find_pair(key, value))
-                    .collect()
-            };
-            match requirement.operator {
-                Operator::In => Ask::OneOf(values()),
-                Operator::NotIn => Ask::NoneOf(values()),
-                Operator::Exists => Ask::Exists(texts.find(key)),
-                Operator::DoesNotExist => Ask::Lacks(texts.find(key)),
-            }
-        };
-        Self(selector.requirements().iter().map(ask).collect())
-    }
-
-    pub(super) fn matches(&self, pairs: &[Text], texts: &Texts) -> bool {
-        let among = |values: &[Text]| values.iter().any(|one| pairs.binary_search(one).is_ok());
-        self.0.iter().all(|ask| match ask {
-            Ask::OneOf(values) => among(values),
-            Ask::NoneOf(values) => !among(values),
-            Ask::Exists(key) => key.is_some_and(|key| valued(pairs, key, texts).is_some()),
-            Ask::Lacks(key) => key.is_none_or(|key| valued(pairs, key, texts).is_none()),
-        })
-    }
-}
-
-/// The pair with this key.
-fn valued(pairs: &[Text], key: Text, texts: &Texts) -> Option<Text> {
-    pairs
-        .iter()
-        .copied()
-        .find(|pair| texts.key(*pair) == Some(key))
 }
 
 /// All clusters, and names of clusters that only decisions or scores know.
@@ -266,41 +171,19 @@ impl Fleet {
 
     pub(super) fn prepare(&mut self, cluster: &Cluster) -> State {
         let texts = &mut self.texts;
-        let mut labels: Vec<Text> = cluster
-            .labels
-            .iter()
-            .map(|(key, value)| texts.intern_pair(key, value))
-            .collect();
-        labels.sort_unstable();
-        let mut claims: Vec<Text> = cluster
-            .claims
-            .iter()
-            .map(|(name, value)| texts.intern_pair(name, value))
-            .collect();
-        claims.sort_unstable();
-        let mut terms = Vec::with_capacity(labels.len() + claims.len() + 1);
-        terms.extend_from_slice(&labels);
-        terms.extend_from_slice(&claims);
-        let resources: Vec<&str> = cluster.allocatable.keys().map(String::as_str).collect();
-        terms.push(texts.intern(&resources.join("\n")));
+        let row = Row::new(cluster, texts);
         let taints = cluster.taints.iter().map(|taint| Spot {
             pair: texts.intern_pair(&taint.key, &taint.value),
             effect: taint.effect,
             added: taint.added,
         });
         let taints = taints.collect();
-        let row = Row {
-            terms: terms.into(),
-            labels: u32::try_from(labels.len()).expect("fewer than 2³² labels"),
-            amounts: cluster.allocatable.values().copied().collect(),
-            scored: [cluster.cpu.is_some(), cluster.memory.is_some()],
-        };
         State { row, taints }
     }
 
     pub(super) fn dispose(&mut self, state: State) {
         let taints = state.taints.iter().map(|taint| taint.pair);
-        for text in state.row.terms.iter().copied().chain(taints) {
+        for text in state.row.texts().chain(taints) {
             self.texts.release(text);
         }
     }
@@ -332,28 +215,30 @@ impl Fleet {
 
     /// How much of a resource can be allocated.
     pub(super) fn amount(&self, row: &Row, resource: &str) -> Option<f64> {
-        let mut names = self.texts.get(row.resources()).split('\n');
-        let at = names.position(|name| name == resource)?;
-        row.amounts.get(at).copied()
+        row.amount(list::place(self.texts.get(row.resources()), resource)?)
     }
 
     /// The same for what scores look at.
     pub(super) fn scored(&self, row: &Row, resource: Resource) -> Option<f64> {
-        let (at, name) = match resource {
-            Resource::Cpu => (0, "cpu"),
-            Resource::Memory => (1, "memory"),
-        };
-        row.scored[at].then(|| self.amount(row, name)).flatten()
+        row.amount(list::scored(self.texts.get(row.resources()), resource)?)
+    }
+
+    /// The same, asked of one cluster after the other.
+    pub(super) fn found(
+        &self,
+        row: &Row,
+        resource: Resource,
+        finder: &Cell<Finder>,
+    ) -> Option<f64> {
+        let list = row.resources();
+        let find = || list::scored(self.texts.get(list), resource);
+        row.amount(Finder::ask(finder, list, find)?)
     }
 
     /// Bytes of strings, and bytes beside them.
     pub(super) fn footprint(&self) -> (usize, usize) {
         let (strings, texts) = self.texts.footprint();
-        let rows = self
-            .rows
-            .iter()
-            .flatten()
-            .map(|row| size_of_val(&*row.terms) + size_of_val(&*row.amounts));
+        let rows = self.rows.iter().flatten().map(Row::footprint);
         let taints = self.taints.values().map(|taints| size_of_val(&**taints));
         let taints =
             taints.sum::<usize>() + self.taints.capacity() * size_of::<(Slot, Box<[Spot]>)>();

@@ -6,8 +6,9 @@ use std::ops::Bound;
 use jiff::Timestamp;
 
 use super::{
-    Engine, Id, RESOURCES,
+    Engine, Id, Placed, RESOURCES,
     fleet::{Slot, State},
+    row::Row,
 };
 use crate::placement::{Name, Policy, Prioritizer, Resource};
 
@@ -49,11 +50,10 @@ impl Engine {
         if placed.spec.is_none() {
             return;
         }
+        // Also one that is marked already: whoever was told of that may have let it lie.
+        self.fresh.push(id);
         let merged = match (placed.mark.take(), new) {
-            (None, new) => {
-                self.fresh.push(id);
-                new
-            }
+            (None, new) => new,
             (Some(Mark::Check), Mark::Check) => Mark::Check,
             (Some(Mark::Entrants(mut known)), Mark::Entrants(new))
                 if known.len() + new.len() <= MOST_ENTRANTS =>
@@ -164,7 +164,7 @@ impl Engine {
     }
 
     /// What the change of a cluster asks of a placement.
-    fn weigh(&self, id: Id, slot: Slot, old: Option<&State>, moved: bool) -> Option<Mark> {
+    fn weigh(&mut self, id: Id, slot: Slot, old: Option<&State>, moved: bool) -> Option<Mark> {
         let (placed, spec) = self.spec(id)?;
         if placed.mark == Some(Mark::Full) {
             return None;
@@ -174,9 +174,11 @@ impl Engine {
         }
         // A mistake keeps what is there, and this is not.
         let policy = spec.policy.as_ref().as_ref().ok()?;
-        let new = self.fleet.row(slot);
-        let old = old.map(|old| &old.row);
-        let same_terms = !moved && old.zip(new).is_some_and(|(old, new)| old.same_terms(new));
+        let (before, new) = (old.map(|old| &old.row), self.fleet.row(slot));
+        let same_terms = !moved
+            && before
+                .zip(new)
+                .is_some_and(|(old, new)| old.same_terms(new));
         let selected = self.is_selected(spec, slot);
         if same_terms && !selected {
             return None;
@@ -184,22 +186,38 @@ impl Engine {
         if !policy.spread.is_empty() {
             return Some(Mark::Full);
         }
-        for resource in measured(policy) {
-            let span = &placed.spans[resource as usize];
-            let moves = |row: Option<&super::fleet::Row>| {
-                let amount = row.and_then(|row| self.fleet.scored(row, resource));
-                amount.is_some_and(|amount| !span.surrounds(amount))
-            };
-            if moves(old) || moves(new) {
-                return Some(Mark::Full);
-            }
+        let looks = policy.looks_at_objects();
+        if measured(policy).next().is_some() && self.stretches(id, slot, old) {
+            return Some(Mark::Full);
         }
-        if policy.looks_at_objects() {
+        if looks {
             // Those that were not selected, and are not, cannot have been among the candidates.
             return selected.then_some(Mark::Full);
         }
         self.could_enter(id, slot, Timestamp::MIN)
             .then(|| Mark::Entrants(vec![slot]))
+    }
+
+    /// Whether what the candidates of a placement are measured by may be another with the change of a cluster.
+    fn stretches(&mut self, id: Id, slot: Slot, old: Option<&State>) -> bool {
+        let Some(Placed {
+            spec: Some(spec),
+            spans,
+            ..
+        }) = &mut self.placed[id as usize]
+        else {
+            return false;
+        };
+        let Ok(policy) = spec.policy.as_ref() else {
+            return false;
+        };
+        let (old, new) = (old.map(|old| &old.row), self.fleet.row(slot));
+        let mut moves = false;
+        for resource in measured(policy) {
+            let of = |row: Option<&Row>| row.and_then(|row| self.fleet.scored(row, resource));
+            moves |= spans[resource as usize].may_move(of(old), of(new));
+        }
+        moves
     }
 
     /// The scores of a cluster changed.

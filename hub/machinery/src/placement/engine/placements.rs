@@ -16,12 +16,15 @@ impl Engine {
         packing: Option<&Packing>,
     ) {
         let id = self.id(name);
-        let before = self.placed[id as usize]
-            .as_ref()
-            .and_then(|placed| placed.spec.clone());
+        let place = self.placed[id as usize].as_ref();
+        let before = place.and_then(|placed| placed.spec.clone());
         if let Some(before) = before {
+            // Of a mistake, the packing may change although the mistake is the same.
+            let reserves = place.and_then(|placed| placed.packing.as_ref());
+            let same_packing = reserves == packing || policy.is_err() && packing.is_none();
             if before.cluster_sets == cluster_sets
                 && (Arc::ptr_eq(&before.policy, policy) || before.policy == *policy)
+                && same_packing
             {
                 return;
             }
@@ -84,7 +87,10 @@ impl Engine {
         }
         self.packing.remove(name);
         if let Some(placed) = &mut self.placed[id as usize] {
-            placed.packing = None;
+            placed.mark = None;
+            if placed.packing.take().is_some() {
+                self.mark_packing();
+            }
         }
         self.forget_placed(id);
     }
@@ -113,10 +119,7 @@ impl Engine {
         {
             self.packing.remove(name);
             // What it requests may be less from now on.
-            let others: Vec<Id> = self.packing.values().copied().collect();
-            others
-                .into_iter()
-                .for_each(|other| self.mark_id(other, Mark::Full));
+            self.mark_packing();
         }
         let Ok(policy) = spec.policy.as_ref() else {
             return;
@@ -133,6 +136,14 @@ impl Engine {
         }
         self.looking.remove(&id);
         self.comparing.remove(&id);
+    }
+
+    /// There may be more room than before.
+    fn mark_packing(&mut self) {
+        let packing: Vec<Id> = self.packing.values().copied().collect();
+        for id in packing {
+            self.mark_id(id, Mark::Full);
+        }
     }
 
     /// Changes what the decisions of a placement hold; a cluster may be in two of them.

@@ -3,6 +3,7 @@
 
 mod budget;
 mod footprint;
+mod kept;
 
 use std::sync::Arc;
 
@@ -402,13 +403,17 @@ proptest! {
 
     /// A hub that starts finds what another has decided, while others were decided after it (P13).
     #[test]
-    fn a_restart_moves_nothing(clusters in 3..12u8, wanted in vec(1..4usize, 1..8), crowd in vec(0..12u8, 0..12)) {
+    fn a_restart_moves_nothing(
+        clusters in 3..12u8, wanted in vec(1..4usize, 1..8), crowd in vec(0..12u8, 0..12), by_score in any::<bool>(),
+    ) {
+        let sort = if by_score { "Score" } else { "ClusterName" };
+        let spec = |wanted: usize| json!({ "numberOfClusters": wanted, "sortBy": sort });
         let mut both = Both::new();
         for n in 0..clusters {
             both.cluster(cluster(&format!("c{n:02}"), Some(n % 3), None, 0, 2));
         }
         for (n, wanted) in wanted.iter().enumerate() {
-            both.placement(&format!("p{n}"), json!({ "numberOfClusters": wanted }), json!({}));
+            both.placement(&format!("p{n}"), spec(*wanted), json!({}));
         }
         both.rest();
         both.carry_out(&name("crowd"), &crowd.iter().map(|n| format!("c{n:02}")).collect());
@@ -420,7 +425,7 @@ proptest! {
             again.carry_out(&placement, &both.world.held(&placement).map(str::to_owned).collect());
         }
         for (n, wanted) in wanted.iter().enumerate() {
-            again.placement(&format!("p{n}"), json!({ "numberOfClusters": wanted }), json!({}));
+            again.placement(&format!("p{n}"), spec(*wanted), json!({}));
         }
         for placement in again.engine.take_marked() {
             let decided = again.decide(&placement);

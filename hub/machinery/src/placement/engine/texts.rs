@@ -10,6 +10,17 @@ use super::grow::push_tight;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Text(u32);
 
+impl Text {
+    pub(super) fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The string of a number that [`Text::number`] gave.
+    pub(super) fn numbered(number: u32) -> Self {
+        Self(number)
+    }
+}
+
 /// In the place of a key: the string is not a value of one.
 const NO_KEY: u32 = u32::MAX;
 

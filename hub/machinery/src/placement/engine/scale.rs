@@ -1,0 +1,255 @@
+//! What a placement makes of one cluster: whether it passes, and its score.
+
+use std::{cell::Cell, collections::HashMap};
+
+use jiff::Timestamp;
+
+use super::{Engine, OfObject, Placed, bits::Bits, fleet::Slot, row::Finder};
+use crate::placement::{
+    Amounts, Name, Policy, Prioritizer, Resource,
+    evaluate::Earliest,
+    filter::{Held, Tolerance, tolerance},
+    score::{MAX_SCORE, Span, balance},
+};
+
+/// Counts beyond are leveled one by one.
+const MOST_LEVELS: u32 = 4096;
+
+/// What the decisions of others mean to a choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Balance {
+    Counts,
+    /// They changed since the placement was decided, as they always do, and that is no reason to move: they are left out,
+    /// and of two that are as good the one that is held is better.
+    LeftOut,
+}
+
+/// What other packing placements take of clusters.
+pub(super) type Reserved = HashMap<Slot, Amounts>;
+
+/// What the score of a cluster for a placement depends on.
+pub(super) struct Scale<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) placed: &'a Placed,
+    pub(super) balance: Balance,
+    /// The placement's own decisions, as far as they are counted.
+    pub(super) own: &'a [Slot],
+    /// The highest count of decisions of other placements.
+    pub(super) most: u32,
+    pub(super) spans: [Span; 2],
+    pub(super) reserved: Reserved,
+    /// The scores of clusters that each prioritizer looks at.
+    pub(super) published: Vec<Option<&'a OfObject>>,
+    /// What `Balance` makes of each count, and which clusters are held: where all candidates are asked.
+    pub(super) levels: Vec<i64>,
+    pub(super) held: Option<Bits>,
+    pub(super) finders: [Cell<Finder>; 2],
+}
+
+impl<'a> Scale<'a> {
+    /// Before anything is known of others.
+    pub(super) fn new(engine: &'a Engine, policy: &'a Policy, placed: &'a Placed) -> Self {
+        let looks_up = |one: &Prioritizer| matches!(one, Prioritizer::AddOn { .. });
+        let mut published = Vec::new();
+        if policy
+            .prioritizers
+            .iter()
+            .any(|one| looks_up(&one.prioritizer))
+        {
+            published.extend(
+                policy
+                    .prioritizers
+                    .iter()
+                    .map(|one| match &one.prioritizer {
+                        Prioritizer::AddOn { resource, .. } => engine.scores.get(resource),
+                        _ => None,
+                    }),
+            );
+        }
+        Self {
+            policy,
+            placed,
+            balance: Balance::Counts,
+            own: &[],
+            most: 0,
+            spans: [Span::NOTHING; 2],
+            reserved: Reserved::new(),
+            published,
+            levels: Vec::new(),
+            held: None,
+            finders: Default::default(),
+        }
+    }
+
+    /// Prepares for being asked of every candidate.
+    pub(super) fn for_all(mut self) -> Self {
+        if self.most < MOST_LEVELS {
+            let most = f64::from(self.most);
+            self.levels = (0..=self.most).map(|load| balance(load, most)).collect();
+        }
+        let mut held = Bits::default();
+        for slot in &self.placed.held {
+            held.set(*slot, true);
+        }
+        self.held = Some(held);
+        self
+    }
+
+    pub(super) fn holds(&self, slot: Slot) -> bool {
+        match &self.held {
+            Some(held) => held.has(slot),
+            None => self.placed.holds(slot),
+        }
+    }
+
+    fn level(&self, load: u32) -> i64 {
+        let known = self.levels.get(load as usize).copied();
+        known.unwrap_or_else(|| balance(load, f64::from(self.most)))
+    }
+}
+
+impl Engine {
+    /// How many taints speak against a cluster that passes taints and fit; `None` when it does not.
+    pub(super) fn passes(
+        &self,
+        scale: &Scale<'_>,
+        slot: Slot,
+        now: Timestamp,
+        expiry: &mut Earliest,
+    ) -> Option<u32> {
+        let mut speaking = 0;
+        if self.fleet.is_tainted(slot) {
+            let held = if scale.holds(slot) {
+                Held::Yes
+            } else {
+                Held::No
+            };
+            let tolerations = &scale.policy.tolerations;
+            match tolerance(self.fleet.taints(slot), tolerations, held, now) {
+                Tolerance::Refused { .. } => return None,
+                Tolerance::Granted { until, avoided } => {
+                    until.into_iter().for_each(|until| expiry.add(until));
+                    speaking = u32::try_from(avoided).unwrap_or(u32::MAX);
+                }
+            }
+        }
+        if let Some(packing) = &scale.policy.packing
+            && !scale.holds(slot)
+        {
+            let row = self.fleet.row(slot)?;
+            let reserved = scale.reserved.get(&slot);
+            let lacking = packing.lacking(
+                |resource| self.fleet.amount(row, resource),
+                reserved.unwrap_or(&Amounts::new()),
+            );
+            if lacking.is_some() {
+                return None;
+            }
+        }
+        Some(speaking)
+    }
+
+    /// The amount of a resource that a cluster is scored by.
+    pub(super) fn scored(&self, scale: &Scale<'_>, slot: Slot, resource: Resource) -> Option<f64> {
+        let finder = &scale.finders[resource as usize];
+        self.fleet.found(self.fleet.row(slot)?, resource, finder)
+    }
+
+    /// The weighted scores of a cluster.
+    pub(super) fn total(
+        &self,
+        scale: &Scale<'_>,
+        slot: Slot,
+        now: Timestamp,
+        expiry: &mut Earliest,
+        expired: &mut Option<(String, Slot)>,
+    ) -> i64 {
+        let mut total = 0;
+        for (at, weighted) in scale.policy.prioritizers.iter().enumerate() {
+            let score = match &weighted.prioritizer {
+                Prioritizer::Balance if scale.balance == Balance::LeftOut => 0,
+                Prioritizer::Balance => scale.level(self.load(scale, slot)),
+                Prioritizer::Steady if scale.holds(slot) => MAX_SCORE,
+                Prioritizer::Steady => 0,
+                Prioritizer::Allocatable(resource) => {
+                    let amount = self.scored(scale, slot, *resource);
+                    amount.map_or(0, |amount| scale.spans[*resource as usize].score(amount))
+                }
+                Prioritizer::AddOn { score, .. } => {
+                    let published = scale.published.get(at).copied().flatten();
+                    let published = published.and_then(|of| of.get(&slot));
+                    let found =
+                        published.and_then(|one| Some((one.value(score)?, one.valid_until)));
+                    match found {
+                        Some((_, Some(until))) if until <= now => {
+                            expired.get_or_insert_with(|| (weighted.prioritizer.name(), slot));
+                            0
+                        }
+                        Some((value, until)) => {
+                            until.into_iter().for_each(|until| expiry.add(until));
+                            value
+                        }
+                        None => 0,
+                    }
+                }
+                Prioritizer::Packing => self.packed(scale, slot).unwrap_or(0),
+            };
+            total += weighted.weight * score;
+        }
+        total
+    }
+
+    fn packed(&self, scale: &Scale<'_>, slot: Slot) -> Option<i64> {
+        let row = self.fleet.row(slot)?;
+        let reserved = scale.reserved.get(&slot);
+        scale.policy.packing.as_ref()?.score(
+            |resource| self.fleet.amount(row, resource),
+            reserved.unwrap_or(&Amounts::new()),
+        )
+    }
+
+    /// What the decisions of other packing placements take, of one cluster or of all; nothing for placements that do
+    /// not pack.
+    pub(super) fn reserved(&self, policy: &Policy, name: &Name, only: Option<&[Slot]>) -> Reserved {
+        let mut reserved = Reserved::new();
+        if policy.packing.is_none() {
+            return reserved;
+        }
+        for (_, id) in self.packing.iter().filter(|(other, _)| *other != name) {
+            let placed = self.placed.get(*id as usize).and_then(Option::as_ref);
+            let Some((placed, packing)) = placed.and_then(|one| Some((one, one.packing.as_ref()?)))
+            else {
+                continue;
+            };
+            let mut take = |slot: Slot| {
+                let of_cluster = reserved.entry(slot).or_default();
+                for (resource, amount) in &packing.requests {
+                    *of_cluster.entry(resource.clone()).or_default() += amount;
+                }
+            };
+            match only {
+                Some(slots) => {
+                    let held = slots.iter().filter(|slot| placed.holds(**slot));
+                    held.for_each(|slot| take(*slot));
+                }
+                None => {
+                    let mut held = placed.held.clone();
+                    held.dedup();
+                    held.into_iter().for_each(take);
+                }
+            }
+        }
+        reserved
+    }
+
+    /// Decisions of other placements that name a cluster.
+    fn load(&self, scale: &Scale<'_>, slot: Slot) -> u32 {
+        let from = scale.own.partition_point(|one| *one < slot);
+        let own = scale.own[from..]
+            .iter()
+            .take_while(|one| **one == slot)
+            .count();
+        let own = u32::try_from(own).unwrap_or(u32::MAX);
+        self.counts.of(slot).saturating_sub(own)
+    }
+}
