@@ -65,6 +65,10 @@ pub struct Args {
     /// So many objects may be deleted within ten minutes whatever share they are.
     #[arg(long, default_value_t = Allowance::default().objects)]
     mass_deletion_objects: usize,
+    /// How long works that the hub does not know, or of an earlier hub, are kept before they are deleted with their objects, as in
+    /// OCM; `never` keeps them until an admin of the hub orders otherwise. See `koinon cluster dispose-unmanaged`.
+    #[arg(long, default_value = "never", value_parser = grace)]
+    appliedmanifestwork_eviction_grace_period: Grace,
     /// Apply works that name an executor as that service account, instead of asking whether it may; the agent needs the
     /// right to impersonate it.
     #[arg(long)]
@@ -108,6 +112,7 @@ impl Args {
             max_json_raw_length,
             mass_deletion_percent,
             mass_deletion_objects,
+            appliedmanifestwork_eviction_grace_period: Grace(eviction_grace),
             impersonate_executor,
             require_executor,
             max_custom_cluster_claims,
@@ -135,6 +140,7 @@ impl Args {
                 percent: mass_deletion_percent,
                 objects: mass_deletion_objects,
             },
+            eviction_grace,
             claiming: Claiming {
                 most_custom: max_custom_cluster_claims,
                 reserved_suffixes: reserved_cluster_claim_suffixes.0,
@@ -185,6 +191,20 @@ fn suffixes(text: &str) -> Result<Suffixes, String> {
     Ok(Suffixes(all))
 }
 
+/// A time after which something is evicted, if ever.
+#[derive(Clone, Copy, Debug)]
+struct Grace(Option<Duration>);
+
+/// OCM takes a hundred years for ever.
+fn grace(text: &str) -> Result<Grace, String> {
+    const FOR_EVER: Duration = Duration::from_secs(876_000 * 3600);
+    if text == "never" {
+        return Ok(Grace(None));
+    }
+    let grace = duration(text).map_err(|error| format!("{error}, and not `never`"))?;
+    Ok(Grace(Some(grace).filter(|grace| *grace < FOR_EVER)))
+}
+
 /// Reads `90s`, `5m`, `1h30m`.
 fn duration(text: &str) -> Result<Duration, String> {
     let (mut total, mut number) = (Duration::ZERO, String::new());
@@ -233,6 +253,12 @@ mod tests {
         ];
         let args = Args::try_parse_from(base).unwrap();
         assert_eq!(args.config().claiming, Claiming::default());
+        for (text, seconds) in [("60m", Some(3600)), ("never", None), ("876000h", None)] {
+            let flag = format!("--appliedmanifestwork-eviction-grace-period={text}");
+            let args = base.into_iter().map(str::to_owned).chain([flag]);
+            let grace = Args::try_parse_from(args).unwrap().config().eviction_grace;
+            assert_eq!(grace.map(|grace| grace.as_secs()), seconds, "{text}");
+        }
         let flag = "--reserved-cluster-claim-suffixes=.a.io,.b.io";
         let args = Args::try_parse_from(base.into_iter().chain([flag])).unwrap();
         assert_eq!(args.config().claiming.reserved_suffixes, [".a.io", ".b.io"]);
@@ -243,6 +269,7 @@ mod tests {
             "--cluster-name=East",
             "--hub-address=hub",
             "--resync-period=0s",
+            "--appliedmanifestwork-eviction-grace-period=soon",
             "--namespace=a/b",
             "--agent-id=a.b",
         ] {

@@ -1,6 +1,6 @@
 //! Builds everything, connects it, and takes it down again.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use crate::{
     config::Config,
     crds,
     desired::{Holding, Inbox, Keeper, KeeperParts, Loaded, Store},
+    fence::Fence,
     health::{self, Ready},
     hub::{Lease, Link, LinkParts},
     identity::{Enroller, IdentityStore, Renewer, SharedIdentity, Stored},
@@ -25,11 +26,18 @@ use crate::{
     report,
     tasks::{Policy, Tasks},
     telemetry::Chain,
+    unmanaged::Unmanaged,
     work::{DeletionGuard, Engine, Parts},
 };
 
 /// How long tasks may take to end.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// How often it is seen whether the kubeconfig has changed.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// How long the Lease may take to be given up.
+const RELEASE: Duration = Duration::from_secs(3);
 
 /// Why the agent ended.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +77,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
         allowance,
         claiming,
         executing,
+        eviction_grace,
     } = config;
     let tasks = Tasks::new(stop.child_token());
     let stop = tasks.stop().clone();
@@ -90,12 +99,32 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
     let cluster = Cluster::open(kubeconfig.as_deref())
         .await
         .map_err(Failure::Config)?;
-    let store = Store::new(cluster.clone(), namespace.clone());
-    let Some(found) = stop
-        .run_until_cancelled(Box::pin(prepare(&cluster, &namespace, &store)))
+    // Nobody writes here but the one agent that holds the Lease, and the fence itself.
+    let fence = Fence::new(cluster.clone(), namespace.clone());
+    let ready_member = async {
+        prepare(async || settle(&cluster, &namespace).await).await;
+        fence.acquire().await;
+    };
+    if stop
+        .run_until_cancelled(Box::pin(ready_member))
         .await
-    else {
-        return finish(tasks).await;
+        .is_none()
+    {
+        return finish(tasks, &fence).await;
+    }
+    if let Some(path) = kubeconfig {
+        tasks.spawn(
+            "kubeconfig",
+            Policy::Essential,
+            until_changed(path, stop.clone()),
+        );
+    }
+    tasks.spawn("fence", Policy::Essential, fence.clone().keep(stop.clone()));
+    let cluster = cluster.behind(fence.clone());
+    let store = Store::new(cluster.clone(), namespace.clone());
+    let load = prepare(async || try_load(&cluster, &store).await);
+    let Some(found) = stop.run_until_cancelled(Box::pin(load)).await else {
+        return finish(tasks, &fence).await;
     };
     let Found {
         cluster_uid,
@@ -131,7 +160,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
         Some(stored) => stored,
         None => match stop.run_until_cancelled(enroller.identity()).await {
             Some(stored) => stored,
-            None => return finish(tasks).await,
+            None => return finish(tasks, &fence).await,
         },
     };
     let (namespaces_sender, namespaces_wanted) = watch::channel(None);
@@ -153,21 +182,24 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
         Policy::Optional,
         remember(guard.clone(), store.clone(), stop.clone()),
     );
+    let unmanaged = Unmanaged::default();
     let parts = Parts {
         cluster: cluster.clone(),
         outbox: outbox.clone(),
         hub_hash: stored.identity.hub_hash.clone(),
-        agent_id,
+        agent_id: format!("{namespace}/{agent_id}"),
         resync: resync_period,
         raw_json,
         executing,
         policies,
         guard: guard.clone(),
+        unmanaged: unmanaged.clone(),
         metrics: metrics.clone(),
         tasks: tasks.clone(),
     };
     let (engine, removed) = Engine::new(parts);
     let (holding, inbox) = (Holding::default(), Inbox::default());
+    let leftovers = engine.leftovers(holding.clone(), eviction_grace);
     let shared_memory = Arc::new(Mutex::new(memory));
     let keeper_parts = KeeperParts {
         store,
@@ -177,6 +209,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
         outbox: outbox.clone(),
         engine,
         removed,
+        unmanaged: unmanaged.clone(),
         metrics: metrics.clone(),
     };
     tasks.spawn(
@@ -184,6 +217,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
         Policy::Essential,
         Keeper::new(keeper_parts, stored_memory, works).run(stop.clone()),
     );
+    tasks.spawn("leftovers", Policy::Optional, leftovers.run(stop.clone()));
     ready.set();
 
     let shared = SharedIdentity::new(stored)
@@ -206,27 +240,31 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
         namespaces: namespaces_sender,
         lease: Lease::default(),
         guard,
+        unmanaged,
         metrics,
     });
     tasks.spawn("session", Policy::Essential, link.run(stop.clone()));
     stop.cancelled().await;
-    finish(tasks).await
+    finish(tasks, &fence).await
 }
 
-async fn finish(tasks: Tasks) -> Result<(), Failure> {
+async fn finish(tasks: Tasks, fence: &Fence) -> Result<(), Failure> {
     info!("stopping");
-    tasks
-        .finish(GRACE)
-        .await
-        .map_or(Ok(()), |why| Err(Failure::Runtime(why)))
+    let running = tasks.clone();
+    let failure = tasks.finish(GRACE).await;
+    if running.is_done() {
+        // Within the grace: the next agent need not wait, but this one must end.
+        let _ = tokio::time::timeout(RELEASE, fence.release()).await;
+    }
+    failure.map_or(Ok(()), |why| Err(Failure::Runtime(why)))
 }
 
-/// Reads and prepares the member; waits for it as long as it takes.
-async fn prepare(cluster: &Cluster, namespace: &str, store: &Store) -> Found {
+/// Does something with the member; waits for it as long as it takes.
+async fn prepare<T>(attempt: impl AsyncFn() -> Result<T, Error>) -> T {
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
     loop {
-        match try_prepare(cluster, namespace, store).await {
-            Ok(found) => return found,
+        match attempt().await {
+            Ok(done) => return done,
             Err(error) => {
                 let wait = backoff.next_delay();
                 warn!(error = %Chain(&error), retry_in = ?wait, "the member cluster is not ready for the agent");
@@ -236,15 +274,8 @@ async fn prepare(cluster: &Cluster, namespace: &str, store: &Store) -> Found {
     }
 }
 
-async fn try_prepare(cluster: &Cluster, namespace: &str, store: &Store) -> Result<Found, Error> {
-    let system = cluster.get(&known::NAMESPACES, "", "kube-system").await?;
-    let uid = system
-        .as_ref()
-        .and_then(|n| n.pointer("/metadata/uid"))
-        .and_then(Value::as_str);
-    let cluster_uid = uid
-        .ok_or_else(|| Error::Unreachable("there is no namespace kube-system yet".to_owned()))?
-        .to_owned();
+/// Makes sure that the agent has a namespace in the member.
+async fn settle(cluster: &Cluster, namespace: &str) -> Result<(), Error> {
     match cluster.get(&known::NAMESPACES, "", namespace).await {
         Ok(Some(_)) => {}
         Ok(None) => {
@@ -259,6 +290,19 @@ async fn try_prepare(cluster: &Cluster, namespace: &str, store: &Store) -> Resul
         Err(Error::Refused { code: 403, .. }) => {}
         Err(error) => return Err(error),
     }
+    Ok(())
+}
+
+/// Reads what the member remembers.
+async fn try_load(cluster: &Cluster, store: &Store) -> Result<Found, Error> {
+    let system = cluster.get(&known::NAMESPACES, "", "kube-system").await?;
+    let uid = system
+        .as_ref()
+        .and_then(|n| n.pointer("/metadata/uid"))
+        .and_then(Value::as_str);
+    let cluster_uid = uid
+        .ok_or_else(|| Error::Unreachable("there is no namespace kube-system yet".to_owned()))?
+        .to_owned();
     crds::install(cluster).await?;
     let loaded = store.load().await?;
     let deletions = store.deletions().await?;
@@ -267,6 +311,29 @@ async fn try_prepare(cluster: &Cluster, namespace: &str, store: &Store) -> Resul
         loaded,
         deletions,
     })
+}
+
+/// Ends when the file has other contents, as OCM's agent does (`--terminate-on-files`): the agent is started again, and reads the
+/// new ones. A file that is away, or empty, is being written.
+async fn until_changed(path: PathBuf, stop: CancellationToken) {
+    let mut known = tokio::fs::read(&path).await.unwrap_or_default();
+    loop {
+        if stop
+            .run_until_cancelled(tokio::time::sleep(LOOK))
+            .await
+            .is_none()
+        {
+            return;
+        }
+        match tokio::fs::read(&path).await {
+            Ok(now) if known.is_empty() => known = now,
+            Ok(now) if !now.is_empty() && now != known => {
+                warn!(path = %path.display(), "the kubeconfig has changed; ending, to be started with the new one");
+                return;
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Stores what deletions were let pass, each time that one is.

@@ -37,4 +37,6 @@ pub struct Config {
     pub claiming: Claiming,
     /// How works with an executor are applied, and those without.
     pub executing: Executing,
+    /// After how long works that the hub does not know are evicted; never if absent.
+    pub eviction_grace: Option<Duration>,
 }

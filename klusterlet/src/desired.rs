@@ -13,7 +13,9 @@ use parking_lot::RwLock;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-pub use inbox::{Inbox, Notice};
+use crate::unmanaged::{Disposal, Unknown};
+
+pub use inbox::{Inbox, Notice, Told};
 pub use keeper::{Keeper, KeeperParts};
 pub use store::{Loaded, Store};
 
@@ -48,6 +50,8 @@ pub struct Held {
     pub directives: BTreeMap<String, String>,
     /// Revision of the hub's registry at which this was told.
     pub revision: i64,
+    /// Since when the hub is known not to have it, Unix time; what a hub has is no stray.
+    pub stray: Option<i64>,
     /// The body, compressed; empty for a tombstone of a work that was never held.
     pub body: Arc<[u8]>,
     /// Where it came from.
@@ -80,9 +84,25 @@ impl Held {
             labels: BTreeMap::new(),
             directives: BTreeMap::new(),
             revision: 0,
+            stray: None,
             body: compress(body)?,
             origin: Origin::Hub,
         })
+    }
+
+    /// Returns a stray work as it is disposed of, by an order that was told at this revision.
+    ///
+    /// # Errors
+    /// Fails when what is to stay cannot be written down.
+    fn disposed(&self, disposal: Disposal, told: i64) -> std::io::Result<Self> {
+        const ORPHAN: &[u8] = br#"{"spec":{"deleteOption":{"propagationPolicy":"Orphan"}}}"#;
+        let mut disposed = self.clone();
+        (disposed.tombstone, disposed.revision) = (true, told);
+        if disposal == Disposal::Orphan {
+            disposed.digest = Sha256::digest(ORPHAN).to_vec();
+            disposed.body = compress(ORPHAN)?;
+        }
+        Ok(disposed)
     }
 
     /// Keeps the revision at which the same was told before: an annotation that comes later tells nothing new to delete, and an
@@ -126,11 +146,12 @@ impl Holding {
         self.0.read().values().cloned().collect()
     }
 
-    /// Returns the digest by which the hub tells whether it has anything new.
+    /// Returns the digest by which the hub tells whether it has anything new: of all that it is known to have.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         let all = self.0.read();
-        held_digest(all.values().map(|h| koinon_proto::Held {
+        let known = all.values().filter(|held| held.stray.is_none());
+        held_digest(known.map(|h| koinon_proto::Held {
             name: &h.name,
             uid: &h.uid,
             generation: h.generation,
@@ -150,6 +171,21 @@ impl Holding {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.read().is_empty()
+    }
+
+    /// Returns the works that the hub does not have, and how many of those are on their way out.
+    fn strays(&self) -> (BTreeMap<String, Unknown>, usize) {
+        let all = self.0.read();
+        let strays = all.values().filter_map(|held| Some((held, held.stray?)));
+        let (leaving, staying): (Vec<_>, Vec<_>) = strays.partition(|(held, _)| held.tombstone);
+        let unknown = |(held, since): (&Arc<Held>, i64)| Unknown {
+            uid: held.uid.clone(),
+            since,
+            objects: 0,
+        };
+        let staying = staying.into_iter();
+        let staying = staying.map(|(held, since)| (held.name.clone(), unknown((held, since))));
+        (staying.collect(), leaving.len())
     }
 
     fn insert(&self, held: Arc<Held>) {

@@ -11,9 +11,9 @@ mod store;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
 pub use certificate::{Validity, fingerprint};
-pub use enrol::{Enroller, TokenSource};
+pub use enrol::{Anew, Enroller, TokenSource};
 pub use renew::{Renewer, SharedIdentity};
-pub use store::{IdentityStore, Stored};
+pub use store::{IdentityStore, SECRET, Stored};
 
 /// A complete identity.
 pub struct Identity {

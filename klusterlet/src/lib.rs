@@ -23,6 +23,7 @@ pub mod config;
 pub mod crds;
 pub mod desired;
 pub mod feedback;
+pub mod fence;
 pub mod health;
 pub mod hub;
 pub mod identity;
@@ -34,6 +35,7 @@ pub mod position;
 pub mod report;
 pub mod tasks;
 pub mod telemetry;
+pub mod unmanaged;
 pub mod work;
 
 pub use boot::{Failure, run};

@@ -15,8 +15,12 @@ pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
     /// Works that are held.
     pub held_works: Gauge,
+    /// Works that are held and that the hub does not know.
+    pub unmanaged_works: Gauge,
     /// 1 while a session is open.
     pub connected: Gauge,
+    /// 1 while the hub says that it has deleted this cluster.
+    pub former_identity: Gauge,
     /// 1 while a hub is held off (P4).
     pub rollback_hold: Gauge,
     /// 1 while a mass deletion waits for an approval.
@@ -48,7 +52,15 @@ impl Default for Metrics {
             }};
         }
         let held_works: Gauge = metric!("held_works", "Works that are held in the member");
+        let unmanaged_works: Gauge = metric!(
+            "unmanaged_works",
+            "Works that are held in the member and that the hub does not know"
+        );
         let connected: Gauge = metric!("connected", "1 while a session with the hub is open");
+        let former_identity: Gauge = metric!(
+            "former_identity",
+            "1 while the hub says that it has deleted this cluster"
+        );
         let rollback_hold: Gauge = metric!(
             "rollback_hold",
             "1 while a hub that is behind what this cluster knows is held off"
@@ -79,7 +91,9 @@ impl Default for Metrics {
         Self {
             registry: Arc::new(Mutex::new(registry)),
             held_works,
+            unmanaged_works,
             connected,
+            former_identity,
             rollback_hold,
             deletion_hold,
             certificate_expiry,

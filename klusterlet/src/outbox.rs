@@ -48,6 +48,8 @@ struct Waiting {
     /// Works whose status was sent, by the heartbeat that follows it.
     unconfirmed: BTreeMap<String, u64>,
     acks: BTreeMap<(String, String), v1::Ack>,
+    /// Works that the hub does not have: nothing is said of them.
+    aside: BTreeSet<String>,
 }
 
 /// Shared by the actors, which fill it, and the session, which empties it.
@@ -92,6 +94,23 @@ impl Outbox {
         waiting.unconfirmed.remove(name);
         waiting.since.remove(name);
         waiting.known.remove(name);
+        waiting.aside.remove(name);
+    }
+
+    /// The hub does not have this work: its status is kept, and not sent.
+    pub fn set_aside(&self, name: &str) {
+        self.waiting.lock().aside.insert(name.to_owned());
+    }
+
+    /// The hub has this work after all.
+    pub fn take_back(&self, name: &str) {
+        let mut waiting = self.waiting.lock();
+        if waiting.aside.remove(name) && waiting.reports.contains_key(name) {
+            waiting.unsent.insert(name.to_owned());
+            waiting.since.insert(name.to_owned());
+            drop(waiting);
+            self.notify.notify_one();
+        }
     }
 
     /// Acknowledges a work.
@@ -127,7 +146,8 @@ impl Outbox {
             let Some(name) = waiting.unsent.first().cloned() else {
                 break;
             };
-            let Some(report) = waiting.reports.get(&name).cloned() else {
+            let report = waiting.reports.get(&name);
+            let Some(report) = report.filter(|_| !waiting.aside.contains(&name)).cloned() else {
                 waiting.unsent.remove(&name);
                 continue;
             };
@@ -192,6 +212,7 @@ impl Outbox {
         let mut waiting = self.waiting.lock();
         waiting.since.clear();
         let all = waiting.reports.iter();
+        let all = all.filter(|(name, _)| !waiting.aside.contains(*name));
         statuses_digest(all.map(|(name, r)| (name.as_str(), r.uid.as_str(), r.digest())))
     }
 
@@ -367,5 +388,23 @@ mod tests {
         outbox.report("big1", "u", status(&big));
         outbox.report("big2", "u", status(&big));
         assert_eq!(outbox.take_reports(1).len(), 1);
+    }
+
+    #[test]
+    fn of_a_work_that_the_hub_does_not_have_nothing_is_said_until_it_has_it() {
+        let outbox = Outbox::default();
+        outbox.report("a", "u", status("1"));
+        let without = outbox.digest();
+        outbox.report("b", "u", status("1"));
+        outbox.set_aside("b");
+        assert_eq!(outbox.digest(), without);
+        assert_eq!(names(&outbox.take_reports(1)), ["a"]);
+        outbox.report("b", "u", status("2"));
+        assert!(outbox.take_reports(1).is_empty());
+        outbox.renew(Resend::All);
+        assert_eq!(names(&outbox.take_reports(1)), ["a"]);
+        outbox.take_back("b");
+        assert_ne!(outbox.digest(), without);
+        assert_eq!(names(&outbox.take_reports(1)), ["b"]);
     }
 }

@@ -256,8 +256,11 @@ fn build(verdict: &Verdict, facts: &Facts, sight: &Sight) -> ClusterReport {
         namespaces: sight.namespaces.iter().map(state).collect(),
         api_health: api_health.into(),
         api_message,
+        // Said by the session.
         rollback_hold: None,
         deletion_hold: None,
+        unmanaged: None,
+        unmanaged_unknown: true,
     }
 }
 

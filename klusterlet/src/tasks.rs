@@ -65,6 +65,12 @@ impl Tasks {
         );
     }
 
+    /// Says whether every task has ended.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.tracker.is_empty()
+    }
+
     /// Waits until every task has ended, at most `grace`. Returns why the process must fail, if it must.
     pub async fn finish(self, grace: Duration) -> Option<String> {
         self.tracker.close();

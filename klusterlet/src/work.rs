@@ -19,6 +19,7 @@ mod executor;
 mod fight;
 mod guard;
 mod ignore;
+mod leftover;
 mod order;
 mod pass;
 mod plan;
@@ -34,6 +35,7 @@ mod update;
 
 pub use executor::{Executing, Rights, Without};
 pub use guard::{Allowance, DeletionGuard};
+pub use leftover::Leftovers;
 pub(crate) use plan::matches;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -43,12 +45,13 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::{
     cluster::{Cluster, Mapper, Watches},
-    desired::Held,
+    desired::{Held, Holding},
     feedback::RawJson,
     metrics::Metrics,
     outbox::Outbox,
     policy::Policies,
     tasks::{Policy, Tasks},
+    unmanaged::Unmanaged,
 };
 
 /// How many works are worked on at once. What the API server is asked at a time is bounded by its client.
@@ -70,6 +73,7 @@ struct Shared {
     policies: Policies,
     guard: DeletionGuard,
     claims: claims::Claims,
+    unmanaged: Unmanaged,
     metrics: Metrics,
     removed: mpsc::UnboundedSender<Removed>,
     tasks: Tasks,
@@ -93,7 +97,7 @@ pub struct Parts {
     pub outbox: Outbox,
     /// Names the hub in records: hex fingerprint of the CA that enrolled this agent.
     pub hub_hash: String,
-    /// Names the agent in records.
+    /// Names the agent in records; another installation in the same cluster has another one.
     pub agent_id: String,
     /// Period of the slow resync.
     pub resync: Duration,
@@ -105,6 +109,8 @@ pub struct Parts {
     pub policies: Policies,
     /// Holds mass deletions up.
     pub guard: DeletionGuard,
+    /// What the hub does not know.
+    pub unmanaged: Unmanaged,
     /// Counters.
     pub metrics: Metrics,
     /// Owner of all tasks.
@@ -142,6 +148,7 @@ impl Engine {
             executing,
             policies,
             guard,
+            unmanaged,
             metrics,
             tasks,
         } = parts;
@@ -165,6 +172,7 @@ impl Engine {
             policies,
             guard,
             claims: claims::Claims::default(),
+            unmanaged,
             metrics,
             removed,
             tasks,
@@ -216,6 +224,17 @@ impl Engine {
         self.actors.lock().remove(name);
         self.shared.outbox.forget(name);
         self.shared.claims.forget(name);
+        self.shared.unmanaged.hold(name, None);
+    }
+
+    /// Looks after records of works that are not held; see [`Leftovers`]. With `grace`, what the hub does not know is evicted after it.
+    #[must_use]
+    pub fn leftovers(&self, holding: Holding, grace: Option<Duration>) -> Leftovers {
+        Leftovers::new(self.clone(), holding, grace)
+    }
+
+    fn is_at_work(&self, name: &str) -> bool {
+        self.actors.lock().contains_key(name)
     }
 
     /// Number of open watches on applied objects.

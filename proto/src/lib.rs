@@ -13,6 +13,12 @@ pub const CHUNK: usize = 512 * 1024;
 /// Most notices, statuses or acks in one message.
 pub const MAX_BATCH: usize = 256;
 
+/// Metadata of a refusal that says more than its code.
+pub const REFUSAL: &str = "koinon-refusal";
+
+/// Value of [`REFUSAL`]: the certificate is of a cluster that is not on the hub any more. Nothing but joining anew helps.
+pub const FORMER_IDENTITY: &str = "former-identity";
+
 /// Types of `koinon.agent.v1`.
 pub mod v1 {
     #![allow(missing_debug_implementations, unreachable_pub, clippy::large_futures)]

@@ -5,6 +5,7 @@ mod agent {
     pub(crate) mod bench;
     mod crash;
     mod deletion;
+    mod leftovers;
     mod reach;
     mod rights;
     mod safety;

@@ -125,7 +125,7 @@ fn every_flag_in_a_manifest_exists_and_every_image_is_of_this_version() -> anyho
             }
         }
     }
-    ensure!(containers == 2, "{containers} containers");
+    ensure!(containers == 3, "{containers} containers");
     Ok(())
 }
 
@@ -169,7 +169,7 @@ fn every_flag_in_a_unit_and_in_an_image_exists() -> anyhow::Result<()> {
 /// Secrets, service accounts, roles, ports and namespaces that a folder refers to, it defines.
 #[test]
 fn what_manifests_refer_to_is_there() -> anyhow::Result<()> {
-    for folder in ["hub", "klusterlet"] {
+    for folder in ["hub", "klusterlet", "hosted"] {
         let mut all = Vec::new();
         for file in files(&deploy().join(folder), ".yaml")? {
             all.extend(objects(&file)?);

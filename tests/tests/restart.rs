@@ -230,7 +230,70 @@ async fn a_restored_hub_that_went_past_what_it_lost_is_still_held_off() -> anyho
     .await?;
     // Absence is not deletion: what the hub no longer knows of stays until somebody says otherwise (P3).
     applied(&league, &[("newer", "1")]).await?;
+    unknown_works_are_told_and_disposed_of(&mut league).await?;
     league.finish();
+    Ok(())
+}
+
+/// `newer` is in the cluster, and the hub does not know it.
+async fn unknown_works_are_told_and_disposed_of(league: &mut League) -> anyhow::Result<()> {
+    let cluster = "/apis/cluster.open-cluster-management.io/v1/managedclusters/east";
+    let until = async |league: &League, reason: Option<&str>| {
+        eventually(
+            &format!("UnmanagedWorks has the reason {reason:?}"),
+            async || {
+                let cluster = league.get(cluster).await?;
+                let all = cluster["status"]["conditions"].as_array().cloned();
+                let all = all.unwrap_or_default();
+                let found = all.iter().find(|c| c["type"] == "UnmanagedWorks");
+                ensure!(
+                    found.map(|c| c["reason"].as_str().unwrap_or_default()) == reason,
+                    "{found:?}"
+                );
+                Ok(Some(found.cloned().unwrap_or_default()))
+            },
+        )
+        .await
+    };
+    let said = until(league, Some("NotOnHub")).await?;
+    ensure!(
+        text(&said["message"]).contains("1 works are kept applied"),
+        "{said}"
+    );
+    ensure!(text(&said["message"]).contains("newer"), "{said}");
+
+    // Hub and agent agree on the rest, and say so from the first word, also after a restart of the agent.
+    let log = league.site("east").agent.log().to_owned();
+    let opened = || -> anyhow::Result<Vec<bool>> {
+        let log = std::fs::read_to_string(&log)?;
+        let lines = log.lines().filter(|line| line.contains("session opened"));
+        Ok(lines.map(|line| line.contains("in_sync=true")).collect())
+    };
+    let before = opened()?.len();
+    league.site("east").agent.kill();
+    league.site("east").agent.restart()?;
+    eventually("the agent is back", async || {
+        Ok((opened()?.len() > before).then_some(()))
+    })
+    .await?;
+    ensure!(
+        opened()?.last() == Some(&true),
+        "a stray work brings a resync about"
+    );
+    league.available("east", "True").await?;
+    applied(league, &[("newer", "1")]).await?;
+    until(league, Some("NotOnHub")).await?;
+
+    let dispose = ["cluster", "dispose-unmanaged", "east"];
+    let said = league.koinon().run(&dispose).await?;
+    ensure!(said.contains("deletes the works"), "{said}");
+    eventually("the unknown work is gone, and nothing else", async || {
+        let left = versions(league).await?;
+        Ok((!left.contains_key("newer") && left.contains_key("kept")).then_some(()))
+    })
+    .await?;
+    until(league, None).await?;
+    ensure!(league.koinon().run(&dispose).await.is_err());
     Ok(())
 }
 

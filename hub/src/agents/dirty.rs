@@ -31,8 +31,18 @@ pub(super) struct Dirty {
     marks: BTreeMap<Arc<str>, Mark>,
     /// All works after this name have to be told, marked or not.
     resync_after: Option<Arc<str>>,
+    /// A resync has come to its end, and the agent was not told so.
+    complete: bool,
     /// The agent knows everything up to this revision.
     floor: i64,
+}
+
+/// What is told next.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) works: Vec<(Arc<str>, Work)>,
+    /// Every work was told since the resync began.
+    pub(super) complete: bool,
 }
 
 impl Dirty {
@@ -45,6 +55,7 @@ impl Dirty {
     /// Demands that every work is told.
     pub(super) fn resync(&mut self) {
         self.resync_after = Some(Arc::from(""));
+        self.complete = false;
         self.marks.retain(|_, mark| mark.gone.is_some());
     }
 
@@ -87,11 +98,11 @@ impl Dirty {
 
     /// Says whether there is anything to tell.
     pub(super) fn is_empty(&self) -> bool {
-        self.marks.is_empty() && self.resync_after.is_none()
+        self.marks.is_empty() && self.resync_after.is_none() && !self.complete
     }
 
     /// Takes what is to be told next, at most `most` works.
-    pub(super) fn take(&mut self, works: &impl Works, most: usize) -> Vec<(Arc<str>, Work)> {
+    pub(super) fn take(&mut self, works: &impl Works, most: usize) -> Told {
         let mut told = Vec::new();
         if let Some(done) = self.resync_after.take() {
             told = works.after(&done, most);
@@ -101,6 +112,7 @@ impl Dirty {
             if told.len() == most {
                 self.resync_after = told.last().map(|(name, _)| name.clone());
             }
+            self.complete = self.resync_after.is_none();
         }
         while told.len() < most {
             let Some((name, mark)) = self.marks.pop_first() else {
@@ -110,7 +122,10 @@ impl Dirty {
                 told.push((name, work));
             }
         }
-        told
+        Told {
+            works: told,
+            complete: std::mem::take(&mut self.complete),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{
-    dirty::{Dirty, Works},
+    dirty::{Dirty, Told, Works},
     work::Work,
 };
 
@@ -51,7 +51,7 @@ pub(super) enum Next {
     /// The placements that name the cluster changed.
     Decisions,
     /// Works to tell.
-    Works(Vec<(Arc<str>, Work)>),
+    Works(Told),
 }
 
 impl Outbox {
@@ -87,7 +87,7 @@ impl Outbox {
         }
         while !state.dirty.is_empty() {
             let told = state.dirty.take(works, most);
-            if !told.is_empty() {
+            if told != Told::default() {
                 return Some(Next::Works(told));
             }
         }
@@ -153,10 +153,12 @@ impl Outbox {
 }
 
 /// Builds the message that tells `works`.
-pub(super) fn notices(revision: i64, stamp: String, works: &[(Arc<str>, Work)]) -> v1::WorkNotices {
+pub(super) fn notices(revision: i64, stamp: String, told: &Told) -> v1::WorkNotices {
+    let notices = told.works.iter().map(|(name, work)| work.notice(name));
     v1::WorkNotices {
         revision,
         stamp,
-        notices: works.iter().map(|(name, work)| work.notice(name)).collect(),
+        notices: notices.collect(),
+        complete: told.complete,
     }
 }

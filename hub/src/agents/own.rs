@@ -1,13 +1,30 @@
 //! Which cluster a certificate opens: the one that it was issued for, while it is accepted (P6).
 
 use koinon_api::ManagedCluster;
-use tonic::Status;
+use tonic::{
+    Code, Status,
+    metadata::{MetadataMap, MetadataValue},
+};
 
 use super::{
     Agents,
     enrol::{Standing, standing, uid},
 };
 use crate::pki::Enrolled;
+
+/// What the agent of a former cluster is told, in words and as something that it can tell from other refusals.
+fn former() -> Status {
+    let mut said = MetadataMap::new();
+    said.insert(
+        koinon_proto::REFUSAL,
+        MetadataValue::from_static(koinon_proto::FORMER_IDENTITY),
+    );
+    Status::with_metadata(
+        Code::PermissionDenied,
+        "the certificate is of a cluster that is not on the hub any more; enrol again",
+        said,
+    )
+}
 
 impl Agents {
     /// Returns the cluster whose agent shows a certificate. Attach, pull and renewal all begin with it.
@@ -27,9 +44,7 @@ impl Agents {
         }
         let Some(cluster) = cluster else {
             self.0.metrics.reject("former_identity");
-            return Err(Status::permission_denied(
-                "the certificate is of a cluster that is not on the hub any more; enrol again",
-            ));
+            return Err(former());
         };
         match standing(&cluster) {
             Standing::Accepted => Ok(cluster),

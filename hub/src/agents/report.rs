@@ -3,6 +3,8 @@
 //! OCM's agent writes these conditions itself (`registration/spoke/managedcluster`); ours reports facts, and this
 //! is where they become conditions, in OCM's order: nothing before acceptance, no facts while the API server fails.
 
+mod unmanaged;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
@@ -15,6 +17,8 @@ use koinon_api::{
 };
 use koinon_machinery::{quantity::Quantity as Amount, validation};
 use koinon_proto::v1::{ApiHealth, ClaimsLeftOut, ClusterClaim, ClusterReport, Position};
+
+pub(super) use self::unmanaged::disposal;
 
 /// Condition: the agent holds off a hub that is behind what it knows (P4).
 pub(super) const ROLLBACK_HOLD: &str = "RollbackHold";
@@ -101,6 +105,7 @@ pub(super) fn apply(
     }
     changed |= apply_hold(report, status, now);
     changed |= apply_deletion_hold(report, status, now);
+    changed |= unmanaged::apply(report, status, now);
     let health = Health::of(report);
     if let Some(health) = &health {
         changed |= health.apply(status, now);
@@ -330,10 +335,16 @@ pub(super) fn annotate(report: &ClusterReport, cluster: &mut ManagedCluster) -> 
         .as_ref()
         .map(|hold| hold.revision.to_string());
     let annotations = cluster.metadata.annotations.get_or_insert_default();
+    let unmanaged = if report.unmanaged_unknown {
+        annotations.get(annotation::UNMANAGED).cloned()
+    } else {
+        unmanaged::token(report)
+    };
     let mut changed = false;
     for (key, value) in [
         (annotation::ROLLBACK_HOLD, offered),
         (annotation::DELETION_HOLD, deletions),
+        (annotation::UNMANAGED, unmanaged),
     ] {
         if annotations.get(key) == value.as_ref() {
             continue;

@@ -127,6 +127,7 @@ struct Session {
     approved_deletions: i64,
     /// The namespaces that the agent was last told to keep.
     namespaces: Vec<String>,
+    disposal: String,
     /// What the agent last said of its API server, to restore `Available` once it is heard of again.
     health: Option<Health>,
     lost: bool,
@@ -250,7 +251,11 @@ impl Session {
                     Body::Decisions(decisions)
                 }
                 Next::Works(told) => {
-                    self.agents.0.metrics.notices.inc_by(told.len() as u64);
+                    self.agents
+                        .0
+                        .metrics
+                        .notices
+                        .inc_by(told.works.len() as u64);
                     let stamp = self.agents.stamp(revision);
                     Body::Notices(outbox::notices(revision, stamp, &told))
                 }

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tower::limit::ConcurrencyLimitLayer;
 
 use super::{Account, Error, Resource, Result};
+use crate::fence::Fence;
 
 /// Longest wait for one answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -58,6 +59,8 @@ pub struct Cluster {
     client: Client,
     /// On whose behalf calls are made; the agent's own if absent. Watches are always the agent's.
     account: Option<Arc<Account>>,
+    /// Without its consent nothing is written.
+    fence: Option<Fence>,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -99,15 +102,25 @@ impl Cluster {
         Ok(Self {
             client,
             account: None,
+            fence: None,
         })
+    }
+
+    /// Returns a client that writes only while `fence` is held.
+    #[must_use]
+    pub fn behind(&self, fence: Fence) -> Self {
+        Self {
+            fence: Some(fence),
+            ..self.clone()
+        }
     }
 
     /// Returns a client that calls as a service account; the agent needs the right to impersonate it.
     #[must_use]
     pub fn acting_as(&self, account: &Account) -> Self {
         Self {
-            client: self.client.clone(),
             account: Some(Arc::new(account.clone())),
+            ..self.clone()
         }
     }
 
@@ -459,6 +472,9 @@ impl Cluster {
             }
             None => Vec::new(),
         };
+        if let Some(fence) = self.fence.as_ref().filter(|_| method != Method::GET) {
+            fence.admit().await?;
+        }
         let mut request = request(method, path, body, content_type)?;
         if let Some(account) = &self.account {
             account.sign(&mut request)?;

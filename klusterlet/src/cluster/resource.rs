@@ -89,6 +89,9 @@ pub mod known {
     /// Core config maps.
     pub static CONFIG_MAPS: LazyLock<Resource> =
         LazyLock::new(|| resource("", "v1", "ConfigMap", "configmaps", true));
+    /// Leases: one of them says which agent works in the cluster.
+    pub static LEASES: LazyLock<Resource> =
+        LazyLock::new(|| resource("coordination.k8s.io", "v1", "Lease", "leases", true));
     /// Core nodes.
     pub static NODES: LazyLock<Resource> =
         LazyLock::new(|| resource("", "v1", "Node", "nodes", false));

@@ -1,4 +1,8 @@
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
@@ -24,6 +28,15 @@ pub struct Notice {
     pub revision: i64,
 }
 
+/// How many of the hub's works were told with the last message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// Some; perhaps more follow.
+    Some,
+    /// All that the hub has for this cluster.
+    All,
+}
+
 #[derive(Debug, Default)]
 struct Pending {
     /// Counts sessions, so that what an earlier one left behind is recognised.
@@ -33,6 +46,11 @@ struct Pending {
     /// Works that could not be stored, and when each is tried again: one that is refused must not delay the others.
     refused: BTreeMap<String, Refused>,
     puller: Option<Puller>,
+    /// Names that were told since the session began with a resync, until that ends. A later resync of the same session only
+    /// repeats.
+    told: Option<BTreeSet<String>>,
+    /// All works of the hub, when a resync has just ended.
+    complete: Option<BTreeSet<String>>,
 }
 
 #[derive(Debug)]
@@ -67,12 +85,14 @@ pub(super) struct Batch {
 }
 
 impl Inbox {
-    /// Starts a session: drops what is left of the one before.
-    pub fn open(&self, puller: Puller) {
+    /// Starts a session: drops what is left of the one before. Unless all was told before, a resync follows.
+    pub fn open(&self, puller: Puller, told: Told) {
         let mut pending = self.pending.lock();
         pending.session += 1;
         pending.notices.clear();
         pending.refused.clear();
+        pending.told = (told == Told::Some).then(BTreeSet::new);
+        pending.complete = None;
         pending.puller = Some(puller);
         drop(pending);
         // The keeper stores what the welcome changed, also if no notice follows.
@@ -85,16 +105,38 @@ impl Inbox {
         pending.session += 1;
         pending.notices.clear();
         pending.refused.clear();
+        pending.told = None;
+        pending.complete = None;
         pending.puller = None;
     }
 
     /// Adds notices; a later one replaces an earlier one of the same work.
-    pub fn add(&self, notices: impl IntoIterator<Item = Notice>) {
-        self.pending
-            .lock()
-            .notices
-            .extend(notices.into_iter().map(|n| (n.name.clone(), n)));
+    pub fn add(&self, notices: impl IntoIterator<Item = Notice>, told: Told) {
+        let mut pending = self.pending.lock();
+        for notice in notices {
+            let pending = &mut *pending;
+            for names in [&mut pending.told, &mut pending.complete]
+                .into_iter()
+                .flatten()
+            {
+                names.insert(notice.name.clone());
+            }
+            pending.notices.insert(notice.name.clone(), notice);
+        }
+        if told == Told::All
+            && let Some(all) = pending.told.take()
+        {
+            pending.complete = Some(all);
+        }
+        drop(pending);
         self.notify.notify_one();
+    }
+
+    /// Takes the names of all works that the hub has, once after each resync, with the session that told them. Everything that
+    /// was told until now is among them.
+    pub(super) fn complete(&self) -> Option<(u64, BTreeSet<String>)> {
+        let mut pending = self.pending.lock();
+        Some((pending.session, pending.complete.take()?))
     }
 
     pub(super) async fn notified(&self) {
@@ -190,13 +232,13 @@ mod tests {
     #[test]
     fn a_work_that_is_refused_waits_alone() {
         let inbox = Inbox::default();
-        inbox.add([notice("a"), notice("b")]);
+        inbox.add([notice("a"), notice("b")], Told::Some);
         let session = inbox.take(1).unwrap().session;
         inbox.refuse(session, notice("a"));
         assert!(inbox.due_at().is_some());
         assert_eq!(taken(&inbox), ["b"]);
         // Newer news of it does not make it due; other news does not wait for it.
-        inbox.add([notice("a"), notice("c")]);
+        inbox.add([notice("a"), notice("c")], Told::Some);
         assert_eq!(taken(&inbox), ["c"]);
         inbox.settled("a");
         assert_eq!(taken(&inbox), ["a"]);
@@ -204,5 +246,26 @@ mod tests {
         // Of another session.
         inbox.refuse(session + 1, notice("a"));
         assert_eq!(taken(&inbox), Vec::<String>::new());
+    }
+
+    #[test]
+    fn all_works_are_known_only_at_the_end_of_a_resync() {
+        let inbox = Inbox::default();
+        let begin = |inbox: &Inbox| inbox.pending.lock().told = Some(BTreeSet::new());
+        begin(&inbox);
+        inbox.add([notice("a")], Told::Some);
+        assert_eq!(inbox.complete(), None);
+        inbox.add([notice("b")], Told::All);
+        // What is told later is not unknown either.
+        inbox.add([notice("c")], Told::Some);
+        let all = BTreeSet::from(["a", "b", "c"].map(str::to_owned));
+        assert_eq!(inbox.complete(), Some((0, all)));
+        assert_eq!(inbox.complete(), None);
+        // A session that breaks off says nothing about what it did not tell, nor does the end of a resync whose beginning nobody saw.
+        begin(&inbox);
+        inbox.add([notice("a")], Told::Some);
+        inbox.close();
+        inbox.add([notice("c")], Told::All);
+        assert_eq!(inbox.complete(), None);
     }
 }

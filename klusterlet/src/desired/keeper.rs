@@ -3,6 +3,7 @@
 mod fetch;
 mod judge;
 mod keep;
+mod stray;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -24,6 +25,7 @@ use crate::{
     outbox::Outbox,
     position::Memory,
     telemetry::Chain,
+    unmanaged::Unmanaged,
     work::{Engine, Removed},
 };
 
@@ -47,6 +49,8 @@ pub struct KeeperParts {
     pub engine: Engine,
     /// Works whose objects are gone.
     pub removed: mpsc::UnboundedReceiver<Removed>,
+    /// What the hub does not know.
+    pub unmanaged: Unmanaged,
     /// Counters.
     pub metrics: Metrics,
 }
@@ -59,6 +63,8 @@ pub struct Keeper {
     stored: Memory,
     /// Works that are gone but still stored.
     leaving: Vec<Removed>,
+    /// Works that the hub did not tell in this session, and that are not stored as strays yet.
+    untold: (u64, Vec<Arc<Held>>),
     backoff: Backoff,
     retry_at: Option<Instant>,
 }
@@ -70,6 +76,9 @@ impl Keeper {
     pub fn new(parts: KeeperParts, stored: Memory, loaded: Vec<Held>) -> Self {
         for held in loaded {
             let held = Arc::new(held);
+            if held.stray.is_some() {
+                parts.outbox.set_aside(&held.name);
+            }
             parts.holding.insert(held.clone());
             parts.engine.desire(held);
         }
@@ -77,11 +86,14 @@ impl Keeper {
             .metrics
             .held_works
             .set(i64::try_from(parts.holding.len()).unwrap_or(i64::MAX));
+        let (strays, leaving) = parts.holding.strays();
+        parts.unmanaged.set_works(strays, leaving);
         let backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
         Self {
             parts,
             stored,
             leaving: Vec::new(),
+            untold: (0, Vec::new()),
             backoff,
             retry_at: None,
         }
@@ -104,6 +116,7 @@ impl Keeper {
         tokio::select! {
             Some(removed) = self.parts.removed.recv() => self.leaving.push(removed),
             () = self.parts.inbox.notified() => {}
+            () = self.parts.unmanaged.works_doomed() => {}
             () = retry => {}
         }
         if self.retry_at.is_some_and(|at| Instant::now() < at) {
@@ -136,6 +149,7 @@ impl Keeper {
             debug!(count, "dealt with notices");
             outcome?;
         }
+        self.part_with_strays().await?;
         departed
     }
 
@@ -226,6 +240,7 @@ fn work(
         labels,
         directives: notice.directives.clone(),
         revision: notice.revision,
+        stray: None,
         body,
         origin,
     }

@@ -20,13 +20,14 @@ use tracing::{info, warn};
 use super::{DialError, HubAddress, Lease, Puller, dial};
 use crate::{
     backoff::Backoff,
-    desired::{Holding, Inbox},
-    identity::{Enroller, Renewer},
+    desired::{Holding, Inbox, Told},
+    identity::{Anew, Enroller, Renewer},
     metrics::Metrics,
     namespaces::Wanted,
     outbox::{Outbox, Resend},
     position::{Memory, Position, Verdict},
     telemetry::Chain,
+    unmanaged::Unmanaged,
     work::DeletionGuard,
 };
 
@@ -38,6 +39,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Heartbeat interval before the hub granted one.
 const FIRST_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How soon, and at last how seldom, a hub is asked again that has deleted this cluster.
+const FORMER: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(120));
 
 /// What a [`Link`] is made of.
 #[derive(Debug)]
@@ -66,6 +70,8 @@ pub struct LinkParts {
     pub lease: Lease,
     /// Holds mass deletions up.
     pub guard: DeletionGuard,
+    /// What the hub does not know.
+    pub unmanaged: Unmanaged,
     /// Counters.
     pub metrics: Metrics,
 }
@@ -112,10 +118,12 @@ impl Link {
     /// Opens sessions until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
+        let mut former = Backoff::new(FORMER.0, FORMER.1);
         while !stop.is_cancelled() {
             let started = Instant::now();
             let end = self.session(&stop).await;
             self.parts.inbox.close();
+            self.parts.unmanaged.set_sure(false);
             self.parts.metrics.connected.set(0);
             if started.elapsed() > Duration::from_secs(60) {
                 backoff.reset();
@@ -134,6 +142,13 @@ impl Link {
                     }
                     Duration::ZERO
                 }
+                Err(Error::Refused(status)) if is_former(&status) => {
+                    let joining = self.join_anew(&mut former);
+                    match stop.run_until_cancelled(joining).await {
+                        Some(wait) => wait,
+                        None => return,
+                    }
+                }
                 Err(error) => {
                     let wait = backoff.next_delay();
                     warn!(hub = %self.parts.address, error = %Chain(&error), retry_in = ?wait, "no session with the hub; the cluster stays as it is");
@@ -141,6 +156,27 @@ impl Link {
                 }
             };
             stop.run_until_cancelled(tokio::time::sleep(wait)).await;
+        }
+    }
+
+    /// The hub has deleted this cluster. All stays as it is here; the agent joins anew if it was given another token, and else asks
+    /// now and then, for the hub may be an old copy of itself. Returns how long to wait.
+    async fn join_anew(&mut self, backoff: &mut Backoff) -> Duration {
+        let shared = &self.parts.renewer.shared;
+        self.parts.metrics.former_identity.set(1);
+        match self.parts.enroller.join_anew(&shared.current()).await {
+            Anew::Joined(stored) => {
+                if let Err(error) = shared.replace(*stored) {
+                    warn!(%error, "the new identity is unusable");
+                }
+                backoff.reset();
+                Duration::ZERO
+            }
+            Anew::Waits(why) => {
+                let wait = backoff.next_delay();
+                warn!(hub = %self.parts.address, why, retry_in = ?wait, "this cluster was deleted on the hub; what it has stays, and it joins anew only with another join token");
+                wait
+            }
         }
     }
 
@@ -202,8 +238,16 @@ impl Link {
         };
         let interval = interval(welcome.heartbeat_interval_ms).unwrap_or(FIRST_INTERVAL);
         info!(hub = %self.parts.address, session = %welcome.session_id, in_sync = welcome.in_sync, "session opened");
-        judge(&self.parts, &welcome)?;
-        self.parts.inbox.open(puller.clone());
+        let verdict = judge(&self.parts, &welcome)?;
+        // Hub and agent agree on all works but the strays: so it still does not have these.
+        let agree = welcome.in_sync && verdict == Verdict::Follow;
+        self.parts.unmanaged.set_sure(agree);
+        let told = if welcome.in_sync {
+            Told::All
+        } else {
+            Told::Some
+        };
+        self.parts.inbox.open(puller.clone(), told);
         match welcome.statuses() {
             Statuses::Known => self.parts.outbox.all_known(),
             Statuses::Follow => self.parts.outbox.await_digests(),
@@ -215,6 +259,7 @@ impl Link {
         }
         self.parts.metrics.sessions.inc();
         self.parts.metrics.connected.set(1);
+        self.parts.metrics.former_identity.set(0);
         self.parts.report.mark_changed();
         talk::talk(
             &mut self.parts,
@@ -253,18 +298,28 @@ fn judge(parts: &LinkParts, welcome: &Welcome) -> Result<Verdict, Error> {
         .rollback_hold
         .set(i64::from(verdict == Verdict::HoldOff));
     parts.guard.approve(welcome.approved_deletions);
+    if verdict != Verdict::HoldOff {
+        parts.unmanaged.order(&welcome.disposal, offered.revision);
+    }
     match verdict {
         Verdict::Follow => {}
         Verdict::FollowRollback => {
             warn!(incarnation = %offered.incarnation, revision = offered.revision, "following a hub that was rolled back, as an admin accepted")
         }
         Verdict::HoldOff => {
-            // A hub that is not followed approves nothing.
+            // A hub that is not followed approves and orders nothing.
             parts.guard.approve(0);
+            parts.unmanaged.order("", 0);
             warn!(seen = ?memory.seen, ?offered, "the hub is behind what this cluster knows; nothing is deleted or rolled back until an admin accepts it");
         }
     }
     Ok(verdict)
+}
+
+/// The hub says that the certificate is of a cluster that it does not have any more.
+fn is_former(status: &Status) -> bool {
+    let said = status.metadata().get(koinon_proto::REFUSAL);
+    said.is_some_and(|said| said == koinon_proto::FORMER_IDENTITY)
 }
 
 fn message(body: agent_message::Body) -> AgentMessage {

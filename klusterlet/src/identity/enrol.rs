@@ -6,6 +6,7 @@ use koinon_api::token::TokenText;
 use koinon_proto::v1::{EnrolRequest, enrol_response::Outcome, enrolment_client::EnrolmentClient};
 use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret as _, SecretString};
+use sha2::{Digest as _, Sha256};
 use tonic::Code;
 use tracing::{info, warn};
 
@@ -159,16 +160,19 @@ impl Enroller {
         if let Some(stored) = self.stored().await? {
             return Ok(Progress::Issued(stored));
         }
-        let text = self.token.as_ref().ok_or(Error::NoToken)?.read().await?;
-        let token: TokenText = text.expose_secret().trim().parse()?;
-        let hub_hash = token
-            .ca_sha256
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect::<String>();
-        let stored = self.prepare(hub_hash).await?;
+        let token = Token::read(self.token.as_ref().ok_or(Error::NoToken)?).await?;
+        let stored = self.prepare(&self.store, &token).await?;
+        let progress = self.ask(&token, stored).await?;
+        if let Progress::Issued(issued) = &progress {
+            self.store.save(issued).await?;
+        }
+        Ok(progress)
+    }
+
+    /// Asks the hub for a certificate for a key that is stored.
+    async fn ask(&self, token: &Token, stored: Stored) -> Result<Progress, Error> {
         let request = EnrolRequest {
-            token: text.expose_secret().trim().to_owned(),
+            token: token.text.expose_secret().to_owned(),
             cluster_name: self.cluster_name.clone(),
             cluster_uid: self.cluster_uid.clone(),
             agent_id: self.agent_id.clone(),
@@ -177,7 +181,7 @@ impl Enroller {
                 .into(),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        let tls = pinned::config(token.ca_sha256).map_err(Error::Key)?;
+        let tls = pinned::config(token.parsed.ca_sha256).map_err(Error::Key)?;
         let channel = hub::dial(&self.address, Arc::new(tls)).await?;
         let answer =
             tokio::time::timeout(CALL_TIMEOUT, EnrolmentClient::new(channel).enrol(request))
@@ -207,7 +211,6 @@ impl Enroller {
                 {
                     return Err(Error::Unusable);
                 }
-                self.store.save(&issued).await?;
                 info!(cluster = %self.cluster_name, ca = %fingerprint(&issued.identity.trust[0]), "enrolled");
                 Ok(Progress::Issued(issued))
             }
@@ -220,13 +223,18 @@ impl Enroller {
     }
 
     /// Makes sure that the key is stored before it is used, so that a restart repeats the same enrolment.
-    async fn prepare(&self, hub_hash: String) -> Result<Stored, Error> {
-        if let Some(stored) = self.store.load().await?
+    async fn prepare(&self, store: &IdentityStore, token: &Token) -> Result<Stored, Error> {
+        let hub_hash = token.hub_hash();
+        if let Some(stored) = store.load().await?
             && stored.cluster_name == self.cluster_name
             && stored.agent_id == self.agent_id
             && stored.identity.hub_hash == hub_hash
+            && (stored.token_sha256 == Some(token.sha256()) || !store.is_next())
         {
-            return Ok(stored);
+            return Ok(Stored {
+                token_sha256: Some(token.sha256()),
+                ..stored
+            });
         }
         let identity = Identity {
             key: csr::new_key().map_err(Error::Key)?,
@@ -237,11 +245,95 @@ impl Enroller {
         let stored = Stored {
             cluster_name: self.cluster_name.clone(),
             agent_id: self.agent_id.clone(),
+            token_sha256: Some(token.sha256()),
             identity,
         };
-        self.store.save(&stored).await?;
+        store.save(&stored).await?;
         Ok(stored)
     }
+
+    /// Joins the hub anew that has deleted the cluster of the identity in use: only with another join token than the one that
+    /// this identity came from, for what an admin deleted must not come back by itself. Until a new identity was issued the
+    /// old one stays.
+    pub async fn join_anew(&self, former: &Stored) -> Anew {
+        match self.try_join_anew(former).await {
+            Ok(anew) => anew,
+            Err(error) => {
+                warn!(cluster = %self.cluster_name, error = %Chain(&error), "the cluster cannot join anew");
+                Anew::Waits("it cannot join anew: see the line before")
+            }
+        }
+    }
+
+    async fn try_join_anew(&self, former: &Stored) -> Result<Anew, Error> {
+        let Some(source) = &self.token else {
+            return Ok(Anew::Waits("there is no join token"));
+        };
+        let token = Token::read(source).await?;
+        if former
+            .token_sha256
+            .as_ref()
+            .is_none_or(|used| *used == token.sha256())
+        {
+            return Ok(Anew::Waits(
+                "the join token is the one that it joined with before",
+            ));
+        }
+        if token.hub_hash() != former.identity.hub_hash {
+            return Ok(Anew::Waits(
+                "the join token is of another hub; to join that one, delete the Secret hub-identity and start the agent again",
+            ));
+        }
+        let next = self.store.next();
+        let stored = self.prepare(&next, &token).await?;
+        Ok(match self.ask(&token, stored).await? {
+            Progress::Issued(stored) => {
+                self.store.save(&stored).await?;
+                next.remove().await?;
+                Anew::Joined(Box::new(stored))
+            }
+            Progress::Pending { .. } => Anew::Waits("the hub has to accept it"),
+        })
+    }
+}
+
+/// What came of an attempt to join anew.
+#[derive(Debug)]
+pub enum Anew {
+    /// There is another identity.
+    Joined(Box<Stored>),
+    /// There is none yet, and why.
+    Waits(&'static str),
+}
+
+/// A join token that was read.
+struct Token {
+    text: SecretString,
+    parsed: TokenText,
+}
+
+impl Token {
+    async fn read(source: &TokenSource) -> Result<Self, Error> {
+        let text = source.read().await?;
+        let text = text.expose_secret().trim();
+        Ok(Self {
+            parsed: text.parse()?,
+            text: text.into(),
+        })
+    }
+
+    fn hub_hash(&self) -> String {
+        hex(&self.parsed.ca_sha256)
+    }
+
+    /// Tells tokens apart without telling them.
+    fn sha256(&self) -> String {
+        hex(&Sha256::digest(self.text.expose_secret()))
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn classify(status: tonic::Status) -> Error {

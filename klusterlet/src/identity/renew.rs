@@ -36,6 +36,12 @@ impl SharedIdentity {
         self.tls.load_full()
     }
 
+    /// Returns the current identity.
+    #[must_use]
+    pub fn current(&self) -> Arc<Stored> {
+        self.stored.load_full()
+    }
+
     /// Returns when the current certificate is good.
     #[must_use]
     pub fn validity(&self) -> Option<Validity> {

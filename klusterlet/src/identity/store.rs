@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use super::{Identity, pem};
 use crate::cluster::{Cluster, Result, known};
 
-/// Name of the Secret.
-const SECRET: &str = "hub-identity";
+/// Name of the Secret, and of the one in which another identity is made while this one is still in use.
+pub const SECRET: &str = "hub-identity";
+const NEXT: &str = "hub-identity-next";
 
 /// What the Secret holds; without a chain, an enrolment is under way.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ pub struct Stored {
     pub cluster_name: String,
     /// Agent name that it is for.
     pub agent_id: String,
+    /// Hex SHA-256 of the join token that it was asked for with.
+    pub token_sha256: Option<String>,
     /// Key, certificate and trust; both lists are empty before the certificate is issued.
     pub identity: Identity,
 }
@@ -34,13 +37,43 @@ impl Stored {
 pub struct IdentityStore {
     cluster: Cluster,
     namespace: String,
+    secret: &'static str,
 }
 
 impl IdentityStore {
     /// Creates a store; nothing is read yet.
     #[must_use]
     pub fn new(cluster: Cluster, namespace: String) -> Self {
-        Self { cluster, namespace }
+        Self {
+            cluster,
+            namespace,
+            secret: SECRET,
+        }
+    }
+
+    /// Returns where another identity is made while this one is still in use.
+    #[must_use]
+    pub fn next(&self) -> Self {
+        Self {
+            secret: NEXT,
+            ..self.clone()
+        }
+    }
+
+    /// Whether this is where another identity is made.
+    #[must_use]
+    pub fn is_next(&self) -> bool {
+        self.secret == NEXT
+    }
+
+    /// Forgets the identity.
+    ///
+    /// # Errors
+    /// Fails when the member refuses it.
+    pub async fn remove(&self) -> Result<()> {
+        let (resource, namespace) = (&known::SECRETS, &self.namespace);
+        let removed = self.cluster.delete(resource, namespace, self.secret, None);
+        removed.await.map(drop)
     }
 
     /// Reads the identity; a damaged one is as good as none.
@@ -50,7 +83,7 @@ impl IdentityStore {
     pub async fn load(&self) -> Result<Option<Stored>> {
         Ok(self
             .cluster
-            .get(&known::SECRETS, &self.namespace, SECRET)
+            .get(&known::SECRETS, &self.namespace, self.secret)
             .await?
             .and_then(|secret| parse(&secret)))
     }
@@ -76,18 +109,23 @@ impl IdentityStore {
             ("cluster-name", stored.cluster_name.clone()),
             ("agent-name", stored.agent_id.clone()),
         ]);
+        let token = stored
+            .token_sha256
+            .clone()
+            .map(|hash| ("token-sha256", hash));
         let data: BTreeMap<_, _> = texts
             .into_iter()
+            .chain(token)
             .map(|(key, text)| (key, STANDARD.encode(text)))
             .collect();
         let object = json!({
             "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
-            "metadata": {"name": SECRET, "namespace": self.namespace},
+            "metadata": {"name": self.secret, "namespace": self.namespace},
             "data": data,
         });
         match self
             .cluster
-            .replace(&known::SECRETS, &self.namespace, SECRET, &object)
+            .replace(&known::SECRETS, &self.namespace, self.secret, &object)
             .await
         {
             Err(error) if error.is_not_found() => self
@@ -119,6 +157,7 @@ fn parse(secret: &Value) -> Option<Stored> {
     Some(Stored {
         cluster_name: text("cluster-name")?,
         agent_id: text("agent-name")?,
+        token_sha256: text("token-sha256"),
         identity: Identity {
             key: PrivatePkcs8KeyDer::from(key),
             chain: certificates("tls.crt").unwrap_or_default(),

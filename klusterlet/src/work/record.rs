@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use koinon_api::{
     applied::{AppliedManifestResourceMeta, AppliedManifestWorkStatus},
     labels::finalizer,
@@ -31,6 +32,8 @@ pub(super) struct Record {
     pub(super) completed: Completed,
     /// It was deleted and waits for its objects to go.
     pub(super) deleting: bool,
+    /// Since when its work was unknown to the hub, if somebody wrote that down: OCM's agent does, too.
+    pub(super) evicting: Option<Time>,
     /// It did not exist until now, so probably none of its objects does.
     pub(super) created: bool,
 }
@@ -134,7 +137,10 @@ pub(super) async fn ensure(
             }
         }
     };
-    let record = read(&existing, false);
+    let mut record = read(&existing, false);
+    if record.evicting.is_some() && !record.deleting {
+        set_evicting(cluster, &mut record, None).await?;
+    }
     let finalizers = finalizers(&existing);
     let guarded = finalizers
         .iter()
@@ -223,6 +229,22 @@ pub(super) async fn set_applied(
     Ok(())
 }
 
+/// Writes since when the work is unknown to the hub, or that it is known.
+pub(super) async fn set_evicting(
+    cluster: &Cluster,
+    record: &mut Record,
+    since: Option<Time>,
+) -> Result<()> {
+    let patch =
+        json!({"metadata": {"uid": record.owner.uid}, "status": {"evictionStartTime": since}});
+    let name = &record.owner.name;
+    let written = cluster
+        .merge(&APPLIED_WORKS, "", name, Some("status"), &patch)
+        .await?;
+    (record.version, record.evicting) = (version(&written), since);
+    Ok(())
+}
+
 /// Writes what is complete for good.
 pub(super) async fn set_completed(
     cluster: &Cluster,
@@ -271,7 +293,7 @@ pub(super) async fn release(cluster: &Cluster, record: &Record) -> Result<()> {
     }
 }
 
-fn read(value: &Value, created: bool) -> Record {
+pub(super) fn read(value: &Value, created: bool) -> Record {
     let text = |pointer: &str| {
         value
             .pointer(pointer)
@@ -308,6 +330,7 @@ fn read(value: &Value, created: bool) -> Record {
             .map(Completed::parse)
             .unwrap_or_default(),
         deleting: value.pointer("/metadata/deletionTimestamp").is_some(),
+        evicting: status.eviction_start_time,
         created,
     }
 }

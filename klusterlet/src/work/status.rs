@@ -295,6 +295,11 @@ impl Delayed {
         }
     }
 
+    /// Why, for people.
+    pub(super) fn message(&self) -> String {
+        self.message.clone()
+    }
+
     /// Only an approval, or time, helps.
     pub(super) fn is_mass(&self) -> bool {
         self.reason == held::MASS

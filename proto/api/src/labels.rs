@@ -54,6 +54,10 @@ pub mod annotation {
     pub const DELETION_HOLD: &str = "koinon.dev/deletion-hold";
     /// On a ManagedCluster: the revision up to which an admin approved deletions.
     pub const APPROVE_DELETIONS: &str = "koinon.dev/approve-deletions";
+    /// On a ManagedCluster that keeps works which the hub does not know: the token of exactly these.
+    pub const UNMANAGED: &str = "koinon.dev/unmanaged";
+    /// On a ManagedCluster: an admin's order to dispose of these, `delete:` or `orphan:` and the token.
+    pub const DISPOSE_UNMANAGED: &str = "koinon.dev/dispose-unmanaged";
     /// On a CertificateSigningRequest: SHA-256 of the key that it is about, in hex.
     pub const PUBLIC_KEY: &str = "koinon.dev/public-key-sha256";
     /// On a ManagedCluster whose agent knows a later revision than the hub: `<incarnation>:<revision>` that the hub offers.
@@ -126,6 +130,8 @@ pub mod condition {
     pub const CLAIMS_TRUNCATED: &str = "ClusterClaimsTruncated";
     /// Namespace wanted by a cluster set, in the status of a ManagedCluster: it is there.
     pub const NAMESPACE_AVAILABLE: &str = "NamespaceAvailable";
+    /// ManagedCluster: it keeps works that the hub does not know; there only while that is so.
+    pub const UNMANAGED_WORKS: &str = "UnmanagedWorks";
     /// ManagedCluster: it is being deleted.
     pub const DELETING: &str = "Deleting";
     /// ManagedClusterSet: it has no cluster.
@@ -194,6 +200,11 @@ pub mod reason {
     pub mod namespace {
         pub const APPLIED: &str = "NamespaceApplied";
         pub const FAILED: &str = "NamespaceApplyFailed";
+    }
+    /// Of `UnmanagedWorks` on a ManagedCluster.
+    pub mod unmanaged {
+        pub const NOT_ON_HUB: &str = "NotOnHub";
+        pub const DISPOSING: &str = "Disposing";
     }
     /// Of `Deleting` on a ManagedCluster.
     pub mod deleting {

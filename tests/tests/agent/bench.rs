@@ -14,12 +14,13 @@ use koinon_klusterlet::{
         known::{APPLIED_WORKS, CONFIG_MAPS},
     },
     crds,
-    desired::{Held, Origin},
+    desired::{Held, Holding, Origin},
     feedback::RawJson,
     metrics::Metrics,
     outbox::Outbox,
     policy::Policies,
     tasks::Tasks,
+    unmanaged::Unmanaged,
     work::{Allowance, DeletionGuard, Engine, Executing, Parts, Removed},
 };
 use koinon_tests::{Gate, Member, eventually};
@@ -28,7 +29,11 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-const HUB: &str = "aaaa";
+/// The hub that the agent is of at first.
+pub(crate) const HUB: &str = "aaaa";
+
+/// What is told of what nobody knows.
+pub(crate) type Told = Option<koinon_proto::v1::Unmanaged>;
 
 /// Namespace of the agent.
 pub(crate) const AGENT: &str = "open-cluster-management-agent";
@@ -42,6 +47,8 @@ pub(crate) struct Bench {
     gated: Cluster,
     pub(crate) gate: Gate,
     executing: Executing,
+    hub: Mutex<String>,
+    pub(crate) unmanaged: Unmanaged,
     engine: Mutex<Engine>,
     outbox: Mutex<Outbox>,
     metrics: Metrics,
@@ -80,8 +87,12 @@ impl Bench {
         crds::install(&cluster).await?;
         let stop = CancellationToken::new();
         let (outbox, metrics) = (Outbox::default(), Metrics::default());
-        let (engine, removed) = engine(&gated, &outbox, &metrics, &stop, executing);
+        let unmanaged = Unmanaged::default();
+        let ends = (&outbox, &metrics, &unmanaged);
+        let (engine, removed) = engine(&gated, HUB, ends, &stop, executing);
         Ok(Self {
+            hub: Mutex::new(HUB.to_owned()),
+            unmanaged,
             member,
             cluster,
             gated,
@@ -104,7 +115,9 @@ impl Bench {
         std::mem::replace(&mut *self.stop.lock(), stop.clone()).cancel();
         let outbox = Outbox::default();
         self.gate.revive();
-        let (engine, removed) = engine(&self.gated, &outbox, &self.metrics, &stop, self.executing);
+        let ends = (&outbox, &self.metrics, &self.unmanaged);
+        let hub = self.hub.lock().clone();
+        let (engine, removed) = engine(&self.gated, &hub, ends, &stop, self.executing);
         self.removals.lock().await.0 = removed;
         *self.outbox.lock() = outbox;
         self.statuses.lock().clear();
@@ -114,6 +127,32 @@ impl Bench {
             engine.desire(Arc::new(held));
         }
         *self.engine.lock() = engine;
+    }
+
+    /// The agent is of another hub from now on, holds only these works, and looks after what is left of the others.
+    pub(crate) async fn move_to(&self, hub: &str, works: &[&str]) {
+        hub.clone_into(&mut self.hub.lock());
+        self.held
+            .lock()
+            .retain(|name, _| works.contains(&name.as_str()));
+        self.restart().await;
+        let leftovers = self.engine.lock().leftovers(Holding::default(), None);
+        let stop = self.stop.lock().clone();
+        tokio::spawn(leftovers.run(stop));
+    }
+
+    /// Waits until what nobody knows is told so.
+    pub(crate) async fn until_unmanaged(
+        &self,
+        what: &str,
+        holds: impl Fn(&Told) -> bool,
+    ) -> anyhow::Result<Told> {
+        eventually(what, async || {
+            let (told, unknown) = self.unmanaged.report();
+            ensure!(!unknown && holds(&told), "{told:?}");
+            Ok(Some(told))
+        })
+        .await
     }
 
     pub(crate) fn desire(&self, name: &str, generation: i64, spec: Value) -> anyhow::Result<()> {
@@ -276,7 +315,7 @@ impl Bench {
         eventually(&format!("the record of {work}"), async || {
             let record = self
                 .cluster
-                .get(&APPLIED_WORKS, "", &format!("{HUB}-{work}"))
+                .get(&APPLIED_WORKS, "", &format!("{}-{work}", self.hub.lock()))
                 .await?
                 .context("there is none")?;
             let found: Vec<_> = record["status"]["appliedResources"]
@@ -326,7 +365,7 @@ impl Bench {
         .await?;
         let record = self
             .cluster
-            .get(&APPLIED_WORKS, "", &format!("{HUB}-{name}"))
+            .get(&APPLIED_WORKS, "", &format!("{}-{name}", self.hub.lock()))
             .await?;
         ensure!(record.is_none(), "the record outlives the work: {record:?}");
         Ok(())
@@ -350,8 +389,8 @@ pub(crate) fn config_map(name: &str, data: &Value) -> Value {
 
 fn engine(
     cluster: &Cluster,
-    outbox: &Outbox,
-    metrics: &Metrics,
+    hub: &str,
+    (outbox, metrics, unmanaged): (&Outbox, &Metrics, &Unmanaged),
     stop: &CancellationToken,
     executing: Executing,
 ) -> (Engine, mpsc::UnboundedReceiver<Removed>) {
@@ -359,7 +398,7 @@ fn engine(
     Engine::new(Parts {
         cluster: cluster.clone(),
         outbox: outbox.clone(),
-        hub_hash: HUB.to_owned(),
+        hub_hash: hub.to_owned(),
         agent_id: "test".to_owned(),
         resync: Duration::from_secs(3600),
         raw_json: RawJson::Refused,
@@ -369,6 +408,7 @@ fn engine(
             percent: 100,
             objects: 0,
         }),
+        unmanaged: unmanaged.clone(),
         metrics: metrics.clone(),
         tasks,
     })

@@ -42,7 +42,7 @@ fn a_work_that_changes_often_is_told_once_as_it_is() {
         let before = hub.insert(name.clone(), work(generation));
         dirty.changed(&name, generation, before.as_ref(), Some(&work(generation)));
     }
-    assert_eq!(dirty.take(&hub, 10), [(name, work(1000))]);
+    assert_eq!(dirty.take(&hub, 10).works, [(name, work(1000))]);
     assert!(dirty.is_empty());
 }
 
@@ -62,7 +62,37 @@ fn a_removal_that_was_told_as_a_tombstone_is_not_told_again() {
     let mut dirty = Dirty::default();
     assert!(!dirty.changed(&"a".into(), 2, Some(&tombstone), None));
     assert!(dirty.changed(&"b".into(), 3, Some(&work(1)), None));
-    assert_eq!(dirty.take(&Hub::new(), 10), [("b".into(), tombstone)]);
+    assert_eq!(dirty.take(&Hub::new(), 10).works, [("b".into(), tombstone)]);
+}
+
+#[test]
+fn the_end_of_a_resync_is_told_once_and_only_when_every_work_was() {
+    let hub: Hub = (0..5).map(|n| (format!("{n}").into(), work(1))).collect();
+    for (most, ends_at) in [(2, 3), (5, 2), (9, 1)] {
+        let mut dirty = Dirty::default();
+        dirty.resync();
+        let mut turns = Vec::new();
+        while !dirty.is_empty() {
+            turns.push(dirty.take(&hub, most));
+        }
+        let works: usize = turns.iter().map(|turn| turn.works.len()).sum();
+        let ends: Vec<bool> = turns.iter().map(|turn| turn.complete).collect();
+        assert_eq!(works, 5);
+        assert_eq!(ends.iter().filter(|end| **end).count(), 1, "{most}");
+        assert_eq!((ends.len(), ends.last()), (ends_at, Some(&true)), "{most}");
+    }
+    // There is an end also where there is no work; without a resync there is none.
+    let mut dirty = Dirty::default();
+    dirty.resync();
+    assert!(dirty.take(&Hub::new(), 9).complete);
+    dirty.changed(&"a".into(), 1, None, Some(&work(1)));
+    assert!(!dirty.take(&hub, 9).complete);
+    // A resync that begins anew ends anew.
+    dirty.resync();
+    dirty.take(&hub, 4);
+    dirty.resync();
+    assert!(!dirty.take(&hub, 4).complete);
+    assert!(dirty.take(&hub, 4).complete);
 }
 
 #[test]
@@ -151,7 +181,7 @@ proptest! {
                 }
                 Step::Resync => dirty.resync(),
                 Step::Take(most) => {
-                    let told = dirty.take(&hub, most);
+                    let told = dirty.take(&hub, most).works;
                     prop_assert!(told.len() <= most);
                     tell(&mut agent, told);
                 }
@@ -159,7 +189,7 @@ proptest! {
             prop_assert!(dirty.marks.len() <= 12);
         }
         while !dirty.is_empty() {
-            let told = dirty.take(&hub, 3);
+            let told = dirty.take(&hub, 3).works;
             tell(&mut agent, told);
         }
         hub.retain(|_, work| !work.tombstone);

@@ -22,7 +22,7 @@ use super::{Entering, HELLO_TIMEOUT, LEASE_INTERVALS, RETRY, Session, millis, tr
 use crate::agents::{
     enrol::uid,
     outbox::Leave,
-    report::{accepted_rollback, approved_deletions, wanted_namespaces},
+    report::{accepted_rollback, approved_deletions, disposal, wanted_namespaces},
     resource,
     work::Work,
 };
@@ -145,6 +145,7 @@ impl Entering {
         let lease_interval = lease_interval(cluster);
         let accepted_rollback = accepted_rollback(cluster);
         let approved_deletions = approved_deletions(cluster);
+        let disposal = disposal(cluster);
         let (statuses, following) = compare(hello, snapshot.namespace(&outbox.cluster));
         let welcome = Welcome {
             statuses: statuses.into(),
@@ -158,6 +159,7 @@ impl Entering {
             in_sync,
             accepted_rollback: accepted_rollback.clone(),
             approved_deletions,
+            disposal: disposal.clone(),
             stamp_at_seen: hello
                 .seen
                 .as_ref()
@@ -191,6 +193,7 @@ impl Entering {
             accepted_rollback,
             approved_deletions,
             namespaces,
+            disposal,
             health: None,
             lost: false,
             report: None,
@@ -234,6 +237,9 @@ impl Session {
         }
         if approved_deletions(&cluster) != self.approved_deletions {
             return drain("deletions were approved", 0);
+        }
+        if disposal(&cluster) != self.disposal {
+            return drain("a disposal was ordered", 0);
         }
         self.lease_interval = lease_interval(&cluster);
         self.namespaces = wanted_namespaces(&cluster);

@@ -35,7 +35,9 @@ pub(super) fn judge(notice: &Notice, held: Option<&Held>, held_off: bool) -> Ste
             &notice.directives,
         )
     });
-    if unchanged {
+    // A work that the hub was known not to have, and has: that is to be written down.
+    let found = same.is_some_and(|held| held.stray.is_some());
+    if unchanged && (held_off || !found) {
         return Step::Known;
     }
     if held_off {
@@ -183,7 +185,46 @@ mod tests {
                 HoldBack,
             ),
         ];
-        for (held, notice, held_off, expected) in cases {
+        let stray = |held: Held| Held {
+            stray: Some(1),
+            ..held
+        };
+        let strays = [
+            // The hub has it after all.
+            (
+                Some(stray(held("a", 1, 1, false))),
+                notice("a", 1, 1, false),
+                false,
+                Adopt,
+            ),
+            // It was being disposed of; the hub's word counts.
+            (
+                Some(stray(held("a", 1, 1, true))),
+                notice("a", 1, 1, false),
+                false,
+                Adopt,
+            ),
+            (
+                Some(stray(held("a", 1, 1, true))),
+                notice("a", 1, 1, true),
+                false,
+                Bury,
+            ),
+            // Another work of its name takes its place.
+            (
+                Some(stray(held("a", 1, 1, false))),
+                notice("b", 1, 1, false),
+                false,
+                Pull,
+            ),
+            (
+                Some(stray(held("a", 1, 1, false))),
+                notice("a", 1, 1, false),
+                true,
+                Known,
+            ),
+        ];
+        for (held, notice, held_off, expected) in cases.into_iter().chain(strays) {
             assert_eq!(
                 judge(&notice, held.as_ref(), held_off),
                 expected,

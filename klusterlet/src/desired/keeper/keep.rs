@@ -87,7 +87,13 @@ impl Keeper {
                 self.parts.store.save_new(&several, &memory).await?;
             }
         }
+        let mut found = false;
         for held in works.into_iter().map(Arc::new) {
+            let before = self.parts.holding.get(&held.name);
+            if before.is_some_and(|before| before.stray.is_some()) {
+                found = true;
+                self.parts.outbox.take_back(&held.name);
+            }
             self.parts.holding.insert(held.clone());
             if !held.tombstone {
                 self.parts
@@ -97,6 +103,9 @@ impl Keeper {
             self.parts.engine.desire(held);
         }
         self.count();
+        if found {
+            self.count_strays();
+        }
         Ok(())
     }
 
@@ -125,6 +134,7 @@ impl Keeper {
                 .try_collect::<()>()
                 .await?;
             self.count();
+            self.count_strays();
         }
         self.leaving.clear();
         Ok(())

@@ -34,6 +34,9 @@ pub(super) struct Head {
     /// How many rollbacks had been accepted by then; earlier positions do not count any more.
     #[serde(default)]
     pub(super) rollbacks: u64,
+    /// Since when the hub is known not to have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stray: Option<i64>,
     /// Number of pieces of the body, the one beside the head included.
     pieces: usize,
 }
@@ -52,6 +55,7 @@ impl Head {
             revision: held.revision,
             position: memory.seen.clone(),
             rollbacks: memory.rollbacks,
+            stray: held.stray,
             pieces: rest + 1,
         }
     }
@@ -89,6 +93,7 @@ impl Head {
             labels: self.labels,
             directives: self.directives,
             revision: self.revision,
+            stray: self.stray,
             body,
             origin: Origin::Member,
         }

@@ -6,7 +6,7 @@ use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::Futures
 use koinon_api::names::is_dns_label;
 use koinon_proto::v1::{
     AckBatch, AgentMessage, ClusterReport, DeletionHold, Heartbeat, HubMessage, RollbackHold,
-    WorkNotices, WorkStatusBatch, agent_message::Body, hub_message,
+    Unmanaged, WorkNotices, WorkStatusBatch, agent_message::Body, hub_message,
 };
 use tokio::{
     sync::mpsc,
@@ -17,7 +17,10 @@ use tonic::Streaming;
 use tracing::{debug, info, warn};
 
 use super::{ANSWER_TIMEOUT, End, Error, LinkParts, Puller, interval, judge, message, share};
-use crate::{desired::Notice, position::Verdict};
+use crate::{
+    desired::{Notice, Told},
+    position::Verdict,
+};
 
 /// Heartbeats without an answer after which the session counts as dead.
 const UNANSWERED: usize = 6;
@@ -103,7 +106,8 @@ impl Open {
             return Ok(());
         };
         self.holds.clone_from(&holds);
-        (report.rollback_hold, report.deletion_hold) = holds;
+        (report.rollback_hold, report.deletion_hold) = (holds.rollback, holds.deletion);
+        (report.unmanaged, report.unmanaged_unknown) = holds.unmanaged;
         self.send(Body::Report(report)).await
     }
 }
@@ -173,6 +177,7 @@ pub(super) async fn talk(
                 let report = parts.report.borrow_and_update().clone();
                 open.report(report, holds(parts)).await?;
             }
+            () = parts.unmanaged.changed() => {}
             () = async { if !more { parts.outbox.notified().await } } => {
                 let acks = parts.outbox.take_acks();
                 let statuses = parts.outbox.take_reports(open.sequence + 1);
@@ -211,8 +216,13 @@ pub(super) async fn talk(
     }
 }
 
-/// What the agent holds up at this moment.
-type Holds = (Option<RollbackHold>, Option<DeletionHold>);
+/// What the agent holds up at this moment, and what it holds that the hub does not know.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Holds {
+    rollback: Option<RollbackHold>,
+    deletion: Option<DeletionHold>,
+    unmanaged: (Option<Unmanaged>, bool),
+}
 
 fn holds(parts: &LinkParts) -> Holds {
     let deletions = parts.guard.hold();
@@ -220,13 +230,22 @@ fn holds(parts: &LinkParts) -> Holds {
         .metrics
         .deletion_hold
         .set(i64::from(deletions.is_some()));
-    (parts.memory.lock().hold(), deletions)
+    Holds {
+        rollback: parts.memory.lock().hold(),
+        deletion: deletions,
+        unmanaged: parts.unmanaged.report(),
+    }
 }
 
 fn take(parts: &LinkParts, notices: WorkNotices) {
     let revision = notices.revision;
     parts.memory.lock().advance(revision, &notices.stamp);
-    parts.inbox.add(notices.notices.into_iter().map(|n| Notice {
+    let told = if notices.complete {
+        Told::All
+    } else {
+        Told::Some
+    };
+    let all = notices.notices.into_iter().map(|n| Notice {
         name: n.name,
         uid: n.uid,
         generation: n.generation,
@@ -234,5 +253,6 @@ fn take(parts: &LinkParts, notices: WorkNotices) {
         tombstone: n.tombstone,
         directives: n.directives,
         revision,
-    }));
+    });
+    parts.inbox.add(all, told);
 }

@@ -51,6 +51,10 @@ impl Actor {
     /// Remembers and reports that a deletion waits, or no longer does.
     pub(super) fn postpone(&mut self, held: &Held, delayed: Option<Delayed>) {
         if self.delayed != delayed {
+            if held.stray.is_some() {
+                let why = delayed.as_ref().map(Delayed::message);
+                self.shared.unmanaged.hold(&self.name, why);
+            }
             self.delayed = delayed;
             self.report(held, (*self.status).clone());
         }
