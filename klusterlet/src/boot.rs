@@ -100,7 +100,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
         .await
         .map_err(Failure::Config)?;
     // Nobody writes here but the one agent that holds the Lease, and the fence itself.
-    let fence = Fence::new(cluster.clone(), namespace.clone());
+    let apart = Cluster::open(kubeconfig.as_deref())
+        .await
+        .map_err(Failure::Config)?;
+    let fence = Fence::new(apart, namespace.clone());
     let ready_member = async {
         prepare(async || settle(&cluster, &namespace).await).await;
         fence.acquire().await;

@@ -6,6 +6,7 @@ mod account;
 mod client;
 mod error;
 mod mapper;
+mod pace;
 mod resource;
 mod watches;
 

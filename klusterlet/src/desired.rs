@@ -182,6 +182,7 @@ impl Holding {
             uid: held.uid.clone(),
             since,
             objects: 0,
+            evictable: true,
         };
         let staying = staying.into_iter();
         let staying = staying.map(|(held, since)| (held.name.clone(), unknown((held, since))));

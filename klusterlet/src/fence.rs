@@ -117,6 +117,8 @@ impl Seen {
 struct State {
     /// When the last question was sent that was answered with yes.
     confirmed: Option<Instant>,
+    /// When the last question was begun that nobody answered.
+    unanswered: Option<Instant>,
     lost: bool,
 }
 
@@ -135,7 +137,7 @@ struct Inner {
 }
 
 impl Fence {
-    /// Creates a fence that is not held yet. `cluster` must not itself be behind one.
+    /// Creates a fence that is not held yet. `cluster` is for it alone: its questions must not wait behind what they are about.
     #[must_use]
     pub fn new(cluster: Cluster, namespace: String) -> Self {
         Self(Arc::new(Inner {
@@ -240,10 +242,26 @@ impl Fence {
     async fn do_ask(&self) -> Result<()> {
         let asked = Instant::now();
         let _turn = self.0.asking.lock().await;
-        // Somebody asked meanwhile.
-        if self.is_valid() && self.0.state.lock().confirmed.is_some_and(|at| at >= asked) {
-            return Ok(());
+        // Somebody asked meanwhile: his answer is as good as another one.
+        {
+            let state = self.0.state.lock();
+            let since = |at: Option<Instant>| at.is_some_and(|at| at >= asked);
+            if !state.lost && since(state.confirmed) {
+                return Ok(());
+            }
+            if since(state.unanswered) {
+                return Err(Error::Timeout);
+            }
         }
+        let began = Instant::now();
+        let outcome = self.question().await;
+        if outcome.is_err() {
+            self.0.state.lock().unanswered = Some(began);
+        }
+        outcome
+    }
+
+    async fn question(&self) -> Result<()> {
         for _ in 0..3 {
             if self.0.state.lock().lost {
                 return Err(lost());

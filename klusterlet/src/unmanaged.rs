@@ -37,6 +37,8 @@ pub struct Unknown {
     pub since: i64,
     /// Objects that it owns; not counted for works.
     pub objects: usize,
+    /// It may be evicted: the hub certainly does not know it. It may just be about to tell what is behind a record of its own.
+    pub evictable: bool,
 }
 
 /// Something that is to be disposed of.
@@ -130,7 +132,9 @@ impl Unmanaged {
             if !state.sure || !state.looked {
                 return;
             }
-            let due = |unknown: &Unknown| now.saturating_sub(unknown.since) >= grace;
+            let due = |unknown: &Unknown| {
+                unknown.evictable && now.saturating_sub(unknown.since) >= grace
+            };
             doom(state, Disposal::Delete, due);
         });
     }
@@ -195,6 +199,8 @@ impl Unmanaged {
     fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.0.state.lock();
         let before = (summary(&state), state.looked);
+        let doomed = |state: &State| (state.doomed_works.len(), state.doomed_records.len());
+        let (works, records) = doomed(&state);
         change(&mut state);
         if state.looked
             && let Some((disposal, wanted)) = state.order.clone()
@@ -204,10 +210,9 @@ impl Unmanaged {
             state.order = None;
             doom(&mut state, disposal, |_| true);
         }
-        let (works, records) = (
-            !state.doomed_works.is_empty(),
-            !state.doomed_records.is_empty(),
-        );
+        // Whoever deals with what is doomed changes this, too: only more of it is a reason to wake him.
+        let now = doomed(&state);
+        let (works, records) = (now.0 > works, now.1 > records);
         let news = before != (summary(&state), state.looked);
         drop(state);
         for (due, who) in [
@@ -289,6 +294,7 @@ mod tests {
             uid: uid.to_owned(),
             since,
             objects: 2,
+            evictable: true,
         }
     }
 
@@ -362,6 +368,12 @@ mod tests {
             unmanaged.doomed_records().keys().collect::<Vec<_>>(),
             ["r-old"]
         );
+        // Nor what may be known after all.
+        let mut own = set([("r-own", 10)]);
+        own.values_mut().for_each(|unknown| unknown.evictable = false);
+        unmanaged.set_records(own);
+        unmanaged.evict(grace, 100);
+        assert!(unmanaged.doomed_records().is_empty());
         // A clock that was set back evicts nothing.
         unmanaged.evict(grace, -100);
         assert!(unmanaged.take_works().is_empty());

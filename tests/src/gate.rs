@@ -5,9 +5,10 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -42,6 +43,10 @@ struct State {
     dead: watch::Sender<bool>,
     /// Requests whose path ends so wait.
     held: watch::Sender<Vec<String>>,
+    /// Until then every request is refused with 429, and how many were.
+    throttled: Mutex<(Option<Instant>, u64)>,
+    /// Longest time by which a request is delayed: they overtake each other.
+    shuffled: watch::Sender<Duration>,
 }
 
 /// Listens on loopback without TLS; dropped, it closes.
@@ -70,6 +75,8 @@ impl Gate {
             counted: Mutex::default(),
             dead: watch::Sender::new(false),
             held: watch::Sender::default(),
+            throttled: Mutex::default(),
+            shuffled: watch::Sender::default(),
         });
         let task = tokio::spawn(accept(listener, client, state.clone()));
         Ok(Self {
@@ -104,6 +111,22 @@ impl Gate {
     pub fn hold(&self, ends: &[&str]) {
         let ends = ends.iter().map(|&end| end.to_owned()).collect();
         self.state.held.send_replace(ends);
+    }
+
+    /// Refuses everything for so long as an overloaded API server does: 429, `Retry-After: 1`.
+    pub fn throttle(&self, time: Duration) {
+        *self.state.throttled.lock() = (Some(Instant::now() + time), 0);
+    }
+
+    /// Requests that were refused since [`Gate::throttle`].
+    #[must_use]
+    pub fn throttled(&self) -> u64 {
+        self.state.throttled.lock().1
+    }
+
+    /// Delays each request by a random time up to this, so that they overtake each other.
+    pub fn shuffle(&self, longest: Duration) {
+        self.state.shuffled.send_replace(longest);
     }
 
     /// Whether the client has died.
@@ -153,6 +176,19 @@ async fn pass(
 ) -> anyhow::Result<Response<Body>> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
+    if is_throttled(state) {
+        // Word for word what API Priority and Fairness says.
+        return Ok(Response::builder()
+            .status(StatusCode::TOO_MANY_REQUESTS)
+            .header("retry-after", "1")
+            .body(Body::from(
+                b"Too many requests, please try again later.".to_vec(),
+            ))?);
+    }
+    let delay = *state.shuffled.borrow();
+    if !delay.is_zero() {
+        tokio::time::sleep(delay.mul_f64(rand::random_range(0.0..1.0))).await;
+    }
     let write = !matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS)
         // Reviews are questions.
         && !head.uri.path().contains("reviews");
@@ -188,6 +224,13 @@ async fn pass(
         return std::future::pending().await;
     }
     Ok(response)
+}
+
+fn is_throttled(state: &State) -> bool {
+    let mut throttled = state.throttled.lock();
+    let refused = throttled.0.is_some_and(|until| Instant::now() < until);
+    throttled.1 += u64::from(refused);
+    refused
 }
 
 fn due(state: &State) -> Option<Death> {

@@ -6,6 +6,7 @@ mod agent {
     mod crash;
     mod deletion;
     mod leftovers;
+    mod pace;
     mod reach;
     mod rights;
     mod safety;

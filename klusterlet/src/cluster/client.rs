@@ -13,13 +13,17 @@ use kube::{
     },
 };
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tower::limit::ConcurrencyLimitLayer;
 
-use super::{Account, Error, Resource, Result};
+use super::{Account, Error, Resource, Result, pace::Pace};
 use crate::fence::Fence;
 
 /// Longest wait for one answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a call is repeated that the API server has no time for, which it says before it looks at it.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a watch stays open, and after how much silence a connection counts as broken: a watch has ended long before.
 const WATCH_SECONDS: u32 = 60;
@@ -61,6 +65,7 @@ pub struct Cluster {
     account: Option<Arc<Account>>,
     /// Without its consent nothing is written.
     fence: Option<Fence>,
+    pace: Pace,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -96,13 +101,16 @@ impl Cluster {
                 env!("CARGO_PKG_VERSION")
             )),
         ));
+        let pace = Pace::default();
         let client = ClientBuilder::try_from(config)?
             .with_layer(&ConcurrencyLimitLayer::new(MAX_IN_FLIGHT))
+            .with_layer(&pace)
             .build();
         Ok(Self {
             client,
             account: None,
             fence: None,
+            pace,
         })
     }
 
@@ -475,11 +483,22 @@ impl Cluster {
         if let Some(fence) = self.fence.as_ref().filter(|_| method != Method::GET) {
             fence.admit().await?;
         }
-        let mut request = request(method, path, body, content_type)?;
-        if let Some(account) = &self.account {
-            account.sign(&mut request)?;
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            self.pace.wait().await;
+            let mut request = request(method.clone(), path, body.clone(), content_type)?;
+            if let Some(account) = &self.account {
+                account.sign(&mut request)?;
+            }
+            match within(self.client.request::<Value>(request)).await {
+                // It was not even looked at.
+                Err(error)
+                    if error.is_too_many()
+                        && self.pace.is_paused()
+                        && Instant::now() < patience => {}
+                answer => return answer,
+            }
         }
-        within(self.client.request::<Value>(request)).await
     }
 }
 

@@ -72,6 +72,12 @@ impl Error {
         matches!(self, Self::Refused { code: 405, .. })
     }
 
+    /// The server has too much to do, and did not look at the call.
+    #[must_use]
+    pub const fn is_too_many(&self) -> bool {
+        matches!(self, Self::Refused { code: 429, .. })
+    }
+
     /// The object does not pass validation.
     #[must_use]
     pub const fn is_invalid(&self) -> bool {

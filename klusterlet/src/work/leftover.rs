@@ -207,10 +207,12 @@ impl Leftovers {
                 now
             }
         };
+        let own = self.engine.shared.naming.of("");
         Ok(Some(Unknown {
             uid: record.owner.uid,
             since: since.0.as_second(),
             objects,
+            evictable: !name.starts_with(&own),
         }))
     }
 

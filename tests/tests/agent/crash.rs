@@ -6,13 +6,14 @@ use serde_json::{Value, json};
 
 use super::bench::{Bench, applied, config_map};
 
-/// Does `act`, with the agent dying at each of its writes in turn, until it lives through it; after each death another
-/// agent must reach what `reached` asks for.
+/// Does `act`, with the agent dying at each of its writes in turn, until it lives through it; after each death, and what the hub says
+/// `meanwhile`, another agent must reach what `reached` asks for.
 async fn at_every_write(
     bench: &Bench,
     what: &str,
     mut prepare: impl AsyncFnMut(&str) -> anyhow::Result<()>,
     act: impl Fn(&str) -> anyhow::Result<()>,
+    meanwhile: impl Fn(&str) -> anyhow::Result<()>,
     reached: impl AsyncFn(&str) -> anyhow::Result<()>,
 ) -> anyhow::Result<usize> {
     let mut deaths = 0;
@@ -37,6 +38,8 @@ async fn at_every_write(
             })
             .await?;
             let died = bench.gate.is_dead();
+            // The hub's next word may be known before the other agent has looked at anything.
+            meanwhile(&name)?;
             bench.restart().await;
             reached(&name).await?;
             bench.forget(&name).await?;
@@ -48,6 +51,10 @@ async fn at_every_write(
         }
     }
     Ok(deaths)
+}
+
+fn nothing(_: &str) -> anyhow::Result<()> {
+    Ok(())
 }
 
 fn spec(maps: &[(&str, &str)]) -> Value {
@@ -74,6 +81,7 @@ async fn an_agent_that_dies_between_two_writes_leaves_nothing_undone() -> anyhow
             let (a, b) = (format!("{name}-x"), format!("{name}-y"));
             bench.desire(name, 1, spec(&[(&a, "1"), (&b, "1")]))
         },
+        nothing,
         async |name| {
             assert_eq!(applied(&bench.status(name, 1).await?), "True");
             is(&format!("{name}-x"), "1").await?;
@@ -96,6 +104,7 @@ async fn an_agent_that_dies_between_two_writes_leaves_nothing_undone() -> anyhow
             let (a, c) = (format!("{name}-x"), format!("{name}-z"));
             bench.desire(name, 2, spec(&[(&a, "2"), (&c, "2")]))
         },
+        nothing,
         async |name| {
             assert_eq!(applied(&bench.status(name, 2).await?), "True");
             is(&format!("{name}-x"), "2").await?;
@@ -118,6 +127,7 @@ async fn an_agent_that_dies_between_two_writes_leaves_nothing_undone() -> anyhow
             bench.status(name, 1).await.map(drop)
         },
         |name| bench.delete(name),
+        nothing,
         async |name| {
             bench.removed(name).await?;
             bench.gone(&format!("{name}-x")).await?;
@@ -140,5 +150,46 @@ async fn an_agent_that_dies_between_two_writes_leaves_nothing_undone() -> anyhow
         })
         .collect();
     assert_eq!(left, Vec::<String>::new());
+    Ok(())
+}
+
+/// A crash in the middle of one generation, and the next one, or the end of the work, is known before anything was looked at again.
+#[tokio::test]
+async fn what_a_dead_agent_left_is_not_forgotten_for_newer_news() -> anyhow::Result<()> {
+    let bench = Bench::start().await?;
+    let bench = &bench;
+    let come = |name: &str| {
+        let (a, b) = (format!("{name}-x"), format!("{name}-y"));
+        bench.desire(name, 1, spec(&[(&a, "1"), (&b, "1")]))
+    };
+    let deaths = at_every_write(
+        bench,
+        "newer",
+        async |_| Ok(()),
+        come,
+        |name| bench.desire(name, 2, spec(&[(&format!("{name}-z"), "2")])),
+        async |name| {
+            assert_eq!(applied(&bench.status(name, 2).await?), "True");
+            bench.data(&format!("{name}-z"), &json!({"k": "2"})).await?;
+            bench.gone(&format!("{name}-x")).await?;
+            bench.gone(&format!("{name}-y")).await
+        },
+    )
+    .await?;
+    assert!(deaths >= 6, "only {deaths} writes to die at");
+    let deaths = at_every_write(
+        bench,
+        "over",
+        async |_| Ok(()),
+        come,
+        |name| bench.delete(name),
+        async |name| {
+            bench.removed(name).await?;
+            bench.gone(&format!("{name}-x")).await?;
+            bench.gone(&format!("{name}-y")).await
+        },
+    )
+    .await?;
+    assert!(deaths >= 6, "only {deaths} writes to die at");
     Ok(())
 }
