@@ -132,9 +132,8 @@ impl Unmanaged {
             if !state.sure || !state.looked {
                 return;
             }
-            let due = |unknown: &Unknown| {
-                unknown.evictable && now.saturating_sub(unknown.since) >= grace
-            };
+            let due =
+                |unknown: &Unknown| unknown.evictable && now.saturating_sub(unknown.since) >= grace;
             doom(state, Disposal::Delete, due);
         });
     }
@@ -370,7 +369,8 @@ mod tests {
         );
         // Nor what may be known after all.
         let mut own = set([("r-own", 10)]);
-        own.values_mut().for_each(|unknown| unknown.evictable = false);
+        own.values_mut()
+            .for_each(|unknown| unknown.evictable = false);
         unmanaged.set_records(own);
         unmanaged.evict(grace, 100);
         assert!(unmanaged.doomed_records().is_empty());

@@ -21,7 +21,12 @@ pub const FORMER_IDENTITY: &str = "former-identity";
 
 /// Types of `koinon.agent.v1`.
 pub mod v1 {
-    #![allow(missing_debug_implementations, unreachable_pub, clippy::large_futures)]
+    #![allow(
+        missing_debug_implementations,
+        unreachable_pub,
+        clippy::large_enum_variant,
+        clippy::large_futures
+    )]
     tonic::include_proto!("koinon.agent.v1");
 }
 

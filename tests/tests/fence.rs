@@ -119,10 +119,7 @@ async fn of_two_agents_one_writes_and_a_stopped_one_does_nothing_when_it_goes_on
     let witness = Witness::of(&league.site("east").member).await?;
     let agent = &mut league.site("east").agent;
     agent.process()?.signal(Signal::CONT)?;
-    eventually("the first agent ends", async || {
-        agent.process()?.ended()
-    })
-    .await?;
+    eventually("the first agent ends", async || agent.process()?.ended()).await?;
     let log = std::fs::read_to_string(agent.log())?;
     ensure!(log.contains("another agent has taken over"), "{log}");
     ensure!(versions(&league).await? == before, "something was written");

@@ -85,7 +85,9 @@ impl Pace {
             match turn {
                 Turn::Go => return,
                 // Those who wait do not all come at once.
-                Turn::Wait(pause) => sleep(pause + LOOK.mul_f64(rand::random_range(0.0..1.0))).await,
+                Turn::Wait(pause) => {
+                    sleep(pause + LOOK.mul_f64(rand::random_range(0.0..1.0))).await
+                }
             }
         }
     }
@@ -204,6 +206,10 @@ mod tests {
         assert_eq!(pause(StatusCode::CONFLICT, &headers), None);
         let mut state = State::default();
         state.note(Some(Duration::from_secs(1 << 40)), Instant::now());
-        assert!(state.until.is_some_and(|until| until <= Instant::now() + LONGEST));
+        assert!(
+            state
+                .until
+                .is_some_and(|until| until <= Instant::now() + LONGEST)
+        );
     }
 }

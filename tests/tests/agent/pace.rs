@@ -28,7 +28,10 @@ async fn an_overloaded_api_server_is_left_alone_as_long_as_it_asks() -> anyhow::
     }
     // What was under way when the pause began, then one call a second and a few watches.
     let refused = bench.gate.throttled();
-    assert!((1..60).contains(&refused), "{refused} requests were refused");
+    assert!(
+        (1..60).contains(&refused),
+        "{refused} requests were refused"
+    );
     Ok(())
 }
 
@@ -50,16 +53,21 @@ async fn answers_that_overtake_each_other_lead_to_the_same_end() -> anyhow::Resu
     for n in 0..6_i64 {
         let name = format!("w{n}");
         assert_eq!(applied(&bench.status(&name, 12).await?), "True");
-        bench.data(&format!("{name}-{}", (12 + n) / 4), &json!({"k": "12"})).await?;
+        bench
+            .data(&format!("{name}-{}", (12 + n) / 4), &json!({"k": "12"}))
+            .await?;
     }
     bench.gate.shuffle(Duration::ZERO);
-    eventually("nothing is left of what was asked for in between", async || {
-        let maps = bench.read(&["configmaps"]).await?;
-        let names = maps["items"].as_array().into_iter().flatten();
-        let names = names.filter_map(|map| map["metadata"]["name"].as_str());
-        let ours = names.filter(|name| name.starts_with('w')).count();
-        Ok((ours == 6).then_some(()))
-    })
+    eventually(
+        "nothing is left of what was asked for in between",
+        async || {
+            let maps = bench.read(&["configmaps"]).await?;
+            let names = maps["items"].as_array().into_iter().flatten();
+            let names = names.filter_map(|map| map["metadata"]["name"].as_str());
+            let ours = names.filter(|name| name.starts_with('w')).count();
+            Ok((ours == 6).then_some(()))
+        },
+    )
     .await?;
     assert!(bench.config_map("bystander").await?.is_some());
     Ok(())
