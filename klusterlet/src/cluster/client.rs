@@ -1,7 +1,9 @@
-use std::{future::Future, path::Path, sync::Arc, time::Duration};
+mod call;
+
+use std::{path::Path, sync::Arc, time::Duration};
 
 use futures::Stream;
-use http::{Method, Request};
+use http::Method;
 use kube::{
     Api, Client, Config,
     client::ClientBuilder,
@@ -13,17 +15,11 @@ use kube::{
     },
 };
 use serde_json::{Value, json};
-use tokio::time::Instant;
 use tower::limit::ConcurrencyLimitLayer;
 
-use super::{Account, Error, Resource, Result, pace::Pace};
+use self::call::{request, within};
+use super::{Account, Resource, Result, pace::Pace};
 use crate::fence::Fence;
-
-/// Longest wait for one answer.
-const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long a call is repeated that the API server has no time for, which it says before it looks at it.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a watch stays open, and after how much silence a connection counts as broken: a watch has ended long before.
 const WATCH_SECONDS: u32 = 60;
@@ -466,69 +462,9 @@ impl Cluster {
         let api = Api::<DynamicObject>::all_with(self.client.clone(), &resource.api_resource());
         watcher(api, watching()).default_backoff()
     }
-
-    async fn call(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-        content_type: &'static str,
-    ) -> Result<Value> {
-        let body = match body {
-            Some(body) => {
-                serde_json::to_vec(body).map_err(|e| Error::Unreachable(e.to_string()))?
-            }
-            None => Vec::new(),
-        };
-        if let Some(fence) = self.fence.as_ref().filter(|_| method != Method::GET) {
-            fence.admit().await?;
-        }
-        let patience = Instant::now() + PATIENCE;
-        loop {
-            self.pace.wait().await;
-            let mut request = request(method.clone(), path, body.clone(), content_type)?;
-            if let Some(account) = &self.account {
-                account.sign(&mut request)?;
-            }
-            match within(self.client.request::<Value>(request)).await {
-                // It was not even looked at.
-                Err(error)
-                    if error.is_too_many()
-                        && self.pace.is_paused()
-                        && Instant::now() < patience => {}
-                answer => return answer,
-            }
-        }
-    }
 }
 
 fn watching() -> watcher::Config {
     let config = watcher::Config::default().page_size(PAGE);
     config.timeout(WATCH_SECONDS)
-}
-
-fn request(
-    method: Method,
-    path: &str,
-    body: Vec<u8>,
-    content_type: &'static str,
-) -> Result<Request<Vec<u8>>> {
-    let mut builder = Request::builder().method(method).uri(path);
-    if !content_type.is_empty() {
-        builder = builder.header(http::header::CONTENT_TYPE, content_type);
-    }
-    // A name that does not fit into a URL is the object's fault, not the connection's.
-    builder.body(body).map_err(|e| Error::Refused {
-        code: 400,
-        reason: "BadRequest".to_owned(),
-        message: e.to_string(),
-        object: String::new(),
-    })
-}
-
-async fn within<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T> {
-    match tokio::time::timeout(CALL_TIMEOUT, call).await {
-        Ok(answer) => answer.map_err(Error::from),
-        Err(_) => Err(Error::Timeout),
-    }
 }
