@@ -82,8 +82,8 @@ struct Untold {
 #[derive(Debug)]
 struct Waiting {
     event: Value,
-    /// Room for its body, free when the writer has taken it.
-    _room: Option<OwnedSemaphorePermit>,
+    /// Room for its body, free when it is stored.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 impl fmt::Debug for Audit {
@@ -144,7 +144,7 @@ impl Audit {
         }
     }
 
-    /// Keeps room for a body of so many bytes beside the place; says no when there is none.
+    /// Keeps room for a body that takes so many bytes beside the place; says no when there is none.
     pub fn make_room(&self, slot: &mut Slot, bytes: usize) -> bool {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         slot.room = Arc::clone(&self.0.bodies)
@@ -162,7 +162,7 @@ impl Audit {
         }
         let waiting = Waiting {
             event: event(),
-            _room: None,
+            room: None,
         };
         if self.0.queue.try_send(waiting).is_err() {
             self.0.untold.refused.fetch_add(1, Ordering::Relaxed);
@@ -182,7 +182,7 @@ impl Audit {
     pub fn record(&self, slot: Slot, event: Value) {
         let Slot { place, room } = slot;
         match place {
-            Some(permit) => drop(permit.send(Waiting { event, _room: room })),
+            Some(permit) => drop(permit.send(Waiting { event, room })),
             None => {
                 self.0.untold.lost.fetch_add(1, Ordering::Relaxed);
             }

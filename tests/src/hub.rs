@@ -107,6 +107,23 @@ impl Hub {
         Kubectl::new(&self.kubeconfig(), &self.dir)
     }
 
+    /// Writes a kubeconfig that shows a token and no certificate.
+    ///
+    /// # Errors
+    /// When the hub wrote no usable kubeconfig, or the file cannot be written.
+    pub fn kubeconfig_with(&self, token: &str, path: &Path) -> anyhow::Result<()> {
+        let mut config = kube::config::Kubeconfig::read_from(self.kubeconfig())?;
+        for user in &mut config.auth_infos {
+            user.auth_info = Some(kube::config::AuthInfo {
+                token: Some(token.to_owned().into()),
+                ..kube::config::AuthInfo::default()
+            });
+        }
+        // JSON is YAML.
+        std::fs::write(path, serde_json::to_vec(&config)?)?;
+        Ok(())
+    }
+
     /// A new client with the administrator's rights.
     ///
     /// # Errors

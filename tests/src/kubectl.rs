@@ -12,7 +12,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::tools::tool;
+use crate::{hub::Hub, tools::tool};
 
 /// Runs `kubectl` with one kubeconfig; its cache and home are private.
 #[derive(Clone, Debug)]
@@ -36,6 +36,18 @@ impl Kubectl {
             kubeconfig: kubeconfig.into(),
             home: home.into(),
         }
+    }
+
+    /// One that shows `token` to a hub, and no certificate.
+    ///
+    /// # Errors
+    /// When the hub wrote no usable kubeconfig, or `dir` cannot be written to.
+    pub fn with_token(hub: &Hub, token: &str, dir: &Path) -> anyhow::Result<Self> {
+        let home = dir.join("token");
+        std::fs::create_dir_all(&home)?;
+        let path = home.join("kubeconfig");
+        hub.kubeconfig_with(token, &path)?;
+        Ok(Self::new(&path, &home))
     }
 
     /// Runs it and returns its standard output.

@@ -1,24 +1,6 @@
 //! Who may do what, as `kubectl` shows it: roles, tokens, impersonation.
 
-use std::path::Path;
-
 use koinon_tests::{Hub, eventually, kubectl::Kubectl};
-use serde_json::{Value, json};
-
-/// A kubectl that shows a token and no certificate.
-async fn with_token(hub: &Hub, dir: &Path, token: &str) -> anyhow::Result<Kubectl> {
-    let text = hub
-        .kubectl()
-        .run(&["config", "view", "--raw", "-o", "json"])
-        .await?;
-    let mut config: Value = serde_json::from_str(&text)?;
-    config["users"][0]["user"] = json!({ "token": token });
-    let home = dir.join("token");
-    std::fs::create_dir_all(&home)?;
-    let path = home.join("kubeconfig");
-    std::fs::write(&path, config.to_string())?;
-    Ok(Kubectl::new(&path, &home))
-}
 
 #[tokio::test]
 async fn a_tenant_works_with_a_token_until_its_account_is_gone() -> anyhow::Result<()> {
@@ -43,7 +25,7 @@ async fn a_tenant_works_with_a_token_until_its_account_is_gone() -> anyhow::Resu
     let token = admin
         .run(&["create", "token", "robot", "-n", "shop", "--duration=20m"])
         .await?;
-    let robot = with_token(&hub, dir.path(), token.trim()).await?;
+    let robot = Kubectl::with_token(&hub, token.trim(), dir.path())?;
 
     let who = robot.run(&["auth", "whoami"]).await?;
     for part in [

@@ -78,8 +78,9 @@ async fn what_is_done_is_recorded_and_tampering_shows() -> anyhow::Result<()> {
         "{said}"
     );
 
-    // A restart begins a chain that knows the one before it.
-    hub.stop().await?;
+    // A restart begins a chain that knows the one before it. An orderly stop is none that anything has to be restarted for.
+    let status = hub.stop().await?;
+    ensure!(status.success(), "it ended with {status}");
     hub.restart().await?;
     eventually("the second chain is there and all is well", async || {
         let said = koinon.run(&["audit", "verify"]).await?;
@@ -187,7 +188,7 @@ fn lines(records: &[Value]) -> Vec<String> {
 
 #[tokio::test]
 async fn what_agents_and_controllers_do_is_recorded() -> anyhow::Result<()> {
-    let league = League::start()
+    let mut league = League::start()
         .hub_flag("--audit-level=metadata")
         .clusters(["east"])
         .await?;
@@ -247,6 +248,9 @@ async fn what_agents_and_controllers_do_is_recorded() -> anyhow::Result<()> {
     ensure!(!all.iter().any(|line| noise(&line)), "{all:#?}");
     let said = koinon.run(&["audit", "verify"]).await?;
     ensure!(said.contains("nothing was altered"), "{said}");
+    // With an agent attached, too.
+    let status = league.hub.stop().await?;
+    ensure!(status.success(), "it ended with {status}");
     league.finish();
     Ok(())
 }

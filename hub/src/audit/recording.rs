@@ -53,25 +53,17 @@ impl Recording {
         }
     }
 
-    /// Adds the body, or why there is none, as `read` finds it; it is asked only if there is room for so many bytes.
-    pub fn with_body(
-        mut self,
-        bytes: usize,
-        read: impl FnOnce() -> Result<Value, &'static str>,
-    ) -> Self {
+    /// Adds the body, if there is room for it, or why there is none.
+    pub fn with_body(mut self, body: Result<Value, &'static str>) -> Self {
         if let Some(Begun {
             audit,
             slot,
             happened,
         }) = &mut self.0
         {
-            let found = if audit.make_room(slot, bytes) {
-                read()
-            } else {
-                Err("not recorded: too many wait")
-            };
-            match found {
-                Ok(value) => happened.body = Some(value),
+            match body {
+                Ok(value) if audit.make_room(slot, size(&value)) => happened.body = Some(value),
+                Ok(_) => happened.unrecorded = Some("not recorded: too many wait"),
                 Err(why) => happened.unrecorded = Some(why),
             }
         }
@@ -97,6 +89,23 @@ impl Recording {
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        self.finish(None, Some("allow"));
+        // Whoever asked is told of a panic; of anything else nobody was told.
+        let code = std::thread::panicking().then_some(500);
+        self.finish(code, Some("allow"));
+    }
+}
+
+/// What a tree takes in memory, about: a list of zeros takes many times what it takes as text.
+fn size(value: &Value) -> usize {
+    const NODE: usize = std::mem::size_of::<Value>();
+    NODE + match value {
+        Value::String(text) => text.len(),
+        Value::Array(list) => list.iter().map(size).sum(),
+        // A name, and its part of the tree's nodes.
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| 2 * NODE + name.len() + size(value))
+            .sum(),
+        _ => 0,
     }
 }

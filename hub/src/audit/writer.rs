@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::{
     fs::File,
     io::AsyncWriteExt as _,
-    sync::mpsc,
+    sync::{OwnedSemaphorePermit, mpsc},
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -54,6 +54,8 @@ pub struct Writer {
     named: Vec<Head>,
     /// Up to where records are removed as soon as the chain says so.
     trim_to: Option<i64>,
+    /// Room for the bodies of what waits for the table.
+    rooms: Vec<OwnedSemaphorePermit>,
 }
 
 impl std::fmt::Debug for Writer {
@@ -74,6 +76,7 @@ impl Writer {
             head: None,
             named: Vec::new(),
             trim_to: None,
+            rooms: Vec::new(),
         }
     }
 
@@ -109,6 +112,7 @@ impl Writer {
                 }
             } else {
                 waiting.clear();
+                self.rooms.clear();
                 pause.reset();
                 // What was said to be removed is, now that the chain says so; there may be more.
                 if self.trim().await {
@@ -128,10 +132,14 @@ impl Writer {
                 let events = count.swap(0, Ordering::Relaxed);
                 (events > 0).then(|| json!({ "kind": kind, "events": events, "at": now() }))
             };
-            let untold = [
-                count("Lost", &self.untold.lost),
-                count("Refused", &self.untold.refused),
-            ];
+            let untold = if waiting.len() + events.len() < BATCH {
+                [
+                    count("Lost", &self.untold.lost),
+                    count("Refused", &self.untold.refused),
+                ]
+            } else {
+                [None, None]
+            };
             let all = said
                 .into_iter()
                 .chain(untold.into_iter().flatten())
@@ -140,6 +148,8 @@ impl Writer {
             write_lines(&mut lines, &fresh).await;
             waiting.extend(fresh);
             if ended && waiting.is_empty() {
+                // Nobody is left who could record anything; that is no reason to end before the hub does.
+                stop.cancelled().await;
                 return Ok(());
             }
         }
@@ -156,14 +166,14 @@ impl Writer {
         if let Some(until) = until {
             let first = timeout_at(until, self.events.recv());
             match stop.run_until_cancelled(first).await {
-                Some(Ok(Some(waiting))) => events.push(waiting.event),
+                Some(Ok(Some(waiting))) => self.open(waiting, &mut events),
                 Some(Err(_)) => return (events, false),
                 Some(Ok(None)) | None => {
                     // Stopped: what is still under way may take a moment.
                     self.events.close();
                     let rest = async {
                         while let Some(waiting) = self.events.recv().await {
-                            events.push(waiting.event);
+                            self.open(waiting, &mut events);
                         }
                     };
                     if tokio::time::timeout(LAST, rest).await.is_err() {
@@ -185,10 +195,16 @@ impl Writer {
     fn take(&mut self, events: &mut Vec<Value>, most: usize) {
         while events.len() < most {
             match self.events.try_recv() {
-                Ok(waiting) => events.push(waiting.event),
+                Ok(waiting) => self.open(waiting, events),
                 Err(_) => break,
             }
         }
+    }
+
+    /// Takes an event out of its wrapping; its room stays taken until it is stored.
+    fn open(&mut self, waiting: Waiting, events: &mut Vec<Value>) {
+        events.push(waiting.event);
+        self.rooms.extend(waiting.room);
     }
 
     fn seal(&mut self, event: &Value) -> Record {

@@ -51,10 +51,18 @@ impl AuditLog {
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         let run = self.0.database().run(async |connection| {
             sqlx::query!(
-                "select a.replica, a.sequence, a.hash
-                 from (select replica, max(sequence) as sequence, max(id) as id from audit group by replica
-                       order by max(id) desc limit $1) last
-                      join audit a on a.replica = last.replica and a.sequence = last.sequence",
+                // From chain to chain by the index: there are few of them, and a table of millions of records is not read for it.
+                r#"with recursive chains as (
+                       (select replica from audit order by replica limit 1)
+                       union all
+                       select (select a.replica from audit a where a.replica > c.replica order by a.replica limit 1)
+                       from chains c where c.replica is not null
+                   )
+                   select h.replica as "replica!", h.sequence as "sequence!", h.hash as "hash!"
+                   from chains c
+                        cross join lateral (select a.id, a.replica, a.sequence, a.hash from audit a
+                                            where a.replica = c.replica order by a.sequence desc limit 1) h
+                   order by h.id desc limit $1"#,
                 most
             )
             .fetch_all(connection)

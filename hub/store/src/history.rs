@@ -5,14 +5,14 @@ use std::{
     sync::Arc,
 };
 
-use bytes::Bytes;
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
 use crate::{
+    body::{self, Bodies, Body},
     key::{Digest, Key, Revision},
-    log::fetch_bodies,
     mutation::Unavailable,
+    seal::{Part, Sealer},
     store::Store,
     stored::Stored,
 };
@@ -63,7 +63,7 @@ impl Store {
         let names: Vec<String> = resources.iter().map(|one| (*one).to_owned()).collect();
         let read = self
             .database()
-            .run_aside(async |connection| read(connection, &names, revision).await)
+            .run_aside(async |connection| read(connection, self.sealer(), &names, revision).await)
             .await?;
         let Some((later, states)) = read else {
             return Err(Unknown::Expired { wanted: revision });
@@ -98,7 +98,9 @@ impl Store {
     ) -> Result<Vec<Stored>, Unknown> {
         let found = self
             .database()
-            .run_aside(async |connection| marked(connection, resource, revision, text).await)
+            .run_aside(async |connection| {
+                marked(connection, self.sealer(), resource, revision, text).await
+            })
             .await?;
         found.ok_or(Unknown::Expired { wanted: revision })
     }
@@ -130,6 +132,7 @@ struct Row {
 /// What changed after `revision`, and how that was before; `None` when the log does not know.
 async fn read(
     connection: &mut PgConnection,
+    sealer: &Sealer,
     resources: &[String],
     revision: Revision,
 ) -> sqlx::Result<Option<(Vec<Later>, Vec<Stored>)>> {
@@ -149,7 +152,7 @@ async fn read(
         .map(|row| row.prior)
         .filter(|prior| *prior > 0)
         .collect();
-    let states = states(connection, &priors).await?;
+    let states = states(connection, sealer, &priors).await?;
     let horizon = sqlx::query_scalar!("select horizon from registry")
         .fetch_one(&mut *connection)
         .await?;
@@ -167,6 +170,7 @@ async fn read(
 
 async fn marked(
     connection: &mut PgConnection,
+    sealer: &Sealer,
     resource: &str,
     revision: Revision,
     text: &str,
@@ -185,12 +189,13 @@ async fn marked(
     )
     .fetch_all(&mut *connection)
     .await?;
-    states(connection, &revisions).await
+    states(connection, sealer, &revisions).await
 }
 
 /// The states that these changes made; `None` when one of them is gone.
 async fn states(
     connection: &mut PgConnection,
+    sealer: &Sealer,
     revisions: &[i64],
 ) -> sqlx::Result<Option<Vec<Stored>>> {
     let mut states = Vec::with_capacity(revisions.len());
@@ -210,15 +215,15 @@ async fn states(
         if rows.len() < revisions.len() {
             return Ok(None);
         }
-        let mut bodies = HashMap::new();
+        let mut bodies = Bodies::new();
         let shared: Vec<Digest> = rows
             .iter()
             .filter(|row| row.body.is_none())
             .filter_map(|row| row.digest.as_deref()?.try_into().ok().map(Digest))
             .collect();
-        fetch_bodies(connection, &shared, &mut bodies).await?;
+        body::fetch(connection, sealer, &shared, &mut bodies).await?;
         for row in rows {
-            let Some(stored) = row.into_stored(&bodies) else {
+            let Some(stored) = row.into_stored(&bodies, sealer) else {
                 return Ok(None);
             };
             states.push(stored);
@@ -228,22 +233,25 @@ async fn states(
 }
 
 impl Row {
-    fn into_stored(self, bodies: &HashMap<Digest, Bytes>) -> Option<Stored> {
-        let digest = Digest(self.digest?.try_into().ok()?);
+    /// What cannot be opened is as if it were trimmed.
+    fn into_stored(self, bodies: &Bodies, sealer: &Sealer) -> Option<Stored> {
+        let key = Key::new(self.resource, self.namespace, self.name);
+        let name = Digest(self.digest?.try_into().ok()?);
         let body = match self.body {
-            Some(body) => body.into(),
-            None => bodies.get(&digest)?.clone(),
+            Some(body) => Body::inline(sealer, &key, body.into(), name).ok()?,
+            None => bodies.get(&name)?.clone().ok()?,
         };
+        let open = |part, bytes: Vec<u8>| sealer.open(&key, part, bytes.into()).ok();
         Some(Stored {
-            key: Key::new(self.resource, self.namespace, self.name),
+            metadata: open(Part::Metadata, self.metadata?)?,
+            status: open(Part::Status, self.status?)?,
             uid: self.uid,
             revision: Revision(self.revision),
             generation: self.generation?,
             labels: Arc::new(self.labels?.0),
-            metadata: self.metadata?.into(),
-            body,
-            digest,
-            status: self.status?.into(),
+            body: body.bytes,
+            digest: body.digest,
+            key,
         })
     }
 }

@@ -36,7 +36,6 @@ pub(crate) struct Lane {
     pub(crate) busy: Arc<std::sync::atomic::AtomicBool>,
     pub(crate) pace: Pace,
     pub(crate) write_timeout: Duration,
-    pub(crate) intern_above: usize,
 }
 
 impl Lane {
@@ -113,7 +112,7 @@ impl Lane {
         jobs: Vec<Job>,
     ) -> Result<bool, Error> {
         let began = Instant::now();
-        let batch = Batch::new(&jobs, self.intern_above);
+        let batch = Batch::new(&jobs, self.queue.share_above());
         // The server gives up first, which leaves no doubt; our own limit is for a server that is not there.
         let limit = self.write_timeout + Duration::from_secs(1);
         let failure = match timeout(limit, batch.apply(connection)).await {

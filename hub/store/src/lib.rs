@@ -11,11 +11,12 @@
 //! service tokens, the leader's epoch. *Derivable*: the cache, from the first three. *Monotonic*: revisions, in order of commit (P1), and
 //! epochs (P5); the incarnation never changes.
 //!
-//! An object is stored in parts that are JSON text. This crate never looks into them: validation, defaulting,
+//! An object is stored in parts that are JSON text. This crate does not read them (it looks for Secrets in works, to seal them): validation, defaulting,
 //! generations and finalizers are the business of the hub's `registry`.
 
 mod audit;
 mod authorities;
+mod body;
 mod cache;
 mod compaction;
 mod config;

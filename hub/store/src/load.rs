@@ -13,12 +13,12 @@ use sqlx::{Connection, PgConnection, types::Json};
 
 use self::past::Past;
 use crate::{
+    body::{self, Bodies, Body},
     cache::{Cache, Limits},
     database::Database,
     key::{Digest, Incarnation, Key, Revision},
     lineage,
-    log::fetch_bodies,
-    seal::{Part, Sealer},
+    seal::{Part, SealError, Sealer},
     stored::Stored,
 };
 
@@ -67,7 +67,7 @@ struct Loaded {
     objects: Vec<Stored>,
     /// Revision of each object's last change to anything but its status.
     written: HashMap<Key, Revision>,
-    bodies: HashMap<Digest, Bytes>,
+    bodies: Bodies,
 }
 
 async fn objects(connection: &mut PgConnection, sealer: &Sealer) -> sqlx::Result<Loaded> {
@@ -117,13 +117,13 @@ async fn objects(connection: &mut PgConnection, sealer: &Sealer) -> sqlx::Result
         .collect();
     missing.sort_unstable();
     missing.dedup();
-    fetch_bodies(connection, &missing, &mut loaded.bodies).await?;
+    body::fetch(connection, sealer, &missing, &mut loaded.bodies).await?;
     for at in bodiless {
         let stored = &mut loaded.objects[at];
-        let body = loaded.bodies.get(&stored.digest);
-        stored.body = body
-            .cloned()
-            .ok_or_else(|| malformed(format!("the body of {} is missing", stored.key)))?;
+        let body = loaded.bodies.get(&stored.digest).cloned();
+        let body =
+            body.ok_or_else(|| malformed(format!("the body of {} is missing", stored.key)))?;
+        settle(stored, body)?;
     }
     Ok(loaded)
 }
@@ -138,8 +138,18 @@ fn open(sealer: &Sealer, stored: &mut Stored) -> sqlx::Result<()> {
         Ok(())
     };
     opened(Part::Metadata, &mut stored.metadata)?;
-    opened(Part::Body, &mut stored.body)?;
-    opened(Part::Status, &mut stored.status)
+    opened(Part::Status, &mut stored.status)?;
+    let body = std::mem::take(&mut stored.body);
+    let body = Body::inline(sealer, &key, body, stored.digest);
+    settle(stored, body)
+}
+
+/// Puts an opened body where it belongs.
+fn settle(stored: &mut Stored, body: Result<Body, SealError>) -> sqlx::Result<()> {
+    let body =
+        body.map_err(|error| malformed(format!("{} cannot be read: {error}", stored.key)))?;
+    (stored.body, stored.digest) = (body.bytes, body.digest);
+    Ok(())
 }
 
 fn digest(bytes: &[u8]) -> sqlx::Result<Digest> {

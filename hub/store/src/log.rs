@@ -1,15 +1,13 @@
 //! Reading the change log: what was committed after a revision.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
 use crate::{
+    body::{self, Bodies, Body},
     cache::{Cache, Delta, Effect},
     key::{Digest, Incarnation, Key, Revision},
     lineage,
@@ -90,9 +88,25 @@ struct Row {
 }
 
 /// Reads the changes in `(from, upto]`, or the first `limit` of them.
-///
-/// The registry's row and the changes come from one snapshot: no change up to `head` can be missing.
 pub(crate) async fn read(
+    connection: &mut PgConnection,
+    cache: &Cache,
+    incarnation: Incarnation,
+    from: Revision,
+    upto: Revision,
+    limit: i64,
+) -> Result<Stretch, ReadError> {
+    match once(connection, cache, incarnation, from, upto, limit).await {
+        // A body may have been sealed, under another name, between our two looks.
+        Err(ReadError::Lost(Error::Malformed { .. })) => {
+            once(connection, cache, incarnation, from, upto, limit).await
+        }
+        read => read,
+    }
+}
+
+/// The registry's row and the changes come from one snapshot: no change up to `head` can be missing.
+async fn once(
     connection: &mut PgConnection,
     cache: &Cache,
     incarnation: Incarnation,
@@ -167,8 +181,8 @@ async fn bodies(
     connection: &mut PgConnection,
     cache: &Cache,
     rows: &[Row],
-) -> sqlx::Result<HashMap<Digest, Bytes>> {
-    let mut known = HashMap::new();
+) -> sqlx::Result<Bodies> {
+    let mut known = Bodies::new();
     let mut missing = Vec::new();
     for row in rows {
         let (Some(digest), None) = (&row.digest, &row.body) else {
@@ -181,44 +195,16 @@ async fn bodies(
             continue;
         }
         match cache.body(&digest) {
-            Some(body) => drop(known.insert(digest, body)),
+            Some(bytes) => drop(known.insert(digest, Ok(Body { bytes, digest }))),
             None => missing.push(digest),
         }
     }
-    fetch_bodies(connection, &missing, &mut known).await?;
+    body::fetch(connection, cache.sealer(), &missing, &mut known).await?;
     Ok(known)
 }
 
-/// Adds the bodies with these digests to `into`.
-pub(crate) async fn fetch_bodies(
-    connection: &mut PgConnection,
-    digests: &[Digest],
-    into: &mut HashMap<Digest, Bytes>,
-) -> sqlx::Result<()> {
-    // A few at a time: one of them can be many megabytes.
-    for digests in digests.chunks(16) {
-        let digests: Vec<&[u8]> = digests.iter().map(|digest| &digest.0[..]).collect();
-        let rows = sqlx::query!(
-            "select digest, content from bodies where digest = any($1)",
-            &digests as &[&[u8]]
-        )
-        .fetch_all(&mut *connection)
-        .await?;
-        for row in rows {
-            if let Ok(digest) = row.digest.try_into() {
-                into.insert(Digest(digest), row.content.into());
-            }
-        }
-    }
-    Ok(())
-}
-
 impl Row {
-    fn into_delta(
-        self,
-        bodies: &HashMap<Digest, Bytes>,
-        sealer: &Sealer,
-    ) -> Result<Option<Delta>, Error> {
+    fn into_delta(self, bodies: &Bodies, sealer: &Sealer) -> Result<Option<Delta>, Error> {
         let Some(revision) = self.revision.map(Revision) else {
             return Ok(None);
         };
@@ -237,9 +223,11 @@ impl Row {
                     .map(Digest)
                     .ok_or_else(malformed)?;
                 let body = match self.body {
-                    Some(body) => body.into(),
+                    Some(body) => Body::inline(sealer, &key, body.into(), digest),
                     None => bodies.get(&digest).cloned().ok_or_else(malformed)?,
                 };
+                let Body { bytes, digest } =
+                    body.map_err(|source| Error::Sealed { revision, source })?;
                 let open = |part, bytes: Bytes| {
                     sealer
                         .open(&key, part, bytes)
@@ -249,7 +237,7 @@ impl Row {
                 let status = self.status.ok_or_else(malformed)?.into();
                 Effect::Put(Stored {
                     metadata: open(Part::Metadata, metadata)?,
-                    body: open(Part::Body, body)?,
+                    body: bytes,
                     status: open(Part::Status, status)?,
                     key,
                     uid,

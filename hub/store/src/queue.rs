@@ -71,6 +71,8 @@ pub(crate) struct Queue {
     places: [Places; Share::ALL.len()],
     closed: AtomicBool,
     sealer: Sealer,
+    /// Bodies above this are stored once.
+    share_above: usize,
 }
 
 /// What the waiting writes of one share may take.
@@ -84,7 +86,7 @@ struct Places {
 
 impl Queue {
     /// A queue for `limit` writes of `bytes` in all: half for users, a quarter for each of the others.
-    pub(crate) fn new(limit: usize, bytes: usize, sealer: Sealer) -> Self {
+    pub(crate) fn new(limit: usize, bytes: usize, sealer: Sealer, share_above: usize) -> Self {
         let places = Share::ALL.map(|share| {
             let part = |all: usize| all / if share == Share::Users { 2 } else { 4 };
             let room_total = u32::try_from(part(bytes) / 1024).unwrap_or(u32::MAX).max(1);
@@ -100,6 +102,7 @@ impl Queue {
             places,
             closed: AtomicBool::new(false),
             sealer,
+            share_above,
         }
     }
 
@@ -128,11 +131,9 @@ impl Queue {
             Change::Create(draft) | Change::Replace { draft, .. } => {
                 let sealed = self
                     .sealer
-                    .seal_draft(draft)
+                    .seal_draft(draft, self.share_above)
                     .map_err(|error| Unavailable::new(error.to_string()))?;
-                // The digest of a secret would be as good as the secret, where it can be guessed.
-                let stored = sealed.as_ref().map_or(&draft.body, |sealed| &sealed.body);
-                (Digest::of(stored), sealed)
+                (Digest::of(&draft.body), sealed)
             }
             Change::Status { .. } | Change::Delete { .. } => (Digest([0; 32]), None),
         };
@@ -154,6 +155,11 @@ impl Queue {
         drop(jobs);
         self.arrived.notify_one();
         Ok(answer)
+    }
+
+    /// Bodies above this are stored once for all objects that have them.
+    pub(crate) fn share_above(&self) -> usize {
+        self.share_above
     }
 
     /// Waits until there is something to take.
@@ -238,7 +244,7 @@ mod tests {
     }
 
     async fn filled(mutations: impl IntoIterator<Item = Mutation>) -> Queue {
-        let queue = Queue::new(4000, 1 << 21, Sealer::default());
+        let queue = Queue::new(4000, 1 << 21, Sealer::default(), 2048);
         for mutation in mutations {
             queue
                 .push(mutation, Instant::now() + Duration::from_secs(10))
@@ -277,7 +283,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_full_queue_says_so_and_others_have_places_of_their_own() {
-        let queue = Queue::new(2, 1 << 20, Sealer::default());
+        let queue = Queue::new(2, 1 << 20, Sealer::default(), 2048);
         let deadline = Instant::now() + Duration::from_secs(1);
         let _first = queue.push(status("a"), deadline).await.unwrap();
         let refused = queue.push(status("b"), deadline).await.unwrap_err();
@@ -295,7 +301,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn bodies_of_a_storm_leave_room_for_others() {
-        let queue = Queue::new(100, 4 << 20, Sealer::default());
+        let queue = Queue::new(100, 4 << 20, Sealer::default(), 2048);
         let deadline = Instant::now() + Duration::from_secs(1);
         let large = |name: &str| {
             let change = Change::Status {

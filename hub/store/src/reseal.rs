@@ -1,280 +1,344 @@
-//! At start: what is secret and stored in the clear, or under an older key, is sealed with the present one.
+//! What is secret and stored in the clear, or under an older key, is sealed with the present one.
+//!
+//! ```text
+//!   at start:   private keys, Secrets, whatever is sealed with an older key     (before anything is served: the old key may go next)
+//!   then:       works with Secrets from before there was a key, once; and all again, now and then
+//! ```
 //!
 //! No revision changes, for nothing that anybody can see does. A row that another replica writes meanwhile is skipped: it
 //! was sealed by that write.
 
-use std::time::Duration;
+mod rows;
 
-use bytes::Bytes;
+use std::{collections::HashMap, time::Duration};
+
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use self::rows::{Row, Table, Which};
 use crate::{
+    body::{self, Bodies, Body},
     database::Database,
     key::{Digest, Key},
-    log::fetch_bodies,
-    seal::{Part, SealError, Sealer},
+    seal::{Part, SealError, Sealer, WORKS},
 };
 
-/// Rows looked at once.
-const PIECE: i64 = 500;
 /// When what a replica that is going down still writes is looked at, and when all is again.
 const SOON: Duration = Duration::from_secs(60);
 const LATER: Duration = Duration::from_secs(3600);
 
-/// A row of `objects` or `changes`.
-struct Row {
-    revision: i64,
-    resource: String,
-    namespace: String,
-    name: String,
-    digest: Option<Vec<u8>>,
-    metadata: Option<Vec<u8>>,
-    body: Option<Vec<u8>>,
-    status: Option<Vec<u8>>,
-}
-
 /// What a row becomes.
 struct Renewed {
+    key: Key,
     revision: i64,
     metadata: Vec<u8>,
-    body: Vec<u8>,
+    /// None: it is shared.
+    body: Option<Vec<u8>>,
     status: Vec<u8>,
-    digest: Digest,
+    /// What the body is called.
+    name: Digest,
 }
 
-/// Seals what is not sealed as it should be; returns how many rows that were.
-pub(crate) async fn reseal(database: &Database, sealer: &Sealer) -> sqlx::Result<u64> {
-    if !sealer.is_on() {
-        return Ok(0);
+/// Seals what is sealed, or has to be, as it should be.
+#[derive(Debug)]
+pub(crate) struct Resealing {
+    database: Database,
+    sealer: Sealer,
+    /// Bodies above this are shared.
+    share_above: usize,
+}
+
+impl Resealing {
+    pub(crate) fn new(database: Database, sealer: Sealer, share_above: usize) -> Self {
+        Self {
+            database,
+            sealer,
+            share_above,
+        }
     }
-    let mut connection = database.dedicated().await?;
-    let mut count = private_keys(&mut connection, sealer).await?;
-    let mut left: Vec<Vec<u8>> = Vec::new();
-    for table in [Table::Objects, Table::Changes] {
-        let mut after = 0;
-        loop {
-            let rows = table.rows(&mut connection, after).await?;
-            let Some(last) = rows.last() else { break };
-            after = last.revision;
-            for row in rows {
-                let shared = row.digest.clone().filter(|_| row.body.is_none());
-                if let Some(renewed) = renew(&mut connection, sealer, row).await? {
-                    table.write(&mut connection, &renewed).await?;
-                    left.extend(shared);
-                    count += 1;
+
+    /// Seals what is not sealed with the present key; returns how many rows that were.
+    pub(crate) async fn run(&self) -> sqlx::Result<u64> {
+        let mut connection = self.database.dedicated().await?;
+        if !self.sealer.is_on() {
+            // Whatever works it writes are in the clear.
+            sqlx::query!("update registry set works_sealed = false where works_sealed")
+                .execute(&mut connection)
+                .await?;
+            return Ok(0);
+        }
+        let keys = private_keys(&mut connection, &self.sealer).await?;
+        Ok(keys + self.rows(&mut connection, Which::Sealed).await?)
+    }
+
+    /// Looks for works from before there was a key, and does all again a minute after the start and then now and then: an older replica
+    /// may have written meanwhile, with another key or none.
+    pub(crate) async fn again(self, stop: CancellationToken) {
+        let mut pause = Duration::ZERO;
+        while self.sealer.is_on() {
+            if stop.run_until_cancelled(sleep(pause)).await.is_none() {
+                return;
+            }
+            let all = self.all(!pause.is_zero());
+            match stop.run_until_cancelled(all).await {
+                None => return,
+                Some(Ok(0)) => {}
+                Some(Ok(resealed)) => {
+                    tracing::info!(resealed, "secrets were sealed with the present key");
+                }
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "cannot seal secrets with the present key");
                 }
             }
+            pause = if pause.is_zero() { SOON } else { LATER };
         }
     }
-    forget(&mut connection, &left).await?;
-    Ok(count)
-}
 
-/// Does it again a minute after the start and then now and then: an older replica may have written meanwhile, with another key.
-pub(crate) async fn again(database: Database, sealer: Sealer, stop: CancellationToken) {
-    let mut pause = SOON;
-    while sealer.is_on() {
-        if stop.run_until_cancelled(sleep(pause)).await.is_none() {
-            return;
+    /// At first what was not looked for at the start; `later`, when no replica without a key can be left, all.
+    async fn all(&self, later: bool) -> sqlx::Result<u64> {
+        let mut connection = self.database.dedicated().await?;
+        let mut count = 0;
+        let clear = !sqlx::query_scalar!("select works_sealed from registry")
+            .fetch_one(&mut connection)
+            .await?;
+        if clear {
+            count += self.rows(&mut connection, Which::Clear).await?;
         }
-        pause = LATER;
-        match reseal(&database, &sealer).await {
-            Ok(0) => {}
-            Ok(resealed) => tracing::info!(resealed, "secrets were sealed with the present key"),
-            Err(error) => tracing::warn!(%error, "cannot seal secrets with the present key"),
+        if !later {
+            return Ok(count);
         }
+        if clear {
+            sqlx::query!("update registry set works_sealed = true")
+                .execute(&mut connection)
+                .await?;
+        }
+        Ok(count + self.run().await?)
+    }
+
+    async fn rows(&self, connection: &mut PgConnection, which: Which) -> sqlx::Result<u64> {
+        let (mut count, mut broken) = (0, 0);
+        // What shared bodies are called now, by what they were called.
+        let mut names: HashMap<Digest, Digest> = HashMap::new();
+        for table in [Table::Objects, Table::Changes] {
+            let mut after = None;
+            loop {
+                let rows = table.rows(connection, which, after.as_ref()).await?;
+                let Some(last) = rows.last() else { break };
+                after = Some((last.key(), last.revision));
+                let mut renewed = Vec::new();
+                for row in rows {
+                    match self.renew(connection, row, &mut names).await {
+                        Ok(done) => renewed.extend(done),
+                        // It is as if it were trimmed: a hub that starts takes it so as well.
+                        Err(Trouble::Broken) if matches!(table, Table::Changes) => broken += 1,
+                        Err(trouble) => return Err(trouble.into()),
+                    }
+                }
+                count += renewed.len() as u64;
+                table.write(connection, &renewed).await?;
+            }
+        }
+        if broken > 0 {
+            tracing::warn!(
+                broken,
+                "rows of the change log are damaged; they stay as they are"
+            );
+        }
+        let left: Vec<Vec<u8>> = names.keys().map(|name| name.0.to_vec()).collect();
+        forget(connection, &left).await?;
+        Ok(count)
+    }
+
+    /// What a row is to become; `None` if it is all right, or has nothing to hide.
+    async fn renew(
+        &self,
+        connection: &mut PgConnection,
+        row: Row,
+        names: &mut HashMap<Digest, Digest>,
+    ) -> Result<Option<Renewed>, Trouble> {
+        let (key, sealer) = (row.key(), &self.sealer);
+        let (Some(metadata), Some(name)) = (row.metadata, row.digest) else {
+            return Ok(None);
+        };
+        let name = Digest(name.try_into().map_err(|_| Trouble::Broken)?);
+        let status = row.status.unwrap_or_default();
+        let is_work = WORKS.contains(&&*key.resource);
+        let shared = row.body.is_none();
+        let fine = sealer.is_current(&metadata)
+            && (is_work || sealer.is_current(&status))
+            && match &row.body {
+                Some(body) => sealer.is_current(body),
+                // A Secret shares no body.
+                None => is_work,
+            };
+        if fine {
+            return Ok(None);
+        }
+        let again = |part, bytes: Vec<u8>| {
+            let plain = sealer.open(&key, part, bytes.into())?;
+            sealer.seal(&key, part, &plain)
+        };
+        let metadata = again(Part::Metadata, metadata)?;
+        let status = if is_work || status.is_empty() {
+            status
+        } else {
+            again(Part::Status, status)?
+        };
+        let known = names.get(&name).filter(|_| shared && is_work).copied();
+        let (name, body) = match (known, row.body) {
+            (Some(known), _) => (known, None),
+            (None, Some(body)) => {
+                let body = Body::inline(sealer, &key, body.into(), name)?;
+                let (name, body, shared) = self.sealed(&key, &body.bytes)?;
+                if shared {
+                    put(connection, &name, &body).await?;
+                }
+                (name, (!shared).then_some(body))
+            }
+            (None, None) => {
+                let plain = fetched(connection, sealer, name).await?;
+                let (new, body, shared) = self.sealed(&key, &plain.bytes)?;
+                names.insert(name, new);
+                if shared {
+                    put(connection, &new, &body).await?;
+                }
+                (new, (!shared).then_some(body))
+            }
+        };
+        Ok(Some(Renewed {
+            key,
+            revision: row.revision,
+            metadata,
+            body,
+            status,
+            name,
+        }))
+    }
+
+    fn sealed(&self, key: &Key, plain: &[u8]) -> Result<(Digest, Vec<u8>, bool), SealError> {
+        self.sealer.seal_body(key, plain, self.share_above)
     }
 }
 
-/// Removes bodies in the clear that nobody refers to any more.
-async fn forget(connection: &mut PgConnection, digests: &[Vec<u8>]) -> sqlx::Result<()> {
-    if digests.is_empty() {
+/// Stores a shared body. Unless a row says before the next sweep that it has it, it goes again, and the row stays as it was.
+async fn put(connection: &mut PgConnection, name: &Digest, body: &[u8]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into bodies (digest, content) values ($1, $2) on conflict do nothing",
+        &name.0,
+        body
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// A shared body, opened.
+async fn fetched(
+    connection: &mut PgConnection,
+    sealer: &Sealer,
+    name: Digest,
+) -> Result<Body, Trouble> {
+    let mut bodies = Bodies::new();
+    body::fetch(connection, sealer, &[name], &mut bodies).await?;
+    let found = bodies.remove(&name).ok_or(Trouble::Broken)?;
+    found.map_err(Trouble::from)
+}
+
+/// Removes bodies that nobody refers to any more.
+async fn forget(connection: &mut PgConnection, names: &[Vec<u8>]) -> sqlx::Result<()> {
+    if names.is_empty() {
         return Ok(());
     }
     let mut batch = connection.begin().await?;
-    // Under the lock of writers none can begin to use what is found unused.
-    sqlx::query!(r#"select pg_advisory_xact_lock(1802463598, 1) as "lock: String""#)
-        .execute(&mut *batch)
-        .await?;
+    lock_writers(&mut batch).await?;
     sqlx::query!(
         "delete from bodies b
          where b.digest = any ($1)
            and not exists (select from objects o where o.body is null and o.digest = b.digest)
            and not exists (select from changes c where c.body is null and c.digest is not null and c.digest = b.digest)",
-        digests
+        names
     )
     .execute(&mut *batch)
     .await?;
     batch.commit().await
 }
 
-#[derive(Clone, Copy)]
-enum Table {
-    Objects,
-    Changes,
-}
-
-impl Table {
-    async fn rows(self, connection: &mut PgConnection, after: i64) -> sqlx::Result<Vec<Row>> {
-        match self {
-            Self::Objects => {
-                sqlx::query_as!(
-                    Row,
-                    r#"select revision, resource, namespace, name, digest as "digest?", metadata as "metadata?", body,
-                              status as "status?"
-                       from objects where resource = 'secrets' and revision > $1 order by revision limit $2"#,
-                    after,
-                    PIECE
-                )
-                .fetch_all(connection)
-                .await
-            }
-            Self::Changes => {
-                sqlx::query_as!(
-                    Row,
-                    "select revision, resource, namespace, name, digest, metadata, body, status
-                     from changes where resource = 'secrets' and revision > $1 order by revision limit $2",
-                    after,
-                    PIECE
-                )
-                .fetch_all(connection)
-                .await
-            }
-        }
-    }
-
-    async fn write(self, connection: &mut PgConnection, row: &Renewed) -> sqlx::Result<()> {
-        let Renewed {
-            revision,
-            metadata,
-            body,
-            status,
-            digest,
-        } = row;
-        match self {
-            Self::Objects => {
-                sqlx::query!(
-                    "update objects set metadata = $2, body = $3, status = $4, digest = $5 where revision = $1",
-                    revision,
-                    metadata,
-                    body,
-                    status,
-                    &digest.0
-                )
-                .execute(connection)
-                .await?;
-            }
-            Self::Changes => {
-                sqlx::query!(
-                    "update changes set metadata = $2, body = $3, status = $4, digest = $5 where revision = $1",
-                    revision,
-                    metadata,
-                    body,
-                    status,
-                    &digest.0
-                )
-                .execute(connection)
-                .await?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What a row is to become; `None` if it is all right, or has nothing to hide.
-async fn renew(
-    connection: &mut PgConnection,
-    sealer: &Sealer,
-    row: Row,
-) -> sqlx::Result<Option<Renewed>> {
-    let (Some(metadata), Some(digest)) = (row.metadata, row.digest) else {
-        return Ok(None);
-    };
-    let status = row.status.unwrap_or_default();
-    let fine = row
-        .body
-        .as_deref()
-        .is_some_and(|body| sealer.is_current(body));
-    if fine && sealer.is_current(&metadata) && sealer.is_current(&status) {
-        return Ok(None);
-    }
-    let body = match row.body {
-        Some(body) => Bytes::from(body),
-        None => shared(connection, &digest).await?,
-    };
-    let key = Key::new(row.resource, row.namespace, row.name);
-    let again = |part, bytes: Bytes| {
-        if part == Part::Status && bytes.is_empty() {
-            return Ok(Vec::new());
-        }
-        let plain = sealer.open(&key, part, bytes)?;
-        sealer.seal(&key, part, &plain)
-    };
-    let body = again(Part::Body, body).map_err(failed)?;
-    Ok(Some(Renewed {
-        revision: row.revision,
-        metadata: again(Part::Metadata, metadata.into()).map_err(failed)?,
-        status: again(Part::Status, status.into()).map_err(failed)?,
-        digest: Digest::of(&body),
-        body,
-    }))
-}
-
-/// A body that was stored by its digest.
-async fn shared(connection: &mut PgConnection, digest: &[u8]) -> sqlx::Result<Bytes> {
-    let missing = || sqlx::Error::Decode("the body of a secret is missing".into());
-    let digest = Digest(digest.try_into().map_err(|_| missing())?);
-    let mut bodies = std::collections::HashMap::new();
-    fetch_bodies(connection, &[digest], &mut bodies).await?;
-    bodies.remove(&digest).ok_or_else(missing)
+/// Under the lock of writers nobody begins to use what is found unused, and nothing goes that is about to be used.
+async fn lock_writers(connection: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!(r#"select pg_advisory_xact_lock(1802463598, 1) as "lock: String""#)
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 /// The keys of the CA and of service tokens.
 async fn private_keys(connection: &mut PgConnection, sealer: &Sealer) -> sqlx::Result<u64> {
     let mut count = 0;
-    let authorities = sqlx::query!("select name, private_key from authorities")
-        .fetch_all(&mut *connection)
-        .await?;
-    for row in authorities {
-        let key = Key::new("authorities", "", row.name.as_str());
-        if let Some(sealed) = renew_key(sealer, &key, row.private_key).map_err(failed)? {
+    let keys = sqlx::query!(
+        r#"select 'authorities' as "table!", name as "name!", private_key as "private_key!" from authorities
+           union all select 'token_keys', id, private_key from token_keys"#
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    for row in keys {
+        let key = Key::new(row.table.as_str(), "", row.name.as_str());
+        if sealer.is_current(&row.private_key) {
+            continue;
+        }
+        let plain = sealer.open(&key, Part::PrivateKey, row.private_key.into());
+        let sealed = plain.and_then(|plain| sealer.seal(&key, Part::PrivateKey, &plain));
+        let sealed = sealed.map_err(failed)?;
+        let written = if row.table == "authorities" {
             sqlx::query!(
                 "update authorities set private_key = $2 where name = $1",
                 row.name,
                 sealed
             )
-            .execute(&mut *connection)
-            .await?;
-            count += 1;
-        }
-    }
-    let keys = sqlx::query!("select id, private_key from token_keys")
-        .fetch_all(&mut *connection)
-        .await?;
-    for row in keys {
-        let key = Key::new("token_keys", "", row.id.as_str());
-        if let Some(sealed) = renew_key(sealer, &key, row.private_key).map_err(failed)? {
+        } else {
             sqlx::query!(
                 "update token_keys set private_key = $2 where id = $1",
-                row.id,
+                row.name,
                 sealed
             )
-            .execute(&mut *connection)
-            .await?;
-            count += 1;
-        }
+        };
+        written.execute(&mut *connection).await?;
+        count += 1;
     }
     Ok(count)
 }
 
-fn renew_key(sealer: &Sealer, key: &Key, stored: Vec<u8>) -> Result<Option<Vec<u8>>, SealError> {
-    if sealer.is_current(&stored) {
-        return Ok(None);
+/// Why a row cannot be sealed anew.
+enum Trouble {
+    /// It is damaged, or its body is missing.
+    Broken,
+    Key(SealError),
+    Database(sqlx::Error),
+}
+
+impl From<SealError> for Trouble {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::Broken => Self::Broken,
+            error => Self::Key(error),
+        }
     }
-    let plain = sealer.open(key, Part::PrivateKey, stored.into())?;
-    sealer.seal(key, Part::PrivateKey, &plain).map(Some)
+}
+
+impl From<sqlx::Error> for Trouble {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<Trouble> for sqlx::Error {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Broken => failed(SealError::Broken),
+            Trouble::Key(error) => failed(error),
+            Trouble::Database(error) => error,
+        }
+    }
 }
 
 fn failed(error: SealError) -> sqlx::Error {

@@ -8,7 +8,8 @@
 //!
 //! An envelope names the key that opens it, so keys can be changed while the hub runs on. It is bound to the place that it
 //! was made for (resource, namespace, name, part): moved to another row it does not open. Whatever does not begin as an
-//! envelope is plain; it was written before sealing was on. The cache and every answer are plain: this is about the
+//! envelope is plain; it was written before sealing was on, or is not secret. Sealed are Secrets, works that have a Secret among their
+//! manifests, and the hub's private keys. The cache and every answer are plain: this is about the
 //! database, its backups and its replicas.
 
 mod envelope;
@@ -18,6 +19,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    hmac,
     rand::{SecureRandom as _, SystemRandom},
 };
 use bytes::Bytes;
@@ -26,10 +28,20 @@ use zeroize::Zeroizing;
 
 use self::envelope::Envelope;
 pub use self::file::FileKeys;
-use crate::{key::Key, stored::Draft};
+use crate::{
+    key::{Digest, Key},
+    stored::Draft,
+};
 
-/// The resource whose objects are sealed. What else is sealed are the hub's private keys.
-pub(crate) const SEALED: &str = "secrets";
+/// The resource whose objects are sealed, all of them.
+const SECRETS: &str = "secrets";
+/// The resources whose objects are sealed if a Secret is among their manifests; the status of none of them is.
+pub(crate) const WORKS: [&str; 2] = [
+    "manifestworks.work.open-cluster-management.io",
+    "manifestworkreplicasets.work.open-cluster-management.io",
+];
+/// How a Secret looks in the JSON text of a body, and in an annotation that repeats one.
+pub(crate) const SIGNS: [&[u8]; 2] = [b"Secret\"", b"Secret\\"];
 /// Uses of one data key: far below what random nonces of 96 bits allow (2³²).
 const MOST_USES: u64 = 1 << 24;
 /// Opened data keys that are remembered.
@@ -102,11 +114,24 @@ struct Inner {
 
 #[derive(Debug)]
 struct Current {
-    /// The key that it is wrapped with.
+    sealing: Sealing,
+    uses: u64,
+}
+
+/// A data key, the key that it is wrapped with, and how.
+#[derive(Clone)]
+struct Sealing {
     key_id: String,
     wrapped: Vec<u8>,
     key: DataKey,
-    uses: u64,
+}
+
+impl fmt::Debug for Sealing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sealing")
+            .field("key_id", &self.key_id)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The parts of a draft as they are stored.
@@ -115,6 +140,22 @@ pub(crate) struct Sealed {
     pub(crate) metadata: Bytes,
     pub(crate) body: Bytes,
     pub(crate) status: Bytes,
+    /// What the body is called in the database. It says nothing of the body.
+    pub(crate) name: Digest,
+    /// Whether the body is stored apart, once for all objects that have it.
+    pub(crate) shared: bool,
+}
+
+/// Says whether a part of a work may hold a Secret. It may be wrong in saying so, which seals what need not be.
+pub(crate) fn may_hold_secret(part: &[u8]) -> bool {
+    SIGNS
+        .iter()
+        .any(|sign| part.windows(sign.len()).any(|found| found == *sign))
+}
+
+/// Where a shared body lies.
+pub(crate) fn place_of_shared(name: &Digest) -> Key {
+    Key::new("bodies", "", name.to_string())
 }
 
 impl Sealer {
@@ -133,6 +174,11 @@ impl Sealer {
         self.0.is_some()
     }
 
+    /// Whether stored bytes are an envelope.
+    pub(crate) fn is_sealed(stored: &[u8]) -> bool {
+        Envelope::parse(stored).is_some()
+    }
+
     /// Whether stored bytes are as this sealer would store them now; if not they are to be sealed anew.
     pub(crate) fn is_current(&self, stored: &[u8]) -> bool {
         match (&self.0, Envelope::parse(stored)) {
@@ -144,25 +190,57 @@ impl Sealer {
         }
     }
 
-    /// The parts of a draft as they are to be stored; `None` when they are stored as they are.
-    pub(crate) fn seal_draft(&self, draft: &Draft) -> Result<Option<Sealed>, SealError> {
+    /// The parts of a draft as they are to be stored; `None` when they are stored as they are. Bodies above `share_above` are shared.
+    pub(crate) fn seal_draft(
+        &self,
+        draft: &Draft,
+        share_above: usize,
+    ) -> Result<Option<Sealed>, SealError> {
         let Some(inner) = &self.0 else {
             return Ok(None);
         };
-        if &*draft.key.resource != SEALED {
+        let resource = &*draft.key.resource;
+        let is_secret = resource == SECRETS;
+        let is_work = WORKS.contains(&resource)
+            && (may_hold_secret(&draft.body) || may_hold_secret(&draft.metadata));
+        if !is_secret && !is_work {
             return Ok(None);
         }
         let seal = |part, plain: &[u8]| inner.seal(&place(&draft.key, part), plain);
+        let (name, body, shared) = self.seal_body(&draft.key, &draft.body, share_above)?;
         Ok(Some(Sealed {
             // Annotations repeat what was applied.
             metadata: seal(Part::Metadata, &draft.metadata)?.into(),
-            body: seal(Part::Body, &draft.body)?.into(),
-            status: if draft.status.is_empty() {
-                Bytes::new()
+            status: if is_work || draft.status.is_empty() {
+                draft.status.clone()
             } else {
                 seal(Part::Status, &draft.status)?.into()
             },
+            body: body.into(),
+            name,
+            shared,
         }))
+    }
+
+    /// Seals the body of an object: its name in the database, the envelope, and whether it is shared. Secrets share nothing: nobody is to
+    /// see that two are alike.
+    pub(crate) fn seal_body(
+        &self,
+        key: &Key,
+        plain: &[u8],
+        share_above: usize,
+    ) -> Result<(Digest, Vec<u8>, bool), SealError> {
+        match &self.0 {
+            None => Ok((Digest::of(plain), plain.to_vec(), plain.len() > share_above)),
+            Some(inner) if &*key.resource == SECRETS || plain.len() <= share_above => {
+                let body = inner.seal(&place(key, Part::Body), plain)?;
+                Ok((Digest::of(&body), body, false))
+            }
+            Some(inner) => {
+                let (name, body) = inner.seal_shared(plain)?;
+                Ok((name, body, true))
+            }
+        }
     }
 
     /// Seals a part anew.
@@ -185,24 +263,21 @@ impl Sealer {
 
 impl Inner {
     fn seal(&self, place: &[u8], plain: &[u8]) -> Result<Vec<u8>, SealError> {
-        let (key_id, wrapped, data_key) = self.data_key()?;
-        let mut nonce = [0; NONCE_LEN];
-        fill(&mut nonce)?;
-        let mut text = plain.to_vec();
-        cipher(&data_key)?
-            .seal_in_place_append_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(place),
-                &mut text,
-            )
-            .map_err(|_| SealError::Broken)?;
-        let envelope = Envelope {
-            key_id: &key_id,
-            wrapped: &wrapped,
-            nonce,
-            text: &text,
-        };
-        Ok(envelope.to_bytes())
+        seal_with(&self.data_key()?, place, plain)
+    }
+
+    /// Seals a body that many objects have. Who seals it again with the same data key gives it the same name, so it is stored once; to
+    /// whoever has no key the name says nothing.
+    fn seal_shared(&self, plain: &[u8]) -> Result<(Digest, Vec<u8>), SealError> {
+        let sealing = self.data_key()?;
+        let names = hmac::Key::new(hmac::HMAC_SHA256, &*sealing.key);
+        let names = hmac::sign(&names, b"names of shared bodies");
+        let names = hmac::Key::new(hmac::HMAC_SHA256, names.as_ref());
+        let name = hmac::sign(&names, plain);
+        let name = name.as_ref().try_into().map_err(|_| SealError::Broken)?;
+        let name = Digest(name);
+        let place = place(&place_of_shared(&name), Part::Body);
+        Ok((name, seal_with(&sealing, &place, plain)?))
     }
 
     fn open(&self, place: &[u8], envelope: &Envelope<'_>) -> Result<Vec<u8>, SealError> {
@@ -220,31 +295,29 @@ impl Inner {
         Ok(text)
     }
 
-    /// The data key that seals now, what it is wrapped with, and how; a new one after many uses, when the wrapping key has changed, and
-    /// in every process.
-    fn data_key(&self) -> Result<(String, Vec<u8>, DataKey), SealError> {
+    /// The data key that seals now; a new one after many uses, when the wrapping key has changed, and in every process.
+    fn data_key(&self) -> Result<Sealing, SealError> {
         let mut current = self.data_key.lock();
         let wrapping = self.service.current();
         let usable =
-            |current: &&mut Current| current.uses < MOST_USES && current.key_id == wrapping;
+            |current: &&mut Current| current.uses < MOST_USES && current.sealing.key_id == wrapping;
         if let Some(current) = current.as_mut().filter(usable) {
             current.uses += 1;
-            return Ok((
-                current.key_id.clone(),
-                current.wrapped.clone(),
-                current.key.clone(),
-            ));
+            return Ok(current.sealing.clone());
         }
         let mut key = DataKey::default();
         fill(&mut *key)?;
         let (key_id, wrapped) = self.service.wrap(&key)?;
+        let sealing = Sealing {
+            key_id,
+            wrapped,
+            key,
+        };
         *current = Some(Current {
-            key_id: key_id.clone(),
-            wrapped: wrapped.clone(),
-            key: key.clone(),
+            sealing: sealing.clone(),
             uses: 1,
         });
-        Ok((key_id, wrapped, key))
+        Ok(sealing)
     }
 
     fn opened(&self, envelope: &Envelope<'_>) -> Result<DataKey, SealError> {
@@ -261,6 +334,26 @@ impl Inner {
         opened.insert(known, key.clone());
         Ok(key)
     }
+}
+
+fn seal_with(sealing: &Sealing, place: &[u8], plain: &[u8]) -> Result<Vec<u8>, SealError> {
+    let mut nonce = [0; NONCE_LEN];
+    fill(&mut nonce)?;
+    let mut text = plain.to_vec();
+    cipher(&sealing.key)?
+        .seal_in_place_append_tag(
+            Nonce::assume_unique_for_key(nonce),
+            Aad::from(place),
+            &mut text,
+        )
+        .map_err(|_| SealError::Broken)?;
+    let envelope = Envelope {
+        key_id: &sealing.key_id,
+        wrapped: &sealing.wrapped,
+        nonce,
+        text: &text,
+    };
+    Ok(envelope.to_bytes())
 }
 
 /// What an envelope is bound to. Resources and names hold no NUL.

@@ -31,7 +31,7 @@ use crate::{
     metrics::{Metrics, MetricsSnapshot},
     mutation::{Mutation, Unavailable, WriteError},
     queue::{Outcome, Queue},
-    reseal,
+    reseal::Resealing,
     seal::{SealError, Sealer},
     stored::Stored,
     token_keys::TokenKeys,
@@ -88,7 +88,7 @@ pub struct StoreTasks {
     listen: bool,
     fresh: FreshTask,
     compaction: Compaction,
-    sealer: Sealer,
+    resealing: Resealing,
 }
 
 impl Store {
@@ -105,7 +105,10 @@ impl Store {
         let (incarnation, cache) = load(&database, limits, &config.sealer)
             .await
             .map_err(|error| Error::Open("cannot load it", error))?;
-        let resealed = reseal::reseal(&database, &config.sealer)
+        let resealing =
+            Resealing::new(database.clone(), config.sealer.clone(), config.intern_above);
+        let resealed = resealing
+            .run()
             .await
             .map_err(|error| Error::Open("cannot seal what is secret in it", error))?;
         if resealed > 0 {
@@ -118,6 +121,7 @@ impl Store {
             config.queue_limit,
             config.queue_bytes,
             config.sealer.clone(),
+            config.intern_above,
         ));
         let hints = Arc::new(Notify::new());
         let busy = Arc::new(AtomicBool::new(false));
@@ -135,7 +139,6 @@ impl Store {
                 busy: busy.clone(),
                 pace: Pace::default(),
                 write_timeout: config.write_timeout,
-                intern_above: config.intern_above,
             },
             feeder: Feeder {
                 line: Line::pooled(&database),
@@ -165,7 +168,7 @@ impl Store {
                 retain_changes: config.retain_changes,
                 interval: config.compaction_interval,
             },
-            sealer: config.sealer,
+            resealing,
         };
         let shared = Shared {
             database,
@@ -342,9 +345,8 @@ impl StoreTasks {
             listen,
             fresh,
             compaction,
-            sealer,
+            resealing,
         } = self;
-        let database = feeder.database.clone();
         // The lane stops first: it may need the feeder for the last answers.
         let rest = CancellationToken::new();
         let mut tasks = JoinSet::new();
@@ -360,7 +362,7 @@ impl StoreTasks {
         tasks.spawn(fresh.run(rest.clone()));
         tasks.spawn(compaction.run(rest.clone()));
         tasks.spawn({
-            let resealing = reseal::again(database, sealer, rest.clone());
+            let resealing = resealing.again(rest.clone());
             async move {
                 resealing.await;
                 Ok(())

@@ -157,3 +157,23 @@ async fn everybody_may_ask_about_himself() {
     assert!(!may(hub.agent("east"), "delete").await);
     assert!(!may(hub.agent("west"), "list").await);
 }
+
+/// Rights are looked up for each request: what is taken is gone for the very next one, and what is given is there.
+#[tokio::test]
+async fn a_right_ends_with_its_binding_and_begins_with_it() {
+    const BINDINGS: &str = "/apis/rbac.authorization.k8s.io/v1/namespaces/red/rolebindings";
+    const PLACEMENTS: &str =
+        "/apis/cluster.open-cluster-management.io/v1beta1/namespaces/red/placements";
+    let hub = Hub::start().await;
+    let namespace = json!({ "metadata": { "name": "red" } });
+    hub.create(NAMESPACES, &namespace).await.ok();
+    let ann = hub.user("ann", "staff");
+    for round in 0..5 {
+        assert_eq!(ann.get(PLACEMENTS).await.code, 403, "round {round}");
+        hub.bind("ann", "view", "red").await;
+        assert_eq!(ann.get(PLACEMENTS).await.code, 200, "round {round}");
+        let all = hub.get(BINDINGS).await.ok();
+        let name = all["items"][0]["metadata"]["name"].as_str().unwrap();
+        hub.delete(&format!("{BINDINGS}/{name}")).await.ok();
+    }
+}

@@ -93,15 +93,9 @@ impl Asked {
         if !with_body {
             return Ok(recording);
         }
-        let (room, large) = if body.len() > MOST_BODY {
-            (0, true)
+        Ok(recording.with_body(if body.len() > MOST_BODY {
+            Err("not recorded: too large")
         } else {
-            (body.len(), false)
-        };
-        Ok(recording.with_body(room, || {
-            if large {
-                return Err("not recorded: too large");
-            }
             read(headers, body)
                 .and_then(redact)
                 .ok_or("not recorded: it does not decode, or is nested too deep")

@@ -80,10 +80,13 @@ impl<'a> Batch<'a> {
         intern_above: usize,
         shared: &mut HashSet<&'a Digest>,
     ) {
-        let digest = &job.digest;
         let (metadata, body, status) = match &job.sealed {
             Some(sealed) => (&sealed.metadata, &sealed.body, &sealed.status),
             None => (&draft.metadata, &draft.body, &draft.status),
+        };
+        let (digest, is_shared) = match &job.sealed {
+            Some(sealed) => (&sealed.name, sealed.shared),
+            None => (&job.digest, body.len() > intern_above),
         };
         self.generations.push(Some(draft.generation));
         self.digests.push(Some(&digest.0));
@@ -92,8 +95,7 @@ impl<'a> Batch<'a> {
         ));
         self.metadatas.push(Some(metadata));
         self.statuses.push(Some(status));
-        // What is sealed is nobody else's as well.
-        if body.len() <= intern_above || job.sealed.is_some() {
+        if !is_shared {
             self.inline_bodies.push(Some(body));
             return;
         }

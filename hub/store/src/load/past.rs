@@ -14,9 +14,9 @@ use uuid::Uuid;
 
 use super::{Loaded, digest, open};
 use crate::{
+    body::{self, Bodies, Body},
     cache::{Cache, Event},
     key::{Digest, Key, Revision},
-    log::fetch_bodies,
     seal::Sealer,
     stored::Stored,
 };
@@ -51,7 +51,7 @@ pub(super) struct Past {
     window: Vec<i64>,
     /// The window and what it refers to.
     rows: HashMap<i64, Row>,
-    bodies: HashMap<Digest, Bytes>,
+    bodies: Bodies,
     sealer: Sealer,
 }
 
@@ -61,7 +61,7 @@ impl Past {
         connection: &mut PgConnection,
         limit: i64,
         horizon: Revision,
-        bodies: &mut HashMap<Digest, Bytes>,
+        bodies: &mut Bodies,
         sealer: &Sealer,
     ) -> sqlx::Result<Self> {
         let newest = sqlx::query_as!(
@@ -112,7 +112,7 @@ impl Past {
             .into_iter()
             .filter(|digest| !bodies.contains_key(digest))
             .collect();
-        fetch_bodies(connection, &missing, bodies).await?;
+        body::fetch(connection, sealer, &missing, bodies).await?;
         Ok(Self {
             floor,
             window,
@@ -203,10 +203,13 @@ impl States<'_> {
         let row = self.past.rows.get(&revision)?;
         let status = Bytes::from(row.status.clone()?);
         if let Some(full) = self.past.rows.get(&row.written) {
-            let digest = digest(full.digest.as_deref()?).ok()?;
+            let name = digest(full.digest.as_deref()?).ok()?;
             let body = match &full.body {
-                Some(body) => Bytes::from(body.clone()),
-                None => self.past.bodies.get(&digest)?.clone(),
+                Some(body) => Body {
+                    bytes: body.clone().into(),
+                    digest: name,
+                },
+                None => self.past.bodies.get(&name)?.clone().ok()?,
             };
             let mut stored = Stored {
                 key: key.clone(),
@@ -215,8 +218,8 @@ impl States<'_> {
                 generation: full.generation?,
                 labels: Arc::new(full.labels.as_ref()?.0.clone()),
                 metadata: full.metadata.clone()?.into(),
-                body,
-                digest,
+                body: body.bytes,
+                digest: body.digest,
                 status,
             };
             // What cannot be opened is as if it were trimmed.

@@ -4,7 +4,7 @@ use aws_lc_rs::aead::NONCE_LEN;
 
 use super::SealError;
 
-/// No JSON and no PKCS#8 begins like this.
+/// No JSON and no PKCS#8 begins like this. Queries and an index look for it.
 const MARK: &[u8] = b"\0koinon-seal-1\0";
 
 /// A sealed text, in parts.

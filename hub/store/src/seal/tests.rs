@@ -9,6 +9,8 @@ use crate::key::Key;
 const ONE: &str = "one AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
 const TWO: &str = "two AQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
 
+const SHARE: usize = 2048;
+
 fn sealer(keys: &str) -> Sealer {
     Sealer::new(Arc::new(FileKeys::parse(keys).unwrap()))
 }
@@ -32,8 +34,14 @@ fn draft(resource: &str) -> Draft {
 #[test]
 fn only_what_is_secret_is_sealed_and_nothing_of_it_shows() {
     let sealer = sealer(ONE);
-    assert_eq!(sealer.seal_draft(&draft("configmaps")).unwrap(), None);
-    let sealed = sealer.seal_draft(&draft("secrets")).unwrap().unwrap();
+    assert_eq!(
+        sealer.seal_draft(&draft("configmaps"), SHARE).unwrap(),
+        None
+    );
+    let sealed = sealer
+        .seal_draft(&draft("secrets"), SHARE)
+        .unwrap()
+        .unwrap();
     assert_eq!(sealed.status, Bytes::new());
     for part in [&sealed.metadata, &sealed.body] {
         assert!(!String::from_utf8_lossy(part).contains("hunter2"));
@@ -188,4 +196,86 @@ proptest! {
         let _ = sealer(ONE).open(&key("a"), Part::Body, Bytes::from(marked));
         let _ = FileKeys::parse(&String::from_utf8_lossy(&bytes));
     }
+}
+
+fn work(resource: &str, body: &str, metadata: &str) -> Draft {
+    Draft {
+        key: Key::new(resource, "east", "w"),
+        metadata: Bytes::copy_from_slice(metadata.as_bytes()),
+        body: Bytes::copy_from_slice(body.as_bytes()),
+        status: Bytes::from_static(br#"{"conditions":[]}"#),
+        ..draft(resource)
+    }
+}
+
+#[test]
+fn works_are_sealed_if_a_secret_is_among_their_manifests() {
+    let sealer = sealer(ONE);
+    let secret =
+        r#"{"spec":{"workload":{"manifests":[{"data":{"p":"hunter2"},"kind":"Secret"}]}}}"#;
+    let plain = r#"{"spec":{"workload":{"manifests":[{"data":{"p":"x"},"kind":"ConfigMap"}]}}}"#;
+    let applied =
+        r#"{"annotations":{"last":"{\"data\":{\"p\":\"hunter2\"},\"kind\":\"Secret\"}"}}"#;
+    for (resource, body, metadata, sealed) in [
+        (WORKS[0], secret, "{}", true),
+        (WORKS[1], secret, "{}", true),
+        (WORKS[0], plain, "{}", false),
+        // What was there before is repeated.
+        (WORKS[0], plain, applied, true),
+        (
+            "placements.cluster.open-cluster-management.io",
+            secret,
+            "{}",
+            false,
+        ),
+    ] {
+        let found = sealer
+            .seal_draft(&work(resource, body, metadata), SHARE)
+            .unwrap();
+        assert_eq!(found.is_some(), sealed, "{resource} {body} {metadata}");
+        let Some(found) = found else { continue };
+        for part in [&found.metadata, &found.body] {
+            assert!(Sealer::is_sealed(part));
+            assert!(!String::from_utf8_lossy(part).contains("hunter2"));
+        }
+        // Agents write it, alone and in the clear.
+        assert_eq!(found.status, r#"{"conditions":[]}"#);
+        assert!(!found.shared);
+    }
+    assert!(!may_hold_secret(
+        br#"{"kind":"SealedSecrets","x":"Secret s"}"#
+    ));
+}
+
+#[test]
+fn a_shared_body_has_one_name_that_says_nothing_of_it() {
+    let large = format!(r#"{{"kind":"Secret","p":"{}"}}"#, "hunter2".repeat(1000));
+    let one = sealer(ONE);
+    let sealed = |sealer: &Sealer, name: &str| {
+        let mut draft = work(WORKS[0], &large, "{}");
+        draft.key = Key::new(WORKS[0], "east", name);
+        sealer.seal_draft(&draft, SHARE).unwrap().unwrap()
+    };
+    let (a, b) = (sealed(&one, "a"), sealed(&one, "b"));
+    assert!(a.shared && b.shared);
+    assert_eq!(a.name, b.name, "it is stored once");
+    let plain = Digest::of(large.as_bytes());
+    assert_ne!(a.name, plain, "it cannot be guessed at");
+    assert_ne!(
+        a.name,
+        sealed(&sealer(ONE), "a").name,
+        "nor by another process"
+    );
+    // It opens under its name and no other.
+    let open = |name: &Digest| one.open(&place_of_shared(name), Part::Body, b.body.clone());
+    assert_eq!(open(&a.name).unwrap(), large);
+    assert_eq!(open(&plain), Err(SealError::Broken));
+    // Two Secrets that are alike do not show it.
+    let secret = |name: &str| {
+        let mut draft = work("secrets", &large, "{}");
+        draft.key = key(name);
+        one.seal_draft(&draft, SHARE).unwrap().unwrap()
+    };
+    let (a, b) = (secret("a"), secret("b"));
+    assert!(!a.shared && a.name != b.name);
 }

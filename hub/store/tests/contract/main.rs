@@ -11,6 +11,7 @@ mod forks;
 mod history;
 mod leadership;
 mod overload;
+mod sealed;
 mod storm;
 mod watches;
 mod writes;
