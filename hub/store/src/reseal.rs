@@ -28,6 +28,9 @@ use crate::{
 const SOON: Duration = Duration::from_secs(60);
 const LATER: Duration = Duration::from_secs(3600);
 
+/// What shared bodies were called, and are called now if they are shared still.
+type Names = HashMap<Digest, Option<Digest>>;
+
 /// What a row becomes.
 struct Renewed {
     key: Key,
@@ -118,8 +121,7 @@ impl Resealing {
 
     async fn rows(&self, connection: &mut PgConnection, which: Which) -> sqlx::Result<u64> {
         let (mut count, mut broken) = (0, 0);
-        // What shared bodies are called now, by what they were called.
-        let mut names: HashMap<Digest, Digest> = HashMap::new();
+        let mut names = Names::new();
         for table in [Table::Objects, Table::Changes] {
             let mut after = None;
             loop {
@@ -155,7 +157,7 @@ impl Resealing {
         &self,
         connection: &mut PgConnection,
         row: Row,
-        names: &mut HashMap<Digest, Digest>,
+        names: &mut Names,
     ) -> Result<Option<Renewed>, Trouble> {
         let (key, sealer) = (row.key(), &self.sealer);
         let (Some(metadata), Some(name)) = (row.metadata, row.digest) else {
@@ -185,7 +187,8 @@ impl Resealing {
         } else {
             again(Part::Status, status)?
         };
-        let known = names.get(&name).filter(|_| shared && is_work).copied();
+        let known = names.get(&name).copied().flatten();
+        let known = known.filter(|_| shared && is_work);
         let (name, body) = match (known, row.body) {
             (Some(known), _) => (known, None),
             (None, Some(body)) => {
@@ -199,7 +202,7 @@ impl Resealing {
             (None, None) => {
                 let plain = fetched(connection, sealer, name).await?;
                 let (new, body, shared) = self.sealed(&key, &plain.bytes)?;
-                names.insert(name, new);
+                names.insert(name, shared.then_some(new));
                 if shared {
                     put(connection, &new, &body).await?;
                 }

@@ -274,7 +274,7 @@ impl Inner {
         let names = hmac::sign(&names, b"names of shared bodies");
         let names = hmac::Key::new(hmac::HMAC_SHA256, names.as_ref());
         let name = hmac::sign(&names, plain);
-        let name = name.as_ref().try_into().map_err(|_| SealError::Broken)?;
+        let name = <[u8; 32]>::try_from(name.as_ref()).map_err(|_| SealError::Broken)?;
         let name = Digest(name);
         let place = place(&place_of_shared(&name), Part::Body);
         Ok((name, seal_with(&sealing, &place, plain)?))

@@ -98,7 +98,7 @@ impl Table {
                          and (may_hold_secret(metadata)
                               or may_hold_secret(coalesce(body, (select content from bodies b where b.digest = o.digest))))
                        order by resource, namespace, name limit $5"#,
-                    &works,
+                    &works[..],
                     &*key.resource,
                     &*key.namespace,
                     &*key.name,
@@ -116,7 +116,7 @@ impl Table {
                        and (may_hold_secret(metadata)
                             or may_hold_secret(coalesce(body, (select content from bodies b where b.digest = c.digest))))
                      order by revision limit $3",
-                    &works,
+                    &works[..],
                     revision,
                     PIECE
                 )
