@@ -135,7 +135,7 @@ fn open(sealer: &Sealer, stored: &mut Stored) -> sqlx::Result<()> {
         *bytes = sealer
             .open(&key, part, std::mem::take(bytes))
             .map_err(|error| malformed(format!("{key} cannot be read: {error}")))?;
-        Ok(())
+        Ok::<(), sqlx::Error>(())
     };
     opened(Part::Metadata, &mut stored.metadata)?;
     opened(Part::Status, &mut stored.status)?;

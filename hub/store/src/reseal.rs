@@ -134,7 +134,7 @@ impl Resealing {
                         Ok(done) => renewed.extend(done),
                         // It is as if it were trimmed: a hub that starts takes it so as well.
                         Err(Trouble::Broken) if matches!(table, Table::Changes) => broken += 1,
-                        Err(trouble) => return Err(trouble.into()),
+                        Err(trouble) => return Err(trouble.into_error()),
                     }
                 }
                 count += renewed.len() as u64;
@@ -334,12 +334,12 @@ impl From<sqlx::Error> for Trouble {
     }
 }
 
-impl From<Trouble> for sqlx::Error {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Broken => failed(SealError::Broken),
-            Trouble::Key(error) => failed(error),
-            Trouble::Database(error) => error,
+impl Trouble {
+    fn into_error(self) -> sqlx::Error {
+        match self {
+            Self::Broken => failed(SealError::Broken),
+            Self::Key(error) => failed(error),
+            Self::Database(error) => error,
         }
     }
 }
