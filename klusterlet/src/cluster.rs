@@ -15,4 +15,4 @@ pub use client::{Cluster, Deleted, Force, MANAGER};
 pub use error::{Error, Result, refused};
 pub use mapper::{MapError, Mapper};
 pub use resource::{Resource, known};
-pub use watches::{ObjectKey, Wake, Watches, is_news};
+pub use watches::{ObjectKey, Touch, Wake, Watches};

@@ -25,6 +25,10 @@ pub struct Metrics {
     pub rollback_hold: Gauge,
     /// 1 while a mass deletion waits for an approval.
     pub deletion_hold: Gauge,
+    /// Works that are left to a later agent.
+    pub overtaken_works: Gauge,
+    /// Watches on applied objects that fail just now.
+    pub deaf_watches: Gauge,
     /// Unix time at which the certificate ends.
     pub certificate_expiry: Gauge,
     /// Sessions that were opened.
@@ -69,6 +73,12 @@ impl Default for Metrics {
             "deletion_hold",
             "1 while a mass deletion waits for an approval"
         );
+        let overtaken_works: Gauge =
+            metric!("overtaken_works", "Works that are left to a later agent");
+        let deaf_watches: Gauge = metric!(
+            "deaf_watches",
+            "Watches on applied objects that fail just now"
+        );
         let certificate_expiry: Gauge = metric!(
             "certificate_expiry_seconds",
             "Unix time at which the certificate ends"
@@ -96,6 +106,8 @@ impl Default for Metrics {
             former_identity,
             rollback_hold,
             deletion_hold,
+            overtaken_works,
+            deaf_watches,
             certificate_expiry,
             sessions,
             member_writes,

@@ -17,6 +17,7 @@ use koinon_api::work::ManifestWorkStatus;
 use koinon_proto::{MAX_BATCH, MAX_MESSAGE, StatusDigest, status_digest, statuses_digest, v1};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tracing::error;
 
 /// Status of one work. Its actor has the same one; it is written out when it is sent.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +33,9 @@ impl Report {
         status_digest(value.to_string().as_bytes())
     }
 }
+
+/// Bytes of a status that fit into a message.
+const MOST: usize = MAX_MESSAGE - 64 * 1024;
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -155,6 +159,16 @@ impl Outbox {
                 waiting.unsent.remove(&name);
                 continue;
             };
+            if json.len() > MOST {
+                // Statuses are made to fit; one that does not would break the stream, and the next one too.
+                error!(
+                    work = name,
+                    bytes = json.len(),
+                    "a status is too long to be told"
+                );
+                waiting.unsent.remove(&name);
+                continue;
+            }
             size += json.len() + 1024;
             if !batch.is_empty() && size > MAX_MESSAGE / 2 {
                 break;
@@ -388,6 +402,10 @@ mod tests {
         outbox.report("big1", "u", status(&big));
         outbox.report("big2", "u", status(&big));
         assert_eq!(outbox.take_reports(1).len(), 1);
+        // What no message can carry is not sent at all, and hides nothing else.
+        outbox.report("big0", "u", status(&" ".repeat(MAX_MESSAGE)));
+        assert_eq!(names(&outbox.take_reports(1)), ["big2"]);
+        assert!(outbox.take_reports(1).is_empty());
     }
 
     #[test]

@@ -38,14 +38,14 @@ pub use guard::{Allowance, DeletionGuard};
 pub use leftover::Leftovers;
 pub(crate) use plan::matches;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::{
+    clock,
     cluster::{Cluster, Mapper, Watches},
-    desired::{Held, Holding},
+    desired::{Held, Holding, Origin},
     feedback::RawJson,
     metrics::Metrics,
     outbox::Outbox,
@@ -129,7 +129,7 @@ struct Wish {
 #[derive(Debug, Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
-    actors: Arc<Mutex<HashMap<String, watch::Sender<Wish>>>>,
+    actors: actor::Actors,
 }
 
 impl Engine {
@@ -156,13 +156,13 @@ impl Engine {
         let executors = executor::Executors::new(cluster.clone(), tasks.clone());
         let shared = Shared {
             mapper: Mapper::new(cluster.clone()),
-            watches: Watches::new(cluster.clone(), tasks.clone()),
+            watches: Watches::new(cluster.clone(), tasks.clone(), metrics.deaf_watches.clone()),
             cluster,
             outbox,
             naming: record::Naming {
                 hub_hash,
                 agent_id,
-                process: format!("{:016x}", rand::random::<u64>()),
+                process: record::process(clock::unix()),
             },
             permits: Semaphore::new(CONCURRENCY),
             resync,
@@ -210,11 +210,15 @@ impl Engine {
             return;
         }
         let name = wish.held.name.clone();
+        if wish.held.origin == Origin::Member {
+            // It was here before this process: how much is applied is known when all of those have been looked at.
+            self.shared.guard.expect(&name);
+        }
         let (sender, receiver) = watch::channel(wish);
         self.shared.tasks.spawn(
             "work",
             Policy::Optional,
-            actor::Actor::new(self.shared.clone(), receiver).run(),
+            actor::Actor::new(self.shared.clone(), self.actors.clone(), receiver).run(),
         );
         actors.insert(name, sender);
     }

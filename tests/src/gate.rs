@@ -32,6 +32,8 @@ struct Counted {
     writes: Vec<String>,
     /// How many there ever were.
     total: u64,
+    /// How many other requests reached the server.
+    reads: u64,
     /// The write, counted from now, at which the client dies.
     fatal: Option<(usize, Death)>,
 }
@@ -147,6 +149,12 @@ impl Gate {
         self.state.counted.lock().total
     }
 
+    /// Requests that reached the server so far and were no writes.
+    #[must_use]
+    pub fn reads(&self) -> u64 {
+        self.state.counted.lock().reads
+    }
+
     /// Takes the writes that reached the server since the last call, as method and path.
     #[must_use]
     pub fn take_writes(&self) -> Vec<String> {
@@ -218,6 +226,8 @@ async fn pass(
         let mut counted = state.counted.lock();
         counted.total += 1;
         counted.writes.push(said);
+    } else {
+        state.counted.lock().reads += 1;
     }
     if death == Some(Death::After) {
         die(state);

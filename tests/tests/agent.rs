@@ -5,6 +5,7 @@ mod agent {
     pub(crate) mod bench;
     mod crash;
     mod deletion;
+    mod leaving;
     mod leftovers;
     mod pace;
     mod reach;

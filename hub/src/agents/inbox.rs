@@ -100,7 +100,12 @@ impl Inbox {
                     ..change.into()
                 },
                 Err(reject) => {
-                    tracing::debug!(%cluster, work = status.name, reason = reject.as_str(), "status not taken");
+                    if reject == Reject::TooLarge {
+                        let bytes = status.status_json.len();
+                        tracing::warn!(%cluster, work = status.name, bytes, "a status is too long, so an old one is shown");
+                    } else {
+                        tracing::debug!(%cluster, work = status.name, reason = reject.as_str(), "status not taken");
+                    }
                     self.metrics.reject(reject.as_str());
                     continue;
                 }

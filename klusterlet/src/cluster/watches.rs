@@ -7,6 +7,7 @@ use std::{
 use futures::StreamExt as _;
 use kube::runtime::watcher::Event;
 use parking_lot::Mutex;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
@@ -38,17 +39,50 @@ pub struct ObjectKey {
     pub name: String,
 }
 
+/// What is said of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Touch {
+    /// It became this version.
+    Became(String),
+    /// It has this version, as a list says.
+    Listed(String),
+    /// It is gone, or nobody can say.
+    Unknown,
+}
+
+impl Touch {
+    /// Says whether that is news to somebody who has dealt with `seen`.
+    ///
+    /// The events of our own writes arrive late and one by one, so an older version is none. Kubernetes' versions are numbers
+    /// that grow with each write; of a server whose versions are not, any other version is news. But a list may be that of a
+    /// cluster that was restored from a backup, whose versions are older: there, any other version is news.
+    #[must_use]
+    pub fn is_news(&self, seen: Option<&str>) -> bool {
+        let Some(seen) = seen else {
+            return true;
+        };
+        match self {
+            Self::Became(version) => match (version.parse::<u64>(), seen.parse::<u64>()) {
+                (Ok(version), Ok(seen)) => version > seen,
+                _ => version != seen,
+            },
+            Self::Listed(version) => version != seen,
+            Self::Unknown => true,
+        }
+    }
+}
+
 /// Collects what changed under one work until its actor looks.
 #[derive(Debug, Default)]
 pub struct Wake {
-    touched: Mutex<BTreeMap<ObjectKey, Option<String>>>,
+    touched: Mutex<BTreeMap<ObjectKey, Touch>>,
     notify: Notify,
 }
 
 impl Wake {
-    /// Marks an object as touched; `version` is what it became, `None` if it is gone.
-    pub fn touch(&self, key: ObjectKey, version: Option<String>) {
-        self.touched.lock().insert(key, version);
+    /// Marks an object as touched.
+    pub fn touch(&self, key: ObjectKey, touch: Touch) {
+        self.touched.lock().insert(key, touch);
         self.notify.notify_one();
     }
 
@@ -59,23 +93,8 @@ impl Wake {
 
     /// Takes all touched objects.
     #[must_use]
-    pub fn take(&self) -> BTreeMap<ObjectKey, Option<String>> {
+    pub fn take(&self) -> BTreeMap<ObjectKey, Touch> {
         std::mem::take(&mut *self.touched.lock())
-    }
-}
-
-/// Says whether an object that became `version` (`None`: gone) is news to somebody who has dealt with `seen`.
-///
-/// The events of our own writes arrive late and one by one, so an older version is none. Kubernetes' versions are numbers
-/// that grow with each write; of a server whose versions are not, any other version is news.
-#[must_use]
-pub fn is_news(version: Option<&str>, seen: Option<&str>) -> bool {
-    let (Some(version), Some(seen)) = (version, seen) else {
-        return true;
-    };
-    match (version.parse::<u64>(), seen.parse::<u64>()) {
-        (Ok(version), Ok(seen)) => version > seen,
-        _ => version != seen,
     }
 }
 
@@ -93,21 +112,95 @@ struct Watched {
     tracked: HashMap<(String, String), Vec<Tracker>>,
 }
 
+impl Watched {
+    /// A kind that cannot be watched, as with a role that is too narrow for it: its objects are read instead.
+    fn touch_all(&self, resource: &Arc<Resource>) {
+        for ((namespace, name), trackers) in &self.tracked {
+            for tracker in trackers {
+                let key = ObjectKey {
+                    resource: resource.clone(),
+                    namespace: namespace.clone(),
+                    name: name.clone(),
+                };
+                tracker.wake.touch(key, Touch::Unknown);
+            }
+        }
+    }
+
+    fn event(
+        &self,
+        resource: &Arc<Resource>,
+        event: Event<kube::core::PartialObjectMeta<kube::core::DynamicObject>>,
+        listed: &mut HashSet<(String, String)>,
+    ) {
+        let key_of = |(namespace, name): &(String, String)| ObjectKey {
+            resource: resource.clone(),
+            namespace: namespace.clone(),
+            name: name.clone(),
+        };
+        let is_list = matches!(event, Event::InitApply(_));
+        match event {
+            Event::Init => listed.clear(),
+            Event::InitApply(object) | Event::Apply(object) => {
+                let meta = object.metadata;
+                let version = meta.resource_version.unwrap_or_default();
+                let touch = if is_list {
+                    Touch::Listed(version)
+                } else {
+                    Touch::Became(version)
+                };
+                let id = (
+                    meta.namespace.unwrap_or_default(),
+                    meta.name.unwrap_or_default(),
+                );
+                let Some(trackers) = self.tracked.get(&id) else {
+                    return;
+                };
+                for tracker in trackers.iter().filter(|t| touch.is_news(t.seen.as_deref())) {
+                    tracker.wake.touch(key_of(&id), touch.clone());
+                }
+                listed.insert(id);
+            }
+            Event::Delete(object) => {
+                let id = (
+                    object.metadata.namespace.unwrap_or_default(),
+                    object.metadata.name.unwrap_or_default(),
+                );
+                for tracker in self.tracked.get(&id).into_iter().flatten() {
+                    tracker.wake.touch(key_of(&id), Touch::Unknown);
+                }
+            }
+            Event::InitDone => {
+                for (id, trackers) in self.tracked.iter().filter(|(id, _)| !listed.contains(*id)) {
+                    for tracker in trackers.iter().filter(|t| t.seen.is_some()) {
+                        tracker.wake.touch(key_of(id), Touch::Unknown);
+                    }
+                }
+                // With its room: a list is rare, and may have been long.
+                *listed = HashSet::new();
+            }
+        }
+    }
+}
+
 /// Shared metadata watches: one per resource that something was applied to, whatever the number of works.
 #[derive(Debug, Clone)]
 pub struct Watches {
     cluster: Cluster,
     tasks: Tasks,
+    /// Watches that fail just now.
+    deaf: Gauge,
     watched: Arc<Mutex<HashMap<Arc<Resource>, Watched>>>,
 }
 
 impl Watches {
-    /// Starts without any watch.
+    /// Starts without any watch; `deaf` counts those that fail.
     #[must_use]
-    pub fn new(cluster: Cluster, tasks: Tasks) -> Self {
+    pub fn new(cluster: Cluster, tasks: Tasks, deaf: Gauge) -> Self {
         Self {
             cluster,
             tasks,
+            deaf,
             watched: Arc::default(),
         }
     }
@@ -181,13 +274,18 @@ impl Watches {
         let mut listed = HashSet::new();
         let mut idle_since = None;
         let mut tick = tokio::time::interval(LINGER / 4);
-        let mut failing = false;
+        let mut failing = Failing(self.deaf.clone(), false);
         let mut relist_at = Instant::now() + spread(RELIST);
         loop {
             let event = tokio::select! {
                 () = self.tasks.stop().cancelled() => return,
                 () = sleep_until(relist_at) => {
                     relist_at = Instant::now() + spread(RELIST);
+                    if failing.1
+                        && let Some(watched) = self.watched.lock().get(&resource)
+                    {
+                        watched.touch_all(&resource);
+                    }
                     events.set(self.cluster.watch_metadata(&resource));
                     continue;
                 }
@@ -202,15 +300,17 @@ impl Watches {
             };
             match event {
                 Some(Ok(event)) => {
-                    failing = false;
-                    self.event(&resource, event, &mut listed);
+                    failing.set(false);
+                    if let Some(watched) = self.watched.lock().get(&resource) {
+                        watched.event(&resource, event, &mut listed);
+                    }
                 }
                 Some(Err(error)) => {
                     // The stream backs off and goes on by itself; one line per outage is enough.
-                    if !failing {
+                    if !failing.1 {
                         warn!(resource = %resource.plural, error = %Chain(&error), "a watch on applied objects was interrupted");
                     }
-                    failing = true;
+                    failing.set(true);
                 }
                 None => return,
             }
@@ -230,81 +330,23 @@ impl Watches {
         watched.remove(resource);
         true
     }
+}
 
-    fn event(
-        &self,
-        resource: &Arc<Resource>,
-        event: Event<kube::core::PartialObjectMeta<kube::core::DynamicObject>>,
-        listed: &mut HashSet<(String, String)>,
-    ) {
-        let mut watched = self.watched.lock();
-        let Some(entry) = watched.get_mut(resource) else {
-            return;
-        };
-        let key_of = |(namespace, name): &(String, String)| ObjectKey {
-            resource: resource.clone(),
-            namespace: namespace.clone(),
-            name: name.clone(),
-        };
-        match event {
-            Event::Init => listed.clear(),
-            Event::InitApply(object) | Event::Apply(object) => {
-                let meta = object.metadata;
-                let id = (
-                    meta.namespace.unwrap_or_default(),
-                    meta.name.unwrap_or_default(),
-                );
-                let Some(trackers) = entry.tracked.get(&id) else {
-                    return;
-                };
-                for tracker in trackers
-                    .iter()
-                    .filter(|t| is_news(meta.resource_version.as_deref(), t.seen.as_deref()))
-                {
-                    tracker
-                        .wake
-                        .touch(key_of(&id), meta.resource_version.clone());
-                }
-                listed.insert(id);
-            }
-            Event::Delete(object) => {
-                let id = (
-                    object.metadata.namespace.unwrap_or_default(),
-                    object.metadata.name.unwrap_or_default(),
-                );
-                for tracker in entry.tracked.get(&id).into_iter().flatten() {
-                    tracker.wake.touch(key_of(&id), None);
-                }
-            }
-            Event::InitDone => {
-                for (id, trackers) in entry.tracked.iter().filter(|(id, _)| !listed.contains(*id)) {
-                    for tracker in trackers.iter().filter(|t| t.seen.is_some()) {
-                        tracker.wake.touch(key_of(id), None);
-                    }
-                }
-                // With its room: a list is rare, and may have been long.
-                *listed = HashSet::new();
-            }
-        }
+/// Whether a watch fails, and the gauge of those that do.
+struct Failing(Gauge, bool);
+
+impl Failing {
+    fn set(&mut self, failing: bool) {
+        self.0.inc_by(i64::from(failing) - i64::from(self.1));
+        self.1 = failing;
+    }
+}
+
+impl Drop for Failing {
+    fn drop(&mut self) {
+        self.set(false);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::is_news;
-
-    #[test]
-    fn only_later_versions_and_deletions_are_news() {
-        for (version, seen, expected) in [
-            (None, Some("5"), true),
-            (Some("5"), None, true),
-            (Some("5"), Some("5"), false),
-            (Some("4"), Some("5"), false),
-            (Some("10"), Some("9"), true),
-            (Some("b"), Some("a"), true),
-            (Some("a"), Some("a"), false),
-        ] {
-            assert_eq!(is_news(version, seen), expected, "{version:?} {seen:?}");
-        }
-    }
-}
+mod tests;

@@ -105,10 +105,8 @@ impl Keeper {
     }
 
     async fn turn(&mut self) {
-        let waiting = self.parts.inbox.due_at();
-        let retry_at = self.retry_at.into_iter().chain(waiting).min();
         let retry = async {
-            match retry_at {
+            match next(self.retry_at, self.parts.inbox.due_at()) {
                 Some(at) => sleep_until(at).await,
                 None => std::future::pending().await,
             }
@@ -225,6 +223,11 @@ impl Keeper {
     }
 }
 
+/// When to go on if nothing happens. While all of it waits for the member, no notice is due before that.
+fn next(retry_at: Option<Instant>, due_at: Option<Instant>) -> Option<Instant> {
+    retry_at.or(due_at)
+}
+
 fn work(
     notice: &Notice,
     labels: BTreeMap<String, String>,
@@ -243,5 +246,25 @@ fn work(
         stray: None,
         body,
         origin,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notice_that_is_due_does_not_cut_a_pause_short() {
+        let past = Instant::now();
+        let later = past + Duration::from_secs(30);
+        for (retry_at, due_at, expected) in [
+            (None, None, None),
+            (None, Some(past), Some(past)),
+            (Some(later), None, Some(later)),
+            (Some(later), Some(past), Some(later)),
+            (Some(past), Some(later), Some(past)),
+        ] {
+            assert_eq!(next(retry_at, due_at), expected);
+        }
     }
 }

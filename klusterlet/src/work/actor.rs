@@ -1,12 +1,13 @@
 //! The life of one work.
 
+mod agenda;
 mod leave;
 mod look;
 mod prepare;
 mod settle;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -17,10 +18,11 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
 };
-use tracing::warn;
+use tracing::{info, warn};
 
+use self::agenda::Agenda;
 use super::{
-    Shared, Wish,
+    Removed, Shared, Wish,
     apply::Remembered,
     complete::Completed,
     fight::Fight,
@@ -33,7 +35,7 @@ use super::{
 use crate::{
     backoff::{Backoff, spread},
     clock,
-    cluster::{Error, ObjectKey, Resource, Wake, is_news, known::APPLIED_WORKS},
+    cluster::{Error, ObjectKey, Resource, Wake, known::APPLIED_WORKS},
     desired::{Held, Origin},
 };
 
@@ -59,9 +61,13 @@ enum Trouble {
     Cluster(#[from] Error),
 }
 
+/// The actors of all works, by name.
+pub(super) type Actors = Arc<Mutex<HashMap<String, watch::Sender<Wish>>>>;
+
 /// Owns everything that is known of one work.
 pub(super) struct Actor {
     shared: Arc<Shared>,
+    actors: Actors,
     desired: watch::Receiver<Wish>,
     name: String,
     wake: Arc<Wake>,
@@ -72,27 +78,22 @@ pub(super) struct Actor {
     /// Applied but perhaps not recorded, because the record could not be written.
     unrecorded: Vec<AppliedManifestResourceMeta>,
     fights: BTreeMap<ObjectKey, Fight>,
-    /// Objects that are left alone until then.
-    resting: BTreeMap<ObjectKey, Instant>,
     status: Arc<ManifestWorkStatus>,
     /// uid and generation that were looked at last.
     current: Option<(String, i64)>,
-    resync_at: Instant,
-    /// When what was applied is to be recorded, if it is not.
-    books_at: Option<Instant>,
-    /// When to look again at what is not as it should be.
-    retry_at: Option<Instant>,
+    agenda: Agenda,
     /// A look at everything has begun and not come to its end.
     everything: bool,
-    /// Another agent has gone on with this work: nothing is done until the hub says something new.
-    overtaken: bool,
+    /// A later agent has gone on with this work: it is left alone until then, unless that one goes on or the hub says something new.
+    overtaken: Option<Instant>,
     backoff: Backoff,
     /// Why a deletion waits, if one does.
     delayed: Option<Delayed>,
     removal: Removal,
     /// What was complete according to a record that somebody deleted.
     lost: Completed,
-    approvals: watch::Receiver<i64>,
+    /// Tells when a deletion that is held may go on.
+    room: watch::Receiver<u64>,
     /// What else may change what the work may do.
     policies: watch::Receiver<Option<Arc<crate::policy::Known>>>,
     rbac: watch::Receiver<u64>,
@@ -100,13 +101,14 @@ pub(super) struct Actor {
 }
 
 impl Actor {
-    pub(super) fn new(shared: Arc<Shared>, desired: watch::Receiver<Wish>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, actors: Actors, desired: watch::Receiver<Wish>) -> Self {
         let name = desired.borrow().held.name.clone();
-        let approvals = shared.guard.approvals();
+        let room = shared.guard.room();
         let policies = shared.policies.changes();
         let rbac = shared.executors.changes();
         Self {
             shared,
+            actors,
             desired,
             name,
             wake: Arc::default(),
@@ -116,34 +118,26 @@ impl Actor {
             tracked: BTreeSet::new(),
             unrecorded: Vec::new(),
             fights: BTreeMap::new(),
-            resting: BTreeMap::new(),
             status: Arc::default(),
             current: None,
-            resync_at: Instant::now(),
-            books_at: None,
-            retry_at: None,
+            agenda: Agenda::new(Instant::now()),
             everything: false,
-            overtaken: false,
+            overtaken: None,
             backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(60)),
             delayed: None,
             removal: Removal::default(),
             lost: Completed::default(),
-            approvals,
+            room,
             policies,
             rbac,
             has_executor: false,
         }
     }
 
-    /// Keeps the work as desired until it is forgotten or the process stops.
+    /// Keeps the work as desired until it is forgotten, all of it is gone, or the process stops.
     pub(super) async fn run(mut self) {
         let stop = self.shared.tasks.stop().clone();
         stop.run_until_cancelled(self.live()).await;
-        for key in &self.tracked {
-            self.shared.watches.remove(&self.name, key);
-        }
-        self.shared.guard.content(&self.name);
-        self.shared.guard.applied(&self.name, 0);
     }
 
     async fn live(&mut self) {
@@ -153,36 +147,74 @@ impl Actor {
             if !stored {
                 Box::pin(self.prepare(&held)).await;
                 if self.desired.changed().await.is_err() {
-                    return;
+                    return self.release();
                 }
                 continue;
             }
             // Boxed: an actor that waits, as nearly all do, takes no room for what it would do.
-            let deadline = if held.tombstone {
-                Box::pin(self.leave(&held)).await
-            } else {
-                Some(Box::pin(self.stay(&held, scope)).await)
-            };
-            drop(held);
-            // At the end of the work its actor ends: another work of its name gets another one.
-            let Some(deadline) = deadline else {
+            if !held.tombstone {
+                self.agenda.stays();
+                Box::pin(self.stay(&held, scope)).await;
+            } else if let Some(again) = Box::pin(self.leave(&held)).await {
+                self.agenda.leaves(again);
+            } else if self.ends(&held) {
                 return;
-            };
-            scope = match self.wait(deadline).await {
+            } else {
+                scope = Scope::Everything;
+                continue;
+            }
+            drop(held);
+            scope = match self.wait().await {
                 Some(scope) => scope,
-                None => return,
+                None => return self.release(),
             };
         }
     }
 
+    /// Ends the actor of a work of which nothing is left: another work of its name gets another one. False if something else is
+    /// wanted under the name by now; then it begins anew.
+    fn ends(&mut self, held: &Held) -> bool {
+        let actors = self.actors.clone();
+        // Whoever wishes for something holds this, too: a wish finds either an actor that looks at it, or none.
+        let mut actors = actors.lock();
+        self.release();
+        let wanted = self.desired.has_changed();
+        if matches!(wanted, Ok(true)) {
+            *self = Self::new(
+                self.shared.clone(),
+                self.actors.clone(),
+                self.desired.clone(),
+            );
+            return false;
+        }
+        if wanted.is_ok() {
+            actors.remove(&self.name);
+        }
+        drop(actors);
+        info!(work = %self.name, "removed");
+        // The receiver lives as long as the process.
+        let _ = self.shared.removed.send(Removed {
+            name: held.name.clone(),
+            uid: held.uid.clone(),
+        });
+        true
+    }
+
+    /// Lets everybody forget what the actor has told them.
+    fn release(&mut self) {
+        for key in std::mem::take(&mut self.tracked) {
+            self.shared.watches.remove(&self.name, &key);
+        }
+        self.overtake(None);
+        self.shared.guard.content(&self.name);
+        self.shared.guard.applied(&self.name, 0);
+        self.shared.guard.counted(&self.name);
+    }
+
     /// Waits for the next reason to look; `None` when the work is forgotten.
-    async fn wait(&mut self, deadline: Instant) -> Option<Scope> {
+    async fn wait(&mut self) -> Option<Scope> {
         loop {
-            let rested = self.resting.values().min().copied();
-            let next = [rested, self.books_at]
-                .into_iter()
-                .flatten()
-                .fold(deadline, Instant::min);
+            let next = self.agenda.next();
             tokio::select! {
                 // A new desired state makes everything else that happened moot.
                 biased;
@@ -190,12 +222,14 @@ impl Actor {
                     changed.ok()?;
                     self.backoff.reset();
                     self.removal.look_again();
-                    self.overtaken = false;
+                    self.overtake(None);
                     return Some(Scope::Everything);
                 }
-                Ok(()) = self.approvals.changed(), if self.delayed.is_some() => {
-                    self.backoff.reset();
-                    return Some(Scope::Everything);
+                Ok(()) = self.room.changed(), if self.delayed.is_some() => {
+                    if self.shared.guard.may_go(&self.name, Instant::now()) {
+                        self.backoff.reset();
+                        return Some(Scope::Everything);
+                    }
                 }
                 Ok(()) = self.policies.changed() => return Some(Scope::Everything),
                 Ok(()) = self.rbac.changed(), if self.has_executor => return Some(Scope::Everything),
@@ -205,17 +239,9 @@ impl Actor {
                     }
                 }
                 () = sleep_until(next) => {
-                    let now = Instant::now();
-                    if now >= self.resync_at {
-                        return Some(Scope::Everything);
+                    if let Some(scope) = self.agenda.due(Instant::now()) {
+                        return Some(scope);
                     }
-                    if now < deadline && rested.is_none_or(|rested| now < rested) {
-                        return Some(Scope::Books);
-                    }
-                    // A retry looks at what failed; what is fine was not touched.
-                    let over: BTreeSet<_> = self.resting.iter().filter(|(_, until)| **until <= now).map(|(key, _)| key.clone()).collect();
-                    self.resting.retain(|key, _| !over.contains(key));
-                    return Some(Scope::Again(over));
                 }
             }
         }
@@ -224,17 +250,14 @@ impl Actor {
     /// Sorts out what was touched; our own writes and resting objects are no reason to look.
     fn woken(&self) -> Option<Scope> {
         let mut touched = BTreeSet::new();
-        for (key, version) in self.wake.take() {
+        for (key, touch) in self.wake.take() {
             if *key.resource == *APPLIED_WORKS {
                 let seen = self.record.as_ref().map(|record| record.version.as_str());
-                if is_news(version.as_deref(), seen) {
+                if touch.is_news(seen) {
                     return Some(Scope::Everything);
                 }
-            } else if !self.resting.contains_key(&key)
-                && is_news(
-                    version.as_deref(),
-                    self.memory.lock().get(&key).map(|m| m.version.as_str()),
-                )
+            } else if !self.agenda.resting.contains_key(&key)
+                && touch.is_news(self.memory.lock().get(&key).map(|m| m.version.as_str()))
             {
                 touched.insert(key);
             }
@@ -242,16 +265,16 @@ impl Actor {
         (!touched.is_empty()).then_some(Scope::Touched(touched))
     }
 
-    /// One pass over a work that is to stay. Returns when to look again.
-    async fn stay(&mut self, held: &Held, scope: Scope) -> Instant {
+    /// One pass over a work that is to stay.
+    async fn stay(&mut self, held: &Held, scope: Scope) {
         let shared = self.shared.clone();
         if scope == Scope::Books && self.put_off() {
-            return self.deadline();
+            return;
         }
         let _permit = shared.permits.acquire().await;
         if scope == Scope::Everything {
             self.everything = true;
-            self.resync_at = Instant::now() + spread(shared.resync);
+            self.agenda.full = Instant::now() + spread(shared.resync);
         }
         let books = scope == Scope::Books;
         // What was due stays due until it was done: an answer that does not come must not make it forgotten.
@@ -261,14 +284,15 @@ impl Actor {
             scope
         };
         let outcome = self.pass(held, scope).await;
+        shared.guard.counted(&self.name);
         if outcome.is_ok() {
-            shared.claims.end(held);
             self.everything &= books;
         }
         let healthy = match outcome {
             Ok(healthy) => healthy,
             Err(trouble) => {
                 warn!(work = %self.name, error = %trouble, "the work could not be looked at");
+                shared.claims.tried(held);
                 if let Trouble::Body(_) = &trouble {
                     let why = trouble.to_string();
                     let status =
@@ -283,25 +307,19 @@ impl Actor {
             (true, true) => {}
             (true, false) => {
                 self.backoff.reset();
-                self.retry_at = None;
+                // What is held goes on when there is room, which needs nobody's word.
+                self.agenda.retry = shared.guard.room_at(&self.name);
             }
             (false, _) => {
                 shared.metrics.failed_passes.inc();
                 let again = Instant::now() + self.backoff.next_delay();
                 if books {
-                    self.books_at = Some(again);
+                    self.agenda.books = Some(again);
                 } else {
-                    self.retry_at = Some(again);
+                    self.agenda.retry = Some(again);
                 }
             }
         }
-        self.deadline()
-    }
-
-    /// When to look again at the latest.
-    fn deadline(&self) -> Instant {
-        self.retry_at
-            .map_or(self.resync_at, |retry| retry.min(self.resync_at))
     }
 
     /// Makes sure that the record exists; false while an earlier one is still on its way out.
@@ -334,14 +352,10 @@ impl Actor {
         if record.created && !lost.is_empty() {
             record::set_completed(&self.shared.cluster, &mut record, lost).await?;
         }
-        let another = record.planner.as_deref() != Some(&self.shared.naming.process);
-        if another
-            && let Some(before) = &self.record
+        if let Some(before) = self.record.clone()
             && before.owner == record.owner
-            && before.planner != record.planner
         {
-            warn!(work = %self.name, "another agent works on this work; it is left alone until the hub says something new");
-            self.overtaken = true;
+            self.heed(&before, &record);
         }
         if self
             .record
@@ -350,8 +364,40 @@ impl Actor {
         {
             self.memory.lock().clear();
         }
+        self.count(&record);
         self.adopt(record);
         Ok(true)
+    }
+
+    /// Leaves the work to a later agent that has gone on with it, until that one has not touched it for a whole period: it may
+    /// have died since, and nobody else would look.
+    fn heed(&mut self, before: &Record, record: &Record) {
+        let now = Instant::now();
+        let patience = now + self.shared.resync;
+        if record::is_overtaken(before, record, &self.shared.naming.process) {
+            warn!(work = %self.name, "a later agent works on this work; it is left to that one");
+            self.overtake(Some(patience));
+        } else if self.overtaken.is_some() && before.version != record.version {
+            self.overtake(Some(patience));
+        } else if self.overtaken.is_some_and(|until| until <= now) {
+            info!(work = %self.name, "nobody else works on this work any more");
+            self.overtake(None);
+        }
+    }
+
+    fn overtake(&mut self, until: Option<Instant>) {
+        let before = i64::from(self.overtaken.is_some());
+        let change = i64::from(until.is_some()) - before;
+        self.shared.metrics.overtaken_works.inc_by(change);
+        self.overtaken = until;
+    }
+
+    /// Counts what the work owns, if nobody has since the agent started: how much is a mass depends on it.
+    fn count(&self, record: &Record) {
+        if self.shared.guard.expects(&self.name) {
+            self.shared.guard.applied(&self.name, record.owned().len());
+            self.shared.guard.counted(&self.name);
+        }
     }
 
     /// Watches the record from now on.
@@ -383,7 +429,7 @@ impl Actor {
             self.shared.watches.remove(&self.name, key);
             self.memory.lock().remove(key);
             self.fights.remove(key);
-            self.resting.remove(key);
+            self.agenda.resting.remove(key);
         }
         self.tracked = keep;
         self.tracked.extend(wanted);

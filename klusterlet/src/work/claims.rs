@@ -1,7 +1,7 @@
-//! What works are about to want.
+//! What works are about to want, and what they have without owning it.
 //!
 //! An object may move from one work to another in one go. The one that gives it up must not delete what the other one has not
-//! taken over yet: it lets go of it.
+//! taken over yet: it waits. And it lets go of what the other one has without owning it, which nobody else would know.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -10,10 +10,11 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::plan;
-use crate::desired::Held;
+use super::plan::{self, Object};
+use crate::{cluster::ObjectKey, desired::Held};
 
-/// Names an object by what a manifest says: group, kind, namespace and name.
+/// Names an object by what a manifest says: group, kind, namespace and name. A manifest of a cluster-scoped object may have a
+/// namespace that its kind has no use for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Name {
     pub(super) group: String,
@@ -22,36 +23,123 @@ pub(super) struct Name {
     pub(super) name: String,
 }
 
+impl Name {
+    fn of(object: &Object, namespace: &str) -> Self {
+        let group = object.api_version.rsplit_once('/');
+        Self {
+            group: group.map_or("", |(group, _)| group).to_owned(),
+            kind: object.kind.clone(),
+            namespace: namespace.to_owned(),
+            name: object.name.clone(),
+        }
+    }
+
+    /// All places where the object may be.
+    fn all(object: &Object, key: Option<&ObjectKey>) -> impl Iterator<Item = Self> {
+        let namespaces = match key {
+            Some(key) => [Some(key.namespace.as_str()), None],
+            None => [Some(""), Some(object.namespace.as_str())],
+        };
+        let names = namespaces.map(|namespace| Some(Self::of(object, namespace?)));
+        names.into_iter().flatten()
+    }
+}
+
+/// What a work wanted when it was looked at.
+#[derive(Debug, Default)]
+pub(super) struct Wants {
+    /// It is to own them, and does not yet.
+    missing: HashSet<Name>,
+    /// It has them and does not own them.
+    unowned: HashSet<Name>,
+}
+
+impl Wants {
+    /// The work could not get hold of an object.
+    pub(super) fn misses(&mut self, object: &Object, key: Option<&ObjectKey>) {
+        self.missing.extend(Name::all(object, key));
+    }
+
+    /// The work has an object without owning it.
+    pub(super) fn has(&mut self, object: &Object, key: Option<&ObjectKey>) {
+        self.unowned.extend(Name::all(object, key));
+    }
+}
+
+/// That another work wants an object.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Claimed {
+    /// It is about to take it over.
+    Soon,
+    /// This one could not take it over.
+    Missed(String),
+    /// It has it, and does not own it.
+    Unowned,
+}
+
 /// A state of a work that was not brought about yet.
 #[derive(Debug)]
-struct Claim {
+struct Told {
     held: Arc<Held>,
     /// Read when somebody asks, once.
     names: OnceLock<HashSet<Name>>,
 }
 
-/// The works that are told to want something and have not looked at it yet.
+#[derive(Debug, Clone)]
+enum Claim {
+    /// It was told this, and has not looked yet; perhaps it could not.
+    Told(Arc<Told>, bool),
+    Looked(Arc<Wants>),
+}
+
+/// The claims of all works, by name.
 #[derive(Debug, Default)]
-pub(super) struct Claims(Mutex<HashMap<String, Arc<Claim>>>);
+pub(super) struct Claims(Mutex<HashMap<String, Claim>>);
 
 impl Claims {
     /// A work is told what to want.
     pub(super) fn begin(&self, held: &Arc<Held>) {
-        let claim = Claim {
+        let mut claims = self.0.lock();
+        if held.tombstone {
+            claims.remove(&held.name);
+            return;
+        }
+        let told = Told {
             held: held.clone(),
             names: OnceLock::new(),
         };
-        self.0.lock().insert(held.name.clone(), Arc::new(claim));
+        claims.insert(held.name.clone(), Claim::Told(Arc::new(told), false));
     }
 
-    /// A work has looked at all that it was told: what it wants, it owns.
-    pub(super) fn end(&self, held: &Held) {
+    /// A work could not look at what it was told.
+    pub(super) fn tried(&self, held: &Held) {
+        if let Some(Claim::Told(told, tried)) = self.0.lock().get_mut(&held.name) {
+            *tried |= is_same(&told.held, held);
+        }
+    }
+
+    /// A work has looked at what it was told. What it owns by now needs no claim.
+    pub(super) fn looked(&self, held: &Held, wants: Wants) {
         let mut claims = self.0.lock();
-        let same = |claim: &Arc<Claim>| {
-            (&claim.held.uid, claim.held.generation) == (&held.uid, held.generation)
-        };
-        if claims.get(&held.name).is_some_and(same) {
+        if let Some(Claim::Told(told, _)) = claims.get(&held.name)
+            && !is_same(&told.held, held)
+        {
+            // It was told something else meanwhile.
+            return;
+        }
+        if wants.missing.is_empty() && wants.unowned.is_empty() {
             claims.remove(&held.name);
+        } else {
+            claims.insert(held.name.clone(), Claim::Looked(Arc::new(wants)));
+        }
+    }
+
+    /// Says whether there is something that a work was told and has not got hold of.
+    pub(super) fn is_open(&self, held: &Held) -> bool {
+        match self.0.lock().get(&held.name) {
+            None => false,
+            Some(Claim::Told(..)) => true,
+            Some(Claim::Looked(wants)) => !wants.missing.is_empty(),
         }
     }
 
@@ -60,24 +148,52 @@ impl Claims {
         self.0.lock().remove(work);
     }
 
-    /// Says whether another work is about to want an object.
-    pub(super) fn has(&self, work: &str, name: &Name) -> bool {
-        let others: Vec<_> = {
-            let claims = self.0.lock();
-            let others = claims
-                .values()
-                .filter(|claim| claim.held.name != work && !claim.held.tombstone);
-            others.cloned().collect()
-        };
-        let placeless = Name {
-            namespace: String::new(),
-            ..name.clone()
-        };
-        others.iter().any(|claim| {
-            let names = claim.names.get_or_init(|| names(&claim.held));
-            names.contains(name) || names.contains(&placeless)
-        })
+    /// Reads what the other works were told, one after the other: after a start that may be thousands.
+    pub(super) async fn read(&self, work: &str) {
+        for (_, claim) in self.others(work) {
+            if let Claim::Told(told, _) = claim
+                && told.names.get().is_none()
+            {
+                told.names.get_or_init(|| names(&told.held));
+                tokio::task::yield_now().await;
+            }
+        }
     }
+
+    /// Says whether another work wants an object; `name` has a namespace if, and only if, its kind does.
+    pub(super) fn of_others(&self, work: &str, name: &Name) -> Option<Claimed> {
+        let mut unowned = None;
+        for (other, claim) in self.others(work) {
+            match claim {
+                Claim::Told(told, tried) => {
+                    if told.names.get_or_init(|| names(&told.held)).contains(name) {
+                        let missed = Some(Claimed::Missed(other));
+                        return missed.filter(|_| tried).or(Some(Claimed::Soon));
+                    }
+                }
+                Claim::Looked(wants) if wants.missing.contains(name) => {
+                    return Some(Claimed::Missed(other));
+                }
+                Claim::Looked(wants) if wants.unowned.contains(name) => {
+                    unowned = Some(Claimed::Unowned);
+                }
+                Claim::Looked(_) => {}
+            }
+        }
+        unowned
+    }
+
+    fn others(&self, work: &str) -> Vec<(String, Claim)> {
+        let claims = self.0.lock();
+        let others = claims.iter().filter(|(name, _)| *name != work);
+        others
+            .map(|(name, claim)| (name.clone(), claim.clone()))
+            .collect()
+    }
+}
+
+fn is_same(told: &Held, held: &Held) -> bool {
+    (&told.uid, told.generation) == (&held.uid, held.generation)
 }
 
 /// What a work names; nothing if its body makes no sense.
@@ -85,56 +201,15 @@ fn names(held: &Held) -> HashSet<Name> {
     let Ok(spec) = held.spec() else {
         return HashSet::new();
     };
-    plan::manifests(&spec)
-        .into_iter()
+    let manifests = plan::manifests(&spec).into_iter();
+    let objects: Vec<_> = manifests
         .filter_map(|manifest| manifest.object.ok())
-        .map(|object| {
-            let group = object.api_version.rsplit_once('/');
-            Name {
-                group: group.map_or("", |(group, _)| group).to_owned(),
-                kind: object.kind,
-                namespace: object.namespace,
-                name: object.name,
-            }
-        })
+        .collect();
+    objects
+        .iter()
+        .flat_map(|object| Name::all(object, None))
         .collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_work_claims_what_it_is_told_until_it_has_looked() {
-        let held = |name: &str, generation: i64, map: &str| {
-            let body = json!({"spec": {"workload": {"manifests": [
-                {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": map, "namespace": "n"}},
-                {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "x"}},
-            ]}}});
-            Arc::new(Held::new(name, "u", generation, body.to_string().as_bytes()).unwrap())
-        };
-        let name = |name: &str| Name {
-            group: String::new(),
-            kind: "ConfigMap".into(),
-            namespace: "n".into(),
-            name: name.into(),
-        };
-        let claims = Claims::default();
-        claims.begin(&held("one", 1, "a"));
-        claims.begin(&held("two", 2, "b"));
-        assert!(claims.has("two", &name("a")) && claims.has("one", &name("b")));
-        // Not of itself, and not of another place.
-        assert!(!claims.has("one", &name("a")) && !claims.has("two", &name("c")));
-        // An older look does not count.
-        claims.end(&held("two", 1, "b"));
-        assert!(claims.has("one", &name("b")));
-        claims.end(&held("two", 2, "b"));
-        assert!(!claims.has("one", &name("b")));
-        let mut gone = Held::clone(&held("one", 2, "a"));
-        gone.tombstone = true;
-        claims.begin(&Arc::new(gone));
-        assert!(!claims.has("two", &name("a")));
-    }
-}
+mod tests;

@@ -94,8 +94,8 @@ impl Completed {
                 Some(Truth::True) => _ = next.manifests.insert(short(key)),
                 _ if self.freezes(key) => _ = next.manifests.insert(short(key)),
                 Some(_) => open = true,
-                // It has a rule, and is not there to be asked.
-                None if slot.completes => open = true,
+                // It has a rule, and is not there to be asked; or it was not applied yet, and would not be any more.
+                None if slot.completes || slot.outcome.applied.is_err() => open = true,
                 None => {}
             }
         }
@@ -113,3 +113,6 @@ fn short(key: &ObjectKey) -> String {
     );
     super::diff::digest(&text.into())[..12].to_owned()
 }
+
+#[cfg(test)]
+mod tests;

@@ -140,7 +140,8 @@ pub(super) fn is_judged_by_content(resource: &Resource) -> bool {
 /// object that somebody else made could be taken over and dropped without the right to delete it.
 ///
 /// # Errors
-/// When the work names an executor that is none.
+/// When the work names an executor that is none, or none where works are applied by executors alone: by leaving it out a work
+/// would delete with the agent's rights what its executor may not.
 pub(super) fn deleter(
     cluster: &Cluster,
     executing: Executing,
@@ -148,6 +149,9 @@ pub(super) fn deleter(
 ) -> Result<Cluster, String> {
     Ok(match account(executor)? {
         Some(account) if executing.rights == Rights::Account => cluster.acting_as(&account),
+        None if (executing.rights, executing.without) == (Rights::Account, Without::Refused) => {
+            return Err("this cluster deletes nothing for a work without an executor".to_owned());
+        }
         _ => cluster.clone(),
     })
 }

@@ -6,7 +6,7 @@
 //! is deleted later.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -40,14 +40,24 @@ impl Default for Allowance {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Permit {
     Granted,
+    /// Nobody knows yet how much is applied; it is soon known.
+    Later,
     /// It waits; for people.
     Held(String),
+}
+
+/// How much is to go, of how much.
+struct Share {
+    wanted: usize,
+    total: usize,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// Objects that each work owns.
     applied: BTreeMap<String, usize>,
+    /// Works that were here before this process and have not said what they own.
+    expected: BTreeSet<String>,
     /// Deletions that were let pass lately.
     passed: VecDeque<(Instant, usize)>,
     /// Deletions that wait: by work, objects and the revision at which they were told.
@@ -56,12 +66,45 @@ struct State {
     approved: i64,
 }
 
+impl State {
+    /// Forgets what passed too long ago to count.
+    fn age(&mut self, now: Instant) {
+        while let Some((at, _)) = self.passed.front()
+            && now.duration_since(*at) >= WINDOW
+        {
+            self.passed.pop_front();
+        }
+    }
+
+    fn passed(&self) -> usize {
+        self.passed.iter().map(|(_, objects)| objects).sum()
+    }
+
+    /// What all would come to that waits, with so much that has passed before.
+    fn share(&self, passed: usize) -> Share {
+        let waiting: usize = self.waiting.values().map(|(objects, _)| objects).sum();
+        Share {
+            wanted: passed + waiting,
+            total: passed + self.applied.values().sum::<usize>(),
+        }
+    }
+}
+
+impl Allowance {
+    const fn lets(self, share: &Share) -> bool {
+        share.wanted <= self.objects
+            || share.wanted * 100 <= share.total * self.percent as usize
+            || self.percent >= 100
+    }
+}
+
 /// Counts the deletions of all works. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct DeletionGuard {
     state: Arc<Mutex<State>>,
     allowance: Allowance,
-    approvals: watch::Sender<i64>,
+    /// Counts reasons for which what waits may go on: all but that time passes.
+    room: watch::Sender<u64>,
     /// Counts what was let pass.
     passes: watch::Sender<u64>,
 }
@@ -73,7 +116,7 @@ impl DeletionGuard {
         Self {
             state: Arc::default(),
             allowance,
-            approvals: watch::Sender::new(0),
+            room: watch::Sender::new(0),
             passes: watch::Sender::new(0),
         }
     }
@@ -111,12 +154,50 @@ impl DeletionGuard {
     /// Approves what was told up to a revision of the hub, and nothing that is told later.
     pub fn approve(&self, revision: i64) {
         self.state.lock().approved = revision;
-        self.approvals.send_replace(revision);
+        self.room.send_modify(|count| *count += 1);
     }
 
-    /// Tells of approvals.
-    pub(super) fn approvals(&self) -> watch::Receiver<i64> {
-        self.approvals.subscribe()
+    /// Tells when what waits may go on, for another reason than that time passed: an approval, or more is applied than was known.
+    pub(super) fn room(&self) -> watch::Receiver<u64> {
+        self.room.subscribe()
+    }
+
+    /// Says whether a work that waits need not any more, or does not wait at all.
+    pub(super) fn may_go(&self, work: &str, now: Instant) -> bool {
+        let mut state = self.state.lock();
+        state.age(now);
+        let Some((_, told)) = state.waiting.get(work) else {
+            return true;
+        };
+        *told <= state.approved || self.allowance.lets(&state.share(state.passed()))
+    }
+
+    /// When a work that waits need not any more, if nothing changes but that what passed before does not count for ever.
+    pub(super) fn room_at(&self, work: &str) -> Option<Instant> {
+        let state = self.state.lock();
+        state.waiting.get(work)?;
+        let mut left = state.passed();
+        let mut passed = state.passed.iter();
+        passed.find_map(|(at, objects)| {
+            left -= objects;
+            self.allowance
+                .lets(&state.share(left))
+                .then_some(*at + WINDOW)
+        })
+    }
+
+    /// A work was here before this process. Until all of those are counted nothing is taken for a mass.
+    pub(super) fn expect(&self, work: &str) {
+        self.state.lock().expected.insert(work.to_owned());
+    }
+
+    pub(super) fn expects(&self, work: &str) -> bool {
+        self.state.lock().expected.contains(work)
+    }
+
+    /// What the work owns is known, or nothing is known of it that could be waited for.
+    pub(super) fn counted(&self, work: &str) {
+        self.state.lock().expected.remove(work);
     }
 
     /// What waits, if anything does.
@@ -135,10 +216,15 @@ impl DeletionGuard {
     /// Notes how many objects a work owns and has not asked to delete; none when it is gone.
     pub(super) fn applied(&self, work: &str, objects: usize) {
         let mut state = self.state.lock();
-        if objects == 0 {
-            state.applied.remove(work);
+        let before = if objects == 0 {
+            state.applied.remove(work)
         } else {
-            state.applied.insert(work.to_owned(), objects);
+            state.applied.insert(work.to_owned(), objects)
+        };
+        let more = objects > before.unwrap_or_default();
+        if more && !state.waiting.is_empty() && self.allowance.lets(&state.share(state.passed())) {
+            drop(state);
+            self.room.send_modify(|count| *count += 1);
         }
     }
 
@@ -150,20 +236,12 @@ impl DeletionGuard {
     /// Asks whether a work may delete so many of its objects, as it was told at `told`.
     pub(super) fn ask(&self, work: &str, objects: usize, told: i64, now: Instant) -> Permit {
         let state = &mut *self.state.lock();
-        while let Some((at, _)) = state.passed.front()
-            && now.duration_since(*at) >= WINDOW
-        {
-            state.passed.pop_front();
-        }
-        state.waiting.remove(work);
-        let passed: usize = state.passed.iter().map(|(_, objects)| objects).sum();
-        let waiting: usize = state.waiting.values().map(|(objects, _)| objects).sum();
-        let total = passed + state.applied.values().sum::<usize>();
-        let wanted = passed + waiting + objects;
-        let small = wanted <= self.allowance.objects
-            || wanted * 100 <= total * usize::from(self.allowance.percent)
-            || self.allowance.percent >= 100;
+        state.age(now);
+        state.waiting.insert(work.to_owned(), (objects, told));
+        let share = state.share(state.passed());
+        let small = self.allowance.lets(&share);
         if small || told <= state.approved {
+            state.waiting.remove(work);
             state.passed.push_back((now, objects));
             self.passes.send_modify(|count| *count += 1);
             // From now on they count as passed, and not as applied as well.
@@ -172,7 +250,11 @@ impl DeletionGuard {
             }
             return Permit::Granted;
         }
-        state.waiting.insert(work.to_owned(), (objects, told));
+        if !state.expected.is_empty() {
+            state.waiting.remove(work);
+            return Permit::Later;
+        }
+        let Share { wanted, total } = share;
         Permit::Held(format!(
             "{wanted} of {total} applied objects would be deleted within {} minutes; they stay until that is approved: koinon cluster approve-deletion",
             WINDOW.as_secs() / 60
@@ -273,6 +355,61 @@ mod tests {
         assert!(guard.hold().is_some());
         guard.content("w0");
         assert_eq!(guard.hold(), None);
+    }
+
+    #[test]
+    fn nothing_is_a_mass_before_it_is_known_how_much_there_is() {
+        let (guard, now) = (guard(0, 0), Instant::now());
+        for n in 0..20 {
+            guard.expect(&format!("w{n}"));
+        }
+        // The works that go are looked at first: few go at once, the others wait without a word.
+        for n in 0..4 {
+            assert!(guard.expects(&format!("w{n}")));
+            guard.applied(&format!("w{n}"), 2);
+            guard.counted(&format!("w{n}"));
+        }
+        let ask = |n: usize| guard.ask(&format!("w{n}"), 2, 1, now);
+        let first = [0, 1, 2].map(ask);
+        assert_eq!(first, [Permit::Granted, Permit::Granted, Permit::Later]);
+        assert_eq!(guard.hold(), None);
+        for n in 4..19 {
+            guard.applied(&format!("w{n}"), 2);
+            guard.counted(&format!("w{n}"));
+        }
+        // It cannot be read; that is known, too.
+        guard.counted("w19");
+        assert_eq!([2, 3].map(ask), [Permit::Granted, Permit::Granted]);
+        // What is too much is too much.
+        let rest: Vec<_> = (4..19).map(ask).collect();
+        assert!(matches!(rest.last(), Some(Permit::Held(_))), "{rest:?}");
+        assert_eq!(guard.hold().unwrap().applied, 20);
+    }
+
+    #[test]
+    fn what_waits_is_told_when_it_need_not_any_more() {
+        let (guard, now) = (guard(6, 2), Instant::now());
+        assert!(granted(&guard, 0, 4, 1, now));
+        let later = now + Duration::from_secs(100);
+        assert!(granted(&guard, 1, 2, 1, later));
+        assert!(!granted(&guard, 2, 2, 1, later));
+        let room = guard.room();
+        assert_eq!(
+            (guard.room_at("w3"), guard.may_go("w3", later)),
+            (None, true)
+        );
+        assert!(!guard.may_go("w2", later));
+        // Time: what passed first does not count for ever.
+        let at = guard.room_at("w2").unwrap();
+        assert_eq!(at, now + WINDOW);
+        assert!(!room.has_changed().unwrap());
+        // More is applied than was known.
+        guard.applied("big", 1);
+        assert!(!guard.may_go("w2", later) && !room.has_changed().unwrap());
+        guard.applied("big", 20);
+        assert!(guard.may_go("w2", later) && room.has_changed().unwrap());
+        assert!(granted(&guard, 2, 2, 1, later));
+        assert_eq!(guard.room_at("w2"), None);
     }
 
     #[test]

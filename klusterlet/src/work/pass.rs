@@ -57,8 +57,30 @@ pub(super) struct Slot {
     pub(super) writes: u32,
     /// The work has a rule that says when it is complete.
     pub(super) completes: bool,
+    pub(super) stake: Stake,
     /// Whose change was undone.
     pub(super) rival: Option<String>,
+}
+
+/// What a work is to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stake {
+    /// Its owner, or an owner.
+    Own,
+    /// It applies it, and leaves it there when it goes.
+    Keep,
+    /// It only looks.
+    Look,
+}
+
+impl Stake {
+    fn of(treatment: &Treatment, ownership: Ownership) -> Self {
+        match (treatment.strategy.type_, ownership) {
+            (UpdateStrategyType::ReadOnly, _) => Self::Look,
+            (_, Ownership::Orphaned) => Self::Keep,
+            (_, Ownership::Owned) => Self::Own,
+        }
+    }
 }
 
 /// What `Available` means.
@@ -129,6 +151,8 @@ pub(super) struct Located<'a> {
     meta: ManifestResourceMeta,
     object: Cow<'a, Object>,
     pub(super) key: ObjectKey,
+    treatment: Treatment,
+    ownership: Ownership,
 }
 
 impl Located<'_> {
@@ -137,9 +161,21 @@ impl Located<'_> {
         plan::recorded(&self.object, &self.key.resource)
     }
 
+    /// The manifest has a rule that says when it is complete.
+    fn completes(&self) -> bool {
+        let rules = &self.treatment.conditions;
+        rules
+            .iter()
+            .any(|rule| rule.condition == condition::COMPLETE)
+    }
+
+    fn stake(&self) -> Stake {
+        Stake::of(&self.treatment, self.ownership)
+    }
+
     /// A slot for an object that was not even tried to be applied.
     pub(super) fn refused(self, error: &Error) -> Slot {
-        let applied = self.applied();
+        let (applied, completes, stake) = (self.applied(), self.completes(), self.stake());
         let outcome = Outcome {
             meta: self.meta,
             applied: Err(NotApplied::failed(error)),
@@ -153,7 +189,8 @@ impl Located<'_> {
             applied: Some(applied),
             unmapped: None,
             writes: 0,
-            completes: false,
+            completes,
+            stake,
             rival: None,
         }
     }
@@ -166,27 +203,17 @@ impl Pass<'_> {
             return (located.ordinal, located.refused(&Error::Timeout));
         }
         let mut applied = located.applied();
+        let (completes, stake) = (located.completes(), located.stake());
         let Located {
             ordinal,
             meta,
             object,
             key,
+            treatment,
+            ownership,
         } = located;
         let object = object.as_ref();
         let resource = key.resource.clone();
-        let treatment = plan::treatment(
-            &self.spec.manifest_configs,
-            &resource,
-            &object.namespace,
-            &object.name,
-        );
-        let ownership = plan::ownership(
-            self.spec.delete_option.as_ref(),
-            treatment.strategy.type_,
-            &resource,
-            &object.namespace,
-            &object.name,
-        );
         let may = |verb| self.judge.allows(&resource, &object.value, Some(verb));
         let may = May {
             create: may(PolicyVerb::Create),
@@ -345,10 +372,8 @@ impl Pass<'_> {
             applied: Some(applied),
             unmapped: None,
             writes,
-            completes: treatment
-                .conditions
-                .iter()
-                .any(|rule| rule.condition == condition::COMPLETE),
+            completes,
+            stake,
             rival,
         };
         (ordinal, slot)
@@ -424,3 +449,6 @@ fn defines(object: &Object) -> Option<(String, String)> {
         .then(|| Some((text("/spec/group")?, text("/spec/names/kind")?)))
         .flatten()
 }
+
+#[cfg(test)]
+mod tests;

@@ -182,6 +182,24 @@ pub(super) async fn plan(
     Ok(())
 }
 
+/// Names a process that started then (Unix seconds): of two, one is the later one.
+pub(super) fn process(started: i64) -> String {
+    format!("{started:010x}-{:016x}", rand::random::<u64>())
+}
+
+/// Says whether a later process has gone on with a work: it wrote the plan since the record was `before`.
+///
+/// A plan of nobody, or of an earlier process, was not written by somebody who goes on: somebody took the annotation away, or
+/// the record is that of a backup.
+pub(super) fn is_overtaken(before: &Record, now: &Record, ours: &str) -> bool {
+    fn age(process: &str) -> Option<(u64, &str)> {
+        let (started, rest) = process.split_once('-')?;
+        Some((u64::from_str_radix(started, 16).ok()?, rest))
+    }
+    let planner = now.planner.as_deref();
+    before.planner != now.planner && planner.and_then(age).is_some_and(|p| Some(p) > age(ours))
+}
+
 /// What of a sorted list is recorded. The rest is known by the plan.
 pub(super) fn fitting(
     mut applied: Vec<AppliedManifestResourceMeta>,
@@ -350,4 +368,37 @@ fn finalizers(value: &Value) -> Vec<String> {
         .into_iter()
         .flatten();
     list.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_later_process_takes_a_work_over() {
+        let ours = process(2_000);
+        let (earlier, later) = (process(1_000), process(3_000));
+        let by = |planner: Option<&str>| {
+            let annotations = planner.map(|planner| json!({PLANNER: planner}));
+            read(&json!({"metadata": {"annotations": annotations}}), false)
+        };
+        for (before, now, expected) in [
+            (Some(&ours), Some(&later), true),
+            (Some(&earlier), Some(&later), true),
+            (None, Some(&later), true),
+            (Some(&later), Some(&later), false),
+            // A backup, and an annotation that was taken away or makes no sense.
+            (Some(&ours), Some(&earlier), false),
+            (Some(&ours), None, false),
+            (Some(&ours), Some(&"f".repeat(16)), false),
+            (Some(&earlier), Some(&ours), false),
+        ] {
+            let (before, now) = (before.map(String::as_str), now.map(String::as_str));
+            assert_eq!(
+                is_overtaken(&by(before), &by(now), &ours),
+                expected,
+                "{before:?} {now:?}"
+            );
+        }
+    }
 }

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use self::sift::{Doomed, sort_out};
 use super::{
-    claims::Claims,
+    claims::{Claimed, Claims},
     content::{self, Container, Eyes},
     guard::{DeletionGuard, Permit},
     order,
@@ -73,19 +73,14 @@ pub(super) struct Quota<'a> {
 
 impl Quota<'_> {
     /// Asks whether so many further objects may go.
-    fn ask(&self, objects: usize) -> Option<Delayed> {
+    fn ask(&self, objects: usize) -> Permit {
         self.guard.applied(self.work, self.kept + objects);
         if objects == 0 {
             self.guard.content(self.work);
-            return None;
+            return Permit::Granted;
         }
-        match self
-            .guard
-            .ask(self.work, objects, self.told, Instant::now())
-        {
-            Permit::Granted => None,
-            Permit::Held(message) => Some(Delayed::mass(message)),
-        }
+        let now = Instant::now();
+        self.guard.ask(self.work, objects, self.told, now)
     }
 }
 
@@ -148,10 +143,24 @@ impl Removal {
     pub(super) async fn step(&mut self, objects: Vec<Applied>, leaving: &Leaving<'_>) -> Progress {
         let mut progress = Progress::default();
         let (mut stays, mut doomed) = sort_out(objects, leaving, &mut progress).await;
-        let claimed = |one: &mut Doomed| leaving.claims.has(leaving.quota.work, &one.name());
-        stays.extend(doomed.extract_if(.., claimed).map(|one| one.recorded));
-        let mass = leaving.quota.ask(self.fresh(&doomed, &progress.pending));
-        if mass.is_none() {
+        leaving.claims.read(leaving.quota.work).await;
+        doomed.retain_mut(|one| {
+            let claimed = leaving.claims.of_others(leaving.quota.work, &one.name());
+            claimed.is_none_or(|claimed| {
+                let recorded = std::mem::take(&mut one.recorded);
+                match claimed {
+                    Claimed::Unowned => stays.push(recorded),
+                    Claimed::Soon => progress.pending.push(recorded),
+                    Claimed::Missed(by) => {
+                        let why = Delayed::wanted(&recorded, &by);
+                        progress.hold(recorded, why);
+                    }
+                }
+                false
+            })
+        });
+        let answer = leaving.quota.ask(self.fresh(&doomed, &progress.pending));
+        if answer == Permit::Granted {
             self.granted
                 .extend(doomed.iter().map(|one| one.uid.clone()));
             for recorded in stays {
@@ -165,13 +174,15 @@ impl Removal {
         }
         doomed.sort_by_key(|one| std::cmp::Reverse(rank(one)));
         for one in doomed {
-            if let Some(mass) = &mass
-                && !self.granted.contains(&one.uid)
-            {
-                progress.hold(one.recorded, mass.clone());
-                continue;
+            match &answer {
+                Permit::Held(why) if !self.granted.contains(&one.uid) => {
+                    progress.hold(one.recorded, Delayed::mass(why.clone()));
+                }
+                Permit::Later if !self.granted.contains(&one.uid) => {
+                    progress.pending.push(one.recorded);
+                }
+                _ => self.end(one, leaving, &mut progress).await,
             }
-            self.end(one, leaving, &mut progress).await;
         }
         progress
     }
@@ -208,13 +219,7 @@ impl Removal {
             Err(why) => return progress.hold(one.recorded, Delayed::failed(why.clone())),
         };
         let clients = (leaving.cluster, deleter);
-        let deleted = remove::delete(
-            clients,
-            &one.resource,
-            &one.recorded,
-            &one.live,
-            leaving.owner,
-        );
+        let deleted = remove::delete(clients, &one.resource, &one.live, leaving.owner);
         match deleted.await {
             Ok(Outcome::Gone) => progress.gone.push(one.recorded),
             Ok(Outcome::Going | Outcome::Changed) => progress.pending.push(one.recorded),

@@ -16,7 +16,7 @@ const TRIES: u32 = 3;
 /// What has to be done with a live object. Pure.
 #[derive(Debug, PartialEq)]
 pub(super) enum Verdict {
-    /// Somebody else's, or another object under the same name.
+    /// Somebody else's.
     Leave,
     /// It stays, or another work owns it too: only our reference goes.
     Disown,
@@ -25,11 +25,11 @@ pub(super) enum Verdict {
 }
 
 /// Judges a live object; `fate` is what the work says of it now.
-pub(super) fn judge(live: &Value, recorded: &Applied, owner: &Owner, fate: Ownership) -> Verdict {
-    let uid = live
-        .pointer("/metadata/uid")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+///
+/// That it names the very record of the work as its owner proves that it is the work's. The uid that is recorded proves nothing:
+/// an object that was made anew has its new one a moment before the record does, and without the record Kubernetes' garbage
+/// collector would take it, whatever is in it.
+pub(super) fn judge(live: &Value, owner: &Owner, fate: Ownership) -> Verdict {
     if !owner.owns(live) {
         return Verdict::Leave;
     }
@@ -39,9 +39,6 @@ pub(super) fn judge(live: &Value, recorded: &Applied, owner: &Owner, fate: Owner
     });
     if shared || fate == Ownership::Orphaned {
         return Verdict::Disown;
-    }
-    if !recorded.uid.is_empty() && recorded.uid != uid {
-        return Verdict::Leave;
     }
     if live.pointer("/metadata/deletionTimestamp").is_some() {
         Verdict::Wait
@@ -202,7 +199,6 @@ pub(super) enum Outcome {
 pub(super) async fn delete(
     (reader, deleter): (&Cluster, &Cluster),
     resource: &Resource,
-    recorded: &Applied,
     live: &Value,
     owner: &Owner,
 ) -> Result<Outcome> {
@@ -218,7 +214,7 @@ pub(super) async fn delete(
         }
         match reader.get(resource, namespace, name).await? {
             None => return Ok(Outcome::Gone),
-            Some(now) if judge(&now, recorded, owner, Ownership::Owned) == Verdict::Delete => {
+            Some(now) if judge(&now, owner, Ownership::Owned) == Verdict::Delete => {
                 seen = now;
             }
             Some(_) => return Ok(Outcome::Changed),
@@ -248,38 +244,25 @@ mod tests {
         let ours = owner.reference();
         let other = json!({"apiVersion": "work.open-cluster-management.io/v1", "kind": "AppliedManifestWork", "name": "x", "uid": "u2"});
         let stranger = json!({"kind": "ReplicaSet", "uid": "u3"});
-        let live = |uid: &str, owners: &[&Value], deleted: bool| {
-            let mut live = json!({"metadata": {"uid": uid, "ownerReferences": owners}});
+        let live = |owners: &[&Value], deleted: bool| {
+            let mut live = json!({"metadata": {"uid": "a", "ownerReferences": owners}});
             if deleted {
                 live["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
             }
             live
         };
-        let recorded = |uid: &str| Applied {
-            uid: uid.into(),
-            ..Default::default()
-        };
-        for (live, recorded, expected) in [
-            (live("a", &[&ours], false), recorded("a"), Verdict::Delete),
-            (live("a", &[&ours], false), recorded(""), Verdict::Delete),
-            (
-                live("a", &[&ours, &stranger], false),
-                recorded("a"),
-                Verdict::Delete,
-            ),
-            (live("a", &[&ours], true), recorded("a"), Verdict::Wait),
-            (live("b", &[&ours], false), recorded("a"), Verdict::Leave),
-            (live("a", &[], false), recorded("a"), Verdict::Leave),
-            (live("a", &[&other], false), recorded("a"), Verdict::Leave),
-            (
-                live("a", &[&ours, &other], false),
-                recorded("a"),
-                Verdict::Disown,
-            ),
+        for (live, expected) in [
+            (live(&[&ours], false), Verdict::Delete),
+            (live(&[&ours, &stranger], false), Verdict::Delete),
+            (live(&[&ours], true), Verdict::Wait),
+            (live(&[], false), Verdict::Leave),
+            (live(&[&other], false), Verdict::Leave),
+            (live(&[&stranger], false), Verdict::Leave),
+            (live(&[&ours, &other], false), Verdict::Disown),
         ] {
-            let judged = judge(&live, &recorded, &owner, Ownership::Owned);
+            let judged = judge(&live, &owner, Ownership::Owned);
             assert_eq!(judged, expected, "{live}");
-            let stays = judge(&live, &recorded, &owner, Ownership::Orphaned);
+            let stays = judge(&live, &owner, Ownership::Orphaned);
             let expected = if expected == Verdict::Leave && !owner.owns(&live) {
                 Verdict::Leave
             } else {

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use koinon_api::{
+    applied::AppliedManifestResourceMeta,
     labels::{
         condition as kind,
         reason::{deletion_held as held, work as reason},
@@ -284,6 +285,23 @@ impl Delayed {
         Self {
             reason: held::CONTENT,
             message,
+        }
+    }
+
+    /// Another work is to have the object, and could not take it over yet.
+    pub(super) fn wanted(object: &AppliedManifestResourceMeta, by: &str) -> Self {
+        let place = [object.namespace.as_str(), object.name.as_str()];
+        let place = place
+            .map(str::to_owned)
+            .into_iter()
+            .filter(|part| !part.is_empty());
+        let place = place.collect::<Vec<_>>().join("/");
+        Self {
+            reason: held::WANTED,
+            message: format!(
+                "{} {place} stays until work {by:?}, which wants it too, has taken it over",
+                object.resource
+            ),
         }
     }
 

@@ -263,6 +263,7 @@ pub mod reason {
         pub const CONTENT: &str = "ContentOfOthers";
         pub const POLICY: &str = "RefusedByPolicy";
         pub const FAILED: &str = "DeletionFailed";
+        pub const WANTED: &str = "WantedByAnotherWork";
     }
     /// Of conditions that a work's `conditionRules` derive.
     pub mod rule {

@@ -260,6 +260,11 @@ impl Bench {
         self.metrics.member_writes.inner().load(Ordering::Relaxed)
     }
 
+    /// Works that are left to a later agent.
+    pub(crate) fn overtaken(&self) -> i64 {
+        self.metrics.overtaken_works.get()
+    }
+
     pub(crate) async fn put(&self, object: &Value) -> anyhow::Result<()> {
         self.cluster.create(&CONFIG_MAPS, "default", object).await?;
         Ok(())

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use koinon_api::{labels::condition, meta};
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::{
     super::{
-        Removed, executor, prune,
+        executor, prune,
         record::{self, Record},
         removal::{self, Leaving, Quota},
         status::{self, Delayed},
@@ -22,24 +22,20 @@ impl Actor {
     pub(super) async fn leave(&mut self, held: &Held) -> Option<Instant> {
         let shared = self.shared.clone();
         let _permit = shared.permits.acquire().await;
-        match self.try_leave(held).await {
-            Ok(true) => {
-                info!(work = %self.name, "removed");
-                // The receiver lives as long as the process.
-                let _ = shared.removed.send(Removed {
-                    name: held.name.clone(),
-                    uid: held.uid.clone(),
-                });
-                None
-            }
+        let left = self.try_leave(held).await;
+        shared.guard.counted(&self.name);
+        match left {
+            Ok(true) => None,
             Ok(false) => {
                 let wait = match &self.delayed {
-                    // Approvals are told.
+                    // Approvals are told, and that there is room for other reasons than time.
                     Some(delayed) if delayed.is_mass() => spread(shared.resync),
                     Some(_) => self.backoff.next_delay(),
                     None => self.backoff.next_delay().min(Duration::from_secs(5)),
                 };
-                Some(Instant::now() + wait)
+                let room = shared.guard.room_at(&self.name);
+                let again = Instant::now() + wait;
+                Some(room.map_or(again, |room| room.min(again)))
             }
             Err(trouble) => {
                 warn!(work = %self.name, error = %trouble, "the work could not be removed");
@@ -58,6 +54,7 @@ impl Actor {
         else {
             return Ok(true);
         };
+        self.count(&record);
         if meta::condition(&self.status.conditions, condition::DELETING).is_none() {
             self.report(held, status::deleting(&self.status, &clock::now()));
         }

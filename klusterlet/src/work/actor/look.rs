@@ -13,8 +13,10 @@ use tracing::{info, warn};
 
 use super::{
     super::{
+        claims::Wants,
+        complete::Completed,
         fight,
-        pass::{Availability, DEFINITION_PATIENCE, Located, Pass, Slot},
+        pass::{Availability, DEFINITION_PATIENCE, Located, Pass, Slot, Stake},
         plan::{self, Manifest},
         planned::place,
         record::{self, Record},
@@ -62,12 +64,12 @@ impl Actor {
         let Some(mut record) = self.record.clone() else {
             return Ok(false);
         };
-        if self.overtaken {
+        if self.overtaken.is_some() {
             return Ok(true);
         }
         if newer {
             // What is asked for now may be what the others want as well.
-            self.resting.clear();
+            self.agenda.resting.clear();
             self.fights.clear();
         }
         if scope == Scope::Books {
@@ -110,6 +112,10 @@ impl Actor {
         drop(pass);
         self.slots.retain(|ordinal, _| *ordinal < manifests.len());
         self.current = Some((held.uid.clone(), held.generation));
+        if scope == Scope::Everything || shared.claims.is_open(held) {
+            let wants = self.wants(&manifests, &record.completed);
+            shared.claims.looked(held, wants);
+        }
         let frozen = record.completed.all();
         let completed = record.completed.after(self.slots.values(), held.generation);
         if completed != record.completed && !(completed.is_empty() && record.completed.is_empty()) {
@@ -135,6 +141,28 @@ impl Actor {
         Ok(settled? && failed == 0)
     }
 
+    /// What the work has not got hold of, and what it has without owning it.
+    fn wants(&self, manifests: &[Manifest], completed: &Completed) -> Wants {
+        let mut wants = Wants::default();
+        let objects = manifests
+            .iter()
+            .filter_map(|m| Some((m.ordinal, m.object.as_ref().ok()?)));
+        for (ordinal, object) in objects {
+            let slot = self.slots.get(&ordinal);
+            let key = slot.and_then(|slot| slot.key.as_ref());
+            if key.is_some_and(|key| completed.freezes(key)) {
+                continue;
+            }
+            let stake = slot.map_or(Stake::Own, |slot| slot.stake);
+            match (stake, slot.is_some_and(|slot| slot.outcome.applied.is_ok())) {
+                (Stake::Look, _) | (Stake::Own, true) => {}
+                (Stake::Keep, true) => wants.has(object, key),
+                (Stake::Own | Stake::Keep, false) => wants.misses(object, key),
+            }
+        }
+        wants
+    }
+
     fn is_due(&self, scope: &Scope, ordinal: usize) -> bool {
         let Some(slot) = self.slots.get(&ordinal) else {
             return true;
@@ -145,7 +173,7 @@ impl Actor {
             // What is left alone is left alone, until its rest is over.
             Scope::Everything => {
                 let key = slot.key.as_ref();
-                !key.is_some_and(|key| self.resting.contains_key(key))
+                !key.is_some_and(|key| self.agenda.resting.contains_key(key))
             }
             Scope::Touched(keys) => among(keys),
             Scope::Again(keys) => slot.outcome.applied.is_err() || among(keys),
@@ -232,7 +260,9 @@ impl Actor {
                 let rival = slot.rival.as_deref().unwrap_or("somebody");
                 warn!(work = %self.name, resource = %key.resource.plural, namespace = %key.namespace, name = %key.name, rival, "an applied object is changed again and again; leaving it alone for a while");
                 slot.outcome.derived.push(fight::contested(rival, rest));
-                self.resting.insert(key.clone(), Instant::now() + rest);
+                self.agenda
+                    .resting
+                    .insert(key.clone(), Instant::now() + rest);
             }
         }
         self.slots.insert(ordinal, slot);

@@ -43,7 +43,7 @@ impl Actor {
     pub(super) fn put_off(&mut self) -> bool {
         let busy = self.shared.permits.available_permits() == 0;
         if busy {
-            self.books_at = Some(Instant::now() + spread(AGAIN));
+            self.agenda.books = Some(Instant::now() + spread(AGAIN));
         }
         busy
     }
@@ -98,12 +98,17 @@ impl Actor {
             shared.guard.content(&self.name);
             shared.guard.applied(&self.name, keep.len());
             self.postpone(held, None);
-            self.books_at =
-                (record::fitting(keep) != record.applied).then(|| Instant::now() + spread(LATER));
+            self.agenda.books = if record::fitting(keep) == record.applied {
+                None
+            } else {
+                // An object that changes all the time must not put it off for ever.
+                let later = Instant::now() + spread(LATER);
+                Some(self.agenda.books.map_or(later, |due| due.min(later)))
+            };
             self.record = Some(record);
             return Ok(true);
         }
-        self.books_at = None;
+        self.agenda.books = None;
         self.unrecorded.clone_from(&keep);
         let judge = shared.policies.known().await;
         // Also what could not be read this time.

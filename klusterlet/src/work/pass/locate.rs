@@ -8,11 +8,11 @@ use tokio::time::Instant;
 
 use super::{
     super::{
-        plan::{Manifest, Object},
+        plan::{self, Manifest, Object},
         prune::Unmapped,
         status::{Feedback, NotApplied, Outcome, Presence},
     },
-    Located, Pass, Slot, defines,
+    Located, Pass, Slot, Stake, defines,
 };
 use crate::cluster::{MapError, ObjectKey, Resource};
 
@@ -67,11 +67,21 @@ impl Pass<'_> {
         };
         // Before the object is touched, so that no change after our own can be missed.
         self.shared.watches.add(self.work, self.wake, &key);
+        let (configs, option) = (
+            &self.spec.manifest_configs,
+            self.spec.delete_option.as_ref(),
+        );
+        let (namespace, name) = (object.namespace.as_str(), object.name.as_str());
+        let treatment = plan::treatment(configs, &key.resource, namespace, name);
+        let strategy = treatment.strategy.type_;
+        let ownership = plan::ownership(option, strategy, &key.resource, namespace, name);
         Ok(Located {
             ordinal: manifest.ordinal,
             meta,
             object,
             key,
+            treatment,
+            ownership,
         })
     }
 
@@ -142,6 +152,7 @@ fn incomplete(meta: ManifestResourceMeta, error: String, unmapped: Option<Unmapp
         unmapped,
         writes: 0,
         completes: false,
+        stake: Stake::Own,
         rival: None,
     })
 }

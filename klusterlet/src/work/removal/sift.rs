@@ -97,7 +97,7 @@ async fn judge(recorded: &Applied, leaving: &Leaving<'_>) -> Result<First> {
         return Ok(First::Done);
     };
     let fate = plan::fate(leaving.spec, recorded);
-    Ok(match remove::judge(&live, recorded, leaving.owner, fate) {
+    Ok(match remove::judge(&live, leaving.owner, fate) {
         Verdict::Leave => First::Done,
         Verdict::Wait => First::Wait,
         Verdict::Disown => First::Stay,

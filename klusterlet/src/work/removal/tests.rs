@@ -79,7 +79,7 @@ fn each_object_is_counted_once_until_it_is_gone() {
     let mut removal = Removal::default();
     let mut granted = |uids: &[&str], pending: &[Applied]| {
         let doomed: Vec<_> = uids.iter().map(|uid| with(uid)).collect();
-        let held = quota.ask(removal.fresh(&doomed, pending)).is_some();
+        let held = quota.ask(removal.fresh(&doomed, pending)) != Permit::Granted;
         if !held {
             removal
                 .granted

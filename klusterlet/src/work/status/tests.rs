@@ -3,7 +3,7 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use koinon_api::work::{FieldValue, ValueType};
 
-use super::*;
+use super::{size::CUT, *};
 
 fn at(second: i64) -> Time {
     Time(Timestamp::from_second(second).unwrap())
@@ -405,4 +405,33 @@ fn neither_many_rules_nor_one_large_manifest_hide_the_rest() {
     assert_eq!(shown.resource_status.manifests.len(), 19);
     let message = find(&shown.conditions, "StatusTruncated").2;
     assert!(message.starts_with("19 of 20 manifests"), "{message}");
+}
+
+#[test]
+fn no_rule_makes_a_status_too_long_to_be_told() {
+    for text in ["x", "\u{1}", "„"] {
+        let mut only = good(0, "a");
+        only.derived = (0..64)
+            .map(|n| Derived {
+                kind: format!("Rule{n:02}"),
+                truth: Truth::True,
+                reason: "ConditionRuleEvaluated",
+                message: text.repeat(32_768),
+            })
+            .collect();
+        let previous = ManifestWorkStatus::default();
+        let whole = Arc::new(status(&previous, 1, [&only, &good(1, "b")], &at(1)));
+        let shown = fit(&whole, MOST);
+        let bytes = serde_json::to_vec(&shown).unwrap().len();
+        assert!(bytes <= MOST, "{bytes} of {text:?}");
+        // All of them are there, and say how they begin.
+        assert_eq!(shown.conditions.len(), whole.conditions.len() + 1);
+        let message = find(&shown.conditions, "Rule63").2;
+        assert!(
+            message.starts_with(text) && message.ends_with(CUT),
+            "{message}"
+        );
+        assert_eq!(shown.resource_status.manifests.len(), 1);
+        assert_eq!(fit(&shown, MOST), shown);
+    }
 }

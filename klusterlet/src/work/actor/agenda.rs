@@ -1,0 +1,139 @@
+//! When an actor looks again, and at what. Pure.
+//!
+//! Whatever is due is taken off when it is told: a look that does not come to its end does not make the next one due at once,
+//! unless it says so.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::time::Instant;
+
+use super::Scope;
+use crate::cluster::ObjectKey;
+
+/// The times at which a work is looked at again, if nothing happens.
+#[derive(Debug)]
+pub(super) struct Agenda {
+    /// Everything, at the latest.
+    pub(super) full: Instant,
+    /// What is not as it should be.
+    pub(super) retry: Option<Instant>,
+    /// What was applied is to be recorded.
+    pub(super) books: Option<Instant>,
+    /// Objects that are left alone until then.
+    pub(super) resting: BTreeMap<ObjectKey, Instant>,
+    /// The work is being deleted; there is nothing else to do for it.
+    leaving: Option<Instant>,
+}
+
+impl Agenda {
+    /// Starts with a look at everything.
+    pub(super) const fn new(now: Instant) -> Self {
+        Self {
+            full: now,
+            retry: None,
+            books: None,
+            resting: BTreeMap::new(),
+            leaving: None,
+        }
+    }
+
+    /// The work is to stay.
+    pub(super) const fn stays(&mut self) {
+        self.leaving = None;
+    }
+
+    /// The work is being deleted, and looked at again then: whatever else was due is moot.
+    pub(super) fn leaves(&mut self, at: Instant) {
+        (self.retry, self.books, self.leaving) = (None, None, Some(at));
+        self.resting.clear();
+    }
+
+    /// When something is due.
+    pub(super) fn next(&self) -> Instant {
+        if let Some(leaving) = self.leaving {
+            return leaving;
+        }
+        let rested = self.resting.values().min().copied();
+        let all = [rested, self.books, self.retry].into_iter().flatten();
+        all.fold(self.full, Instant::min)
+    }
+
+    /// Takes off what is due.
+    pub(super) fn due(&mut self, now: Instant) -> Option<Scope> {
+        let is_due = |at: &mut Instant| *at <= now;
+        if let Some(leaving) = self.leaving {
+            return (leaving <= now).then_some(Scope::Everything);
+        }
+        if self.full <= now {
+            return Some(Scope::Everything);
+        }
+        // A retry looks at what failed; what is fine was not touched.
+        let over: BTreeSet<_> = self
+            .resting
+            .extract_if(.., |_, until| *until <= now)
+            .map(|(key, _)| key)
+            .collect();
+        if self.retry.take_if(is_due).is_some() || !over.is_empty() {
+            return Some(Scope::Again(over));
+        }
+        self.books.take_if(is_due).map(|_| Scope::Books)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use super::*;
+    use crate::cluster::known::NAMESPACES;
+
+    fn key(name: &str) -> ObjectKey {
+        ObjectKey {
+            resource: Arc::new(NAMESPACES.clone()),
+            namespace: String::new(),
+            name: name.into(),
+        }
+    }
+
+    #[test]
+    fn what_is_due_is_told_once() {
+        let now = Instant::now();
+        let at = |seconds: u64| now + Duration::from_secs(seconds);
+        let mut agenda = Agenda::new(at(100));
+        agenda.books = Some(at(1));
+        agenda.retry = Some(at(2));
+        agenda.resting = BTreeMap::from([(key("a"), at(2)), (key("b"), at(3))]);
+        assert_eq!((agenda.next(), agenda.due(now)), (at(1), None));
+        assert_eq!(agenda.due(at(1)), Some(Scope::Books));
+        assert_eq!((agenda.next(), agenda.due(at(1))), (at(2), None));
+        assert_eq!(
+            agenda.due(at(2)),
+            Some(Scope::Again(BTreeSet::from([key("a")])))
+        );
+        assert_eq!(
+            agenda.due(at(3)),
+            Some(Scope::Again(BTreeSet::from([key("b")])))
+        );
+        assert_eq!((agenda.next(), agenda.due(at(3))), (at(100), None));
+        assert_eq!(agenda.due(at(100)), Some(Scope::Everything));
+    }
+
+    #[test]
+    fn a_work_that_leaves_has_nothing_else_to_do() {
+        let now = Instant::now();
+        let at = |seconds: u64| now + Duration::from_secs(seconds);
+        let mut agenda = Agenda::new(at(100));
+        agenda.books = Some(at(1));
+        agenda.retry = Some(at(2));
+        agenda.resting.insert(key("a"), at(3));
+        // All of that is past when the deletion has to wait.
+        agenda.leaves(at(2_000));
+        for seconds in [4, 101, 1_999] {
+            assert_eq!((agenda.next(), agenda.due(at(seconds))), (at(2_000), None));
+        }
+        assert_eq!(agenda.due(at(2_000)), Some(Scope::Everything));
+        // It is to stay after all.
+        agenda.stays();
+        assert_eq!(agenda.next(), at(100));
+    }
+}
