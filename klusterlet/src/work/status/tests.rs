@@ -408,30 +408,33 @@ fn neither_many_rules_nor_one_large_manifest_hide_the_rest() {
 }
 
 #[test]
-fn no_rule_makes_a_status_too_long_to_be_told() {
+fn no_message_makes_a_status_too_long_to_be_told() {
     for text in ["x", "\u{1}", "„"] {
-        let mut only = good(0, "a");
-        only.derived = (0..64)
-            .map(|n| Derived {
-                kind: format!("Rule{n:02}"),
-                truth: Truth::True,
-                reason: "ConditionRuleEvaluated",
-                message: text.repeat(32_768),
-            })
-            .collect();
         let previous = ManifestWorkStatus::default();
-        let whole = Arc::new(status(&previous, 1, [&only, &good(1, "b")], &at(1)));
+        let mut whole = status(&previous, 1, [&good(0, "a"), &good(1, "b")], &at(1));
+        // As long as a message may be, and as many as are summed up.
+        let long = text.repeat(32_768);
+        whole.conditions.extend((0..64).map(|n| {
+            new_condition(
+                &format!("Rule{n:02}"),
+                Truth::True,
+                "Test",
+                long.as_str(),
+                at(1).0,
+            )
+        }));
+        let whole = Arc::new(whole);
         let shown = fit(&whole, MOST);
         let bytes = serde_json::to_vec(&shown).unwrap().len();
         assert!(bytes <= MOST, "{bytes} of {text:?}");
         // All of them are there, and say how they begin.
-        assert_eq!(shown.conditions.len(), whole.conditions.len() + 1);
+        assert_eq!(shown.conditions.len(), whole.conditions.len());
         let message = find(&shown.conditions, "Rule63").2;
         assert!(
             message.starts_with(text) && message.ends_with(CUT),
             "{message}"
         );
-        assert_eq!(shown.resource_status.manifests.len(), 1);
+        assert_eq!(shown.resource_status, whole.resource_status);
         assert_eq!(fit(&shown, MOST), shown);
     }
 }
