@@ -308,7 +308,7 @@ impl Actor {
             (true, false) => {
                 self.backoff.reset();
                 // What is held goes on when there is room, which needs nobody's word.
-                self.agenda.retry = shared.guard.room_at(&self.name);
+                self.agenda.retry = shared.guard.room_at(&self.name, Instant::now());
             }
             (false, _) => {
                 shared.metrics.failed_passes.inc();

@@ -172,18 +172,18 @@ impl DeletionGuard {
         *told <= state.approved || self.allowance.lets(&state.share(state.passed()))
     }
 
-    /// When a work that waits need not any more, if nothing changes but that what passed before does not count for ever.
-    pub(super) fn room_at(&self, work: &str) -> Option<Instant> {
+    /// When, after `now`, a work that waits need not any more, if nothing changes but that what passed does not count for ever.
+    pub(super) fn room_at(&self, work: &str, now: Instant) -> Option<Instant> {
         let state = self.state.lock();
         state.waiting.get(work)?;
         let mut left = state.passed();
-        let mut passed = state.passed.iter();
-        passed.find_map(|(at, objects)| {
+        let ends = state.passed.iter().map(|(at, objects)| {
             left -= objects;
-            self.allowance
-                .lets(&state.share(left))
-                .then_some(*at + WINDOW)
-        })
+            (*at + WINDOW, self.allowance.lets(&state.share(left)))
+        });
+        let mut room = ends.filter_map(|(at, lets)| lets.then_some(at));
+        // What is past was asked for already, or is not asked for any more.
+        room.find(|at| *at > now)
     }
 
     /// A work was here before this process. Until all of those are counted nothing is taken for a mass.
@@ -395,12 +395,12 @@ mod tests {
         assert!(!granted(&guard, 2, 2, 1, later));
         let room = guard.room();
         assert_eq!(
-            (guard.room_at("w3"), guard.may_go("w3", later)),
+            (guard.room_at("w3", later), guard.may_go("w3", later)),
             (None, true)
         );
         assert!(!guard.may_go("w2", later));
         // Time: what passed first does not count for ever.
-        let at = guard.room_at("w2").unwrap();
+        let at = guard.room_at("w2", later).unwrap();
         assert_eq!(at, now + WINDOW);
         assert!(!room.has_changed().unwrap());
         // More is applied than was known.
@@ -409,7 +409,7 @@ mod tests {
         guard.applied("big", 20);
         assert!(guard.may_go("w2", later) && room.has_changed().unwrap());
         assert!(granted(&guard, 2, 2, 1, later));
-        assert_eq!(guard.room_at("w2"), None);
+        assert_eq!(guard.room_at("w2", later), None);
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Actor {
                     Some(_) => self.backoff.next_delay(),
                     None => self.backoff.next_delay().min(Duration::from_secs(5)),
                 };
-                let room = shared.guard.room_at(&self.name);
+                let room = shared.guard.room_at(&self.name, Instant::now());
                 let again = Instant::now() + wait;
                 Some(room.map_or(again, |room| room.min(again)))
             }

@@ -65,6 +65,7 @@ impl Actor {
             return Ok(false);
         };
         if self.overtaken.is_some() {
+            shared.claims.tried(held);
             return Ok(true);
         }
         if newer {
