@@ -125,7 +125,7 @@ async fn an_object_that_moves_waits_for_whoever_is_to_have_it() -> anyhow::Resul
         .until("it cannot be taken over", "to", |s| applied(s) == "False")
         .await?;
     bench.desire("from", 2, work(&[stays]))?;
-    let words = ["WantedByAnotherWork", "configmaps default/moves", r#""to""#];
+    let words = ["WantedByAnotherWork", "configmaps default/moves"];
     until_held(&bench, "from", &words).await?;
     assert_eq!(uid(&bench, "moves").await?, before);
     bench
