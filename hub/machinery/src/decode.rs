@@ -8,10 +8,14 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use crate::{ApiError, Result, path::Path};
+use crate::{
+    ApiError, Result,
+    path::Path,
+    short::{LONGEST, short},
+};
 
 /// Most faults of one body that are named, as in Go's strict decoder.
-const MOST_FAULTS: usize = 100;
+pub(crate) const MOST_FAULTS: usize = 100;
 
 /// A decoded body.
 #[derive(Clone, Debug, PartialEq)]
@@ -164,7 +168,7 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
             let path = self.path.field(&key);
             // A path is as long as the keys above it: all of them could be a million times the body.
             if map.contains_key(&key) && self.duplicates.len() < MOST_FAULTS {
-                self.duplicates.push(path.to_string());
+                self.duplicates.push(short(path, LONGEST));
             }
             let value = entries.next_value_seed(Seed {
                 path,

@@ -30,6 +30,7 @@ pub mod quantity;
 pub mod resource;
 pub mod schema;
 pub mod selector;
+mod short;
 pub mod status;
 pub mod table;
 pub mod validation;
@@ -38,7 +39,7 @@ pub use object::{Object, Parts};
 pub use resource::{Column, ResourceInfo, ShownAs, Subresource, Verb};
 pub use schema::Schema;
 pub use selector::{FieldSelector, LabelSelector};
-pub use status::{ApiError, Cause, CauseReason, Details, Reason};
+pub use status::{ApiError, Cause, CauseReason, Details, Reason, are_enough};
 
 /// The result of anything that can be refused with a `Status`.
 pub type Result<T, E = ApiError> = std::result::Result<T, E>;

@@ -89,7 +89,7 @@ impl Schema {
     }
 
     /// Drops what the schema does not know and fills in the defaults; returns the paths of the dropped fields, as
-    /// `spec.foo`. Doing it twice changes nothing more.
+    /// `spec.foo`, a hundred at most. Doing it twice changes nothing more.
     pub fn normalize(&self, object: &mut Object) -> Vec<String> {
         normalize::object(&self.root, object)
     }

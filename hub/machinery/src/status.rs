@@ -6,8 +6,11 @@ mod reason;
 #[cfg(test)]
 mod tests;
 
-pub use cause::{Cause, CauseReason};
+pub(crate) use cause::MOST_CAUSES;
+pub use cause::{Cause, CauseReason, are_enough};
 pub use reason::Reason;
+
+use std::collections::HashSet;
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -97,18 +100,21 @@ impl ApiError {
         Self::new(Reason::Conflict, message).with_details(Details::of(resource, name))
     }
 
-    /// 422: the object is well formed and not acceptable.
+    /// 422: the object is well formed and not acceptable. Of more than a hundred causes it names the first hundred.
     #[must_use]
-    pub fn invalid(resource: &ResourceInfo, name: &str, causes: Vec<Cause>) -> Self {
+    pub fn invalid(resource: &ResourceInfo, name: &str, mut causes: Vec<Cause>) -> Self {
         let kind = resource.group_kind();
         let mut message = format!("{kind} {name:?} is invalid");
-        let mut texts: Vec<String> = Vec::with_capacity(causes.len());
-        for cause in &causes {
-            let text = cause.to_string();
-            if !texts.contains(&text) {
-                texts.push(text);
-            }
+        if are_enough(&causes) {
+            causes.truncate(MOST_CAUSES);
+            causes.push(Cause::bare("too many faults, the rest is left out"));
         }
+        let mut seen = HashSet::new();
+        let texts: Vec<String> = causes
+            .iter()
+            .map(ToString::to_string)
+            .filter(|text| seen.insert(text.clone()))
+            .collect();
         match texts.as_slice() {
             [] => {}
             [one] => message.push_str(&format!(": {one}")),

@@ -15,7 +15,7 @@ pub use meta_update::metadata_update;
 pub use name::{NameRule, generate_name};
 pub use syntax::{dns_label, dns_subdomain, label_value, path_segment, qualified_name};
 
-use crate::Cause;
+use crate::{Cause, are_enough};
 
 /// The most bytes that all annotations of an object may take, keys included.
 pub const MAX_ANNOTATION_BYTES: usize = 256 * 1024;
@@ -28,6 +28,9 @@ pub fn labels<'a>(
 ) -> Vec<Cause> {
     let mut causes = Vec::new();
     for (key, value) in labels {
+        if are_enough(&causes) {
+            break;
+        }
         causes.extend(
             qualified_name(key)
                 .iter()

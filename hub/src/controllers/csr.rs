@@ -29,7 +29,8 @@ use super::{
 };
 use crate::{clock, registry::Preconditions};
 
-/// How long a request that waits is kept, and one that was denied: an agent that asks again afterwards is asked about again.
+/// How long a request that waits is kept: an agent that asks again afterwards is asked about again. One that was denied is kept for as
+/// long as its cluster, or its key could ask anew.
 const WAITS: Duration = Duration::from_secs(24 * 3600);
 /// How long one that was approved is kept, as kube-controller-manager keeps it.
 const APPROVED: Duration = Duration::from_secs(3600);
@@ -50,7 +51,8 @@ struct Request {
     /// The uid of the cluster that it belongs to.
     owner: String,
     approved: bool,
-    goes: Timestamp,
+    /// When it is over; `None` when it goes with its cluster only.
+    goes: Option<Timestamp>,
 }
 
 /// A cluster: which one, and whether nobody has decided about it.
@@ -107,7 +109,9 @@ impl Keyed for Requests {
         };
         let new = Request::of(&new);
         queue.add(name.clone());
-        queue.add_at(name.clone(), Instant::now() + until(new.goes, clock::now()));
+        if let Some(goes) = new.goes {
+            queue.add_at(name.clone(), Instant::now() + until(goes, clock::now()));
+        }
         let of_cluster = self.of_cluster.entry(new.cluster.clone()).or_default();
         of_cluster.insert(name.clone());
         self.requests.insert(name, new);
@@ -121,7 +125,7 @@ impl Keyed for Requests {
 
     fn decide(&mut self, name: &String, now: Timestamp) -> Option<Plan> {
         let request = self.requests.get(name)?;
-        if request.goes <= now {
+        if request.goes.is_some_and(|goes| goes <= now) {
             return Some(Plan::Remove {
                 name: name.clone(),
                 uid: request.uid.clone(),
@@ -197,7 +201,7 @@ impl Request {
         }
         let created = metadata.creation_timestamp.as_ref().map(|time| time.0);
         let since = decided_at.or(created).unwrap_or(Timestamp::UNIX_EPOCH);
-        let kept = if approved && !denied { APPROVED } else { WAITS };
+        let kept = if approved { APPROVED } else { WAITS };
         let labels = metadata.labels.as_ref();
         let cluster = labels.and_then(|labels| labels.get(label::CLUSTER_NAME));
         let owner = metadata.owner_references.iter().flatten().next();
@@ -206,7 +210,7 @@ impl Request {
             cluster: cluster.cloned().unwrap_or_default(),
             owner: owner.map(|owner| owner.uid.clone()).unwrap_or_default(),
             approved: approved && !denied,
-            goes: since.saturating_add(kept).unwrap_or(Timestamp::MAX),
+            goes: (!denied).then(|| since.saturating_add(kept).unwrap_or(Timestamp::MAX)),
         }
     }
 }
@@ -292,13 +296,14 @@ mod tests {
         let fresh = cluster(json!({}), Value::Null);
         let is_removed =
             |conditions, now| matches!(plan(&fresh, conditions, now), Some(Plan::Remove { .. }));
-        for (conditions, kept) in [
-            (json!([]), 86_400),
-            (decided("Denied"), 86_400),
-            (decided("Approved"), 3_600),
-        ] {
+        for (conditions, kept) in [(json!([]), 86_400), (decided("Approved"), 3_600)] {
             assert!(!is_removed(conditions.clone(), kept - 1), "{conditions}");
             assert!(is_removed(conditions, kept));
         }
+        let for_ever = Timestamp::MAX.as_second();
+        assert!(
+            !is_removed(decided("Denied"), for_ever),
+            "it refuses its key"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! `ConfigMap`.
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use koinon_machinery::{Cause, Object, ResourceInfo};
+use koinon_machinery::{Cause, Object, ResourceInfo, are_enough};
 use serde_json::Value;
 
 use crate::registry::{Generation, Strategy, Unconditional};
@@ -44,6 +44,9 @@ pub(super) fn keys(object: &Object, fields: &[&str], max_bytes: usize) -> Vec<Ca
             .flatten()
         {
             bytes += value.as_str().map_or(0, str::len);
+            if are_enough(&causes) {
+                continue;
+            }
             let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
             if key.is_empty()
                 || key.len() > 253

@@ -4,10 +4,14 @@
 //! agent's certificate is made of the hub's own words, so no approval makes anything but an agent.
 
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use koinon_api::labels::label;
+use koinon_api::{
+    ManagedCluster,
+    labels::{annotation, label},
+};
 use koinon_machinery::{
     ApiError, Cause, Column, Object, ResourceInfo, Result, ShownAs, Subresource, Verb, object,
 };
+use kube::Resource as _;
 use serde_json::{Value, json};
 
 use crate::{
@@ -59,15 +63,18 @@ impl Strategy for Requests {
         }
     }
 
-    /// What was asked for does not change.
+    /// What was asked for does not change, nor what the hub wrote about who asked: decisions are judged by it.
     fn prepare_update(
         &self,
         object: &mut Object,
         old: &Object,
-        _: &mut Admission<'_>,
+        admission: &mut Admission<'_>,
     ) -> Result<()> {
         if let Some(spec) = old.spec() {
             object.as_map_mut().insert("spec".to_owned(), spec.clone());
+        }
+        if !admission.user.is_hub() {
+            keep_origin(object, old);
         }
         Ok(())
     }
@@ -117,6 +124,31 @@ impl Strategy for Requests {
         settle(object, old, notes.chain(decided).collect());
         Ok(())
     }
+}
+
+/// Puts back which cluster asked, and with which key.
+fn keep_origin(object: &mut Object, old: &Object) {
+    for (map, key) in [
+        ("labels", label::CLUSTER_NAME),
+        ("annotations", annotation::PUBLIC_KEY),
+    ] {
+        let held = old.at(&["metadata", map, key]).cloned();
+        let metadata = object.metadata_mut();
+        match (held, metadata.get_mut(map).and_then(Value::as_object_mut)) {
+            (Some(held), Some(entries)) => _ = entries.insert(key.to_owned(), held),
+            (Some(held), None) => _ = metadata.insert(map.to_owned(), json!({ key: held })),
+            (None, Some(entries)) => _ = entries.remove(key),
+            (None, None) => {}
+        }
+    }
+    object.set_owner_references(&old.owner_references());
+}
+
+/// The cluster that a request belongs to, which goes with it.
+fn cluster_of(request: &Object) -> String {
+    let owners = request.owner_references().into_iter();
+    let cluster = owners.filter(|owner| owner.kind == ManagedCluster::kind(&()));
+    cluster.map(|owner| owner.name).next().unwrap_or_default()
 }
 
 /// The status as it was, with these conditions.
@@ -189,7 +221,7 @@ fn admit_signer(info: &ResourceInfo, old: &Object, admission: &Admission<'_>) ->
 
 /// Whoever approves an enrolment accepts the cluster.
 fn admit_acceptance(info: &ResourceInfo, old: &Object, admission: &Admission<'_>) -> Result<()> {
-    let cluster = old.label(label::CLUSTER_NAME).unwrap_or_default();
+    let cluster = cluster_of(old);
     let accept = Attributes::of(
         "update",
         "register.open-cluster-management.io",
@@ -197,7 +229,7 @@ fn admit_acceptance(info: &ResourceInfo, old: &Object, admission: &Admission<'_>
     );
     if admission
         .access
-        .allows(admission.user, &accept.named(cluster))
+        .allows(admission.user, &accept.named(&cluster))
     {
         return Ok(());
     }
@@ -212,6 +244,33 @@ mod tests {
 
     fn condition(kind: &str, status: &str) -> Value {
         json!({ "type": kind, "status": status })
+    }
+
+    #[test]
+    fn who_asked_stays_whatever_anybody_writes() {
+        let request = |cluster: &str, key: &str, note: &str| {
+            Object::from_value(json!({ "metadata": {
+                "name": "east-abcde",
+                "labels": { label::CLUSTER_NAME: cluster, "note": note },
+                "annotations": { annotation::PUBLIC_KEY: key },
+                "ownerReferences": [{
+                    "apiVersion": "cluster.open-cluster-management.io/v1", "kind": "ManagedCluster", "name": cluster, "uid": cluster,
+                }],
+            } }))
+            .unwrap()
+        };
+        let old = request("east", "k", "");
+        let bare = Object::from_value(json!({ "metadata": { "name": "east-abcde" } })).unwrap();
+        for mut new in [request("west", "other", "mine"), bare] {
+            keep_origin(&mut new, &old);
+            assert_eq!(new.label(label::CLUSTER_NAME), Some("east"));
+            assert_eq!(new.annotation(annotation::PUBLIC_KEY), Some("k"));
+            assert_eq!(new.owner_references(), old.owner_references());
+            assert_eq!(cluster_of(&new), "east");
+        }
+        let mut noted = request("east", "k", "mine");
+        keep_origin(&mut noted, &old);
+        assert_eq!(noted.label("note"), Some("mine"), "the rest is free");
     }
 
     #[test]

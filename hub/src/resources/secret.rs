@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use k8s_openapi::api::core::v1::Secret;
-use koinon_machinery::{ApiError, Cause, Column, Object, ResourceInfo, Result};
+use koinon_machinery::{ApiError, Cause, Column, Object, ResourceInfo, Result, are_enough};
 use serde_json::Value;
 
 use super::configmap;
@@ -57,6 +57,9 @@ impl Strategy for Secrets {
             .into_iter()
             .flatten()
         {
+            if are_enough(&causes) {
+                break;
+            }
             if value
                 .as_str()
                 .is_none_or(|text| STANDARD.decode(text).is_err())

@@ -24,7 +24,7 @@ use super::{
     tenant::Tenant,
 };
 use crate::{
-    auth::{Impersonation, User},
+    auth::{AUTHENTICATED, Impersonation, User},
     authz::{Attributes, Decision},
     keeping::Keeping,
     tls::Peer,
@@ -136,10 +136,11 @@ async fn enter(api: &Api, who: Who, request: &mut Request, asked: &Attributes) -
     // Whoever watches over the hub need not be known to it.
     let open =
         !asked.is_resource() && matches!(asked.path.as_str(), "/livez" | "/readyz" | "/healthz");
-    if let Some(judged) = request::judged(asked)
-        && !open
-    {
-        demand(api, &user, &judged)?;
+    match request::judged(asked) {
+        Some(judged) if !open => demand(api, &user, &judged)?,
+        // Nothing is read of somebody whom nobody knows.
+        None if !user.in_group(AUTHENTICATED) => return Err(error::denied(&user, asked, "")),
+        _ => {}
     }
     let (body, charge) = match body::limit(api, asked) {
         Some(limit) => {

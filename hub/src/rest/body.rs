@@ -6,7 +6,7 @@ use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use koinon_machinery::{ApiError, Result, decode};
 
-use super::{Api, delete, protobuf, request, reviews, token};
+use super::{Api, delete, explain, protobuf, request, reviews, token};
 use crate::authz::Attributes;
 
 const ACCEPTED: [&str; 3] = [
@@ -20,6 +20,7 @@ pub(super) fn limit(api: &Api, asked: &Attributes) -> Option<usize> {
     let kinds = api.registry().kinds();
     match asked.verb.as_str() {
         "delete" | "deletecollection" => Some(delete::OPTIONS_LIMIT),
+        "post" if request::is_debug(asked) => Some(explain::LIMIT),
         "create" if reviews::is_one(asked) => Some(reviews::LIMIT),
         "create" if asked.subresource == request::TOKEN => Some(token::LIMIT),
         "create" | "update" | "patch" => kinds

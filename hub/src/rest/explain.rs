@@ -1,6 +1,7 @@
 //! Why a placement chose what it chose: `placements/explain`, and `/debug/placements/` as OCM serves it.
 //!
-//! Whoever may get a placement may have it explained. Clusters that the user may not get are counted and not named.
+//! Whoever may get a placement may have it explained. Clusters that the user may not get are counted and not named. An explanation
+//! looks at a whole fleet: only few are made at the same time, of one user one, from before the first read to the end.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -15,9 +16,8 @@ use jiff::Timestamp;
 use koinon_api::Placement;
 use koinon_machinery::{ApiError, Result, placement::Name};
 use koinon_store::{Revision, Stored, Unknown};
-use tokio::sync::Semaphore;
 
-use super::{Api, body, call::Call, error, respond};
+use super::{Api, body, call::Call, error, respond, tenant::Tenant};
 use crate::{
     auth::User,
     authz::Attributes,
@@ -28,17 +28,20 @@ use crate::{
 
 const GROUP: &str = "cluster.open-cluster-management.io";
 /// OCM's bound on a placement that is asked about.
-const LIMIT: usize = 1 << 20;
-/// An explanation looks at a whole fleet: no more than these at the same time.
-static TURNS: Semaphore = Semaphore::const_new(2);
+pub(super) const LIMIT: usize = 1 << 20;
 
 /// Answers `GET …/placements/NAME/explain`. Parameters: `cluster`, and `revision` with the snapshot of an old decision.
 pub(super) async fn explain(call: &Call) -> Result<Response> {
     let name = (call.asked.namespace.clone(), call.asked.name.clone());
     let revision = call.query.integer("revision")?.map(Revision);
     let only = call.query.text("cluster").map(str::to_owned);
-    let scene = scene(&call.api, &name, revision, None).await?;
-    let answer = on_the_side(&call.api, &call.user, move |may_name| {
+    let asks = (&call.user, &call.tenant);
+    let about = About {
+        name,
+        revision,
+        hypothesis: None,
+    };
+    let answer = in_turn(&call.api, asks, about, move |scene, may_name| {
         let mut answer = scene.explain(only.as_deref(), may_name)?;
         if let Some(revision) = revision {
             answer["snapshot"] = revision.to_string().into();
@@ -54,14 +57,15 @@ pub(super) async fn explain(call: &Call) -> Result<Response> {
 pub(super) async fn debug(
     State(api): State<Api>,
     Extension(user): Extension<User>,
+    Extension(tenant): Extension<Tenant>,
     method: Method,
     path: Option<Path<(String, String)>>,
     headers: HeaderMap,
     content: Body,
 ) -> Response {
     let done = match (method, path) {
-        (Method::GET, Some(Path(name))) => known(&api, &user, name).await,
-        (Method::POST, _) => dry_run(&api, &user, &headers, content).await,
+        (Method::GET, Some(Path(name))) => known(&api, (&user, &tenant), name).await,
+        (Method::POST, _) => dry_run(&api, (&user, &tenant), &headers, content).await,
         (Method::GET, None) => Err(ApiError::bad_request(
             "name a placement: /debug/placements/NAMESPACE/NAME",
         )),
@@ -70,10 +74,14 @@ pub(super) async fn debug(
     done.unwrap_or_else(|error| error::response(&error))
 }
 
-async fn known(api: &Api, user: &User, name: Name) -> Result<Response> {
-    demand(api, user, "get", &name)?;
-    let scene = scene(api, &name, None, None).await?;
-    let answer = on_the_side(api, user, move |may_name| scene.debug(may_name)).await?;
+async fn known(api: &Api, asks: Asks<'_>, name: Name) -> Result<Response> {
+    demand(api, asks.0, "get", &name)?;
+    let about = About {
+        name: name.clone(),
+        revision: None,
+        hypothesis: None,
+    };
+    let answer = in_turn(api, asks, about, |scene, may_name| scene.debug(may_name)).await?;
     let answer = answer.ok_or_else(|| {
         let kinds = api.registry().kinds();
         let kind = kinds.find(GROUP, "v1beta1", "placements");
@@ -84,7 +92,12 @@ async fn known(api: &Api, user: &User, name: Name) -> Result<Response> {
     Ok(respond::json(StatusCode::OK, &answer))
 }
 
-async fn dry_run(api: &Api, user: &User, headers: &HeaderMap, content: Body) -> Result<Response> {
+async fn dry_run(
+    api: &Api,
+    asks: Asks<'_>,
+    headers: &HeaderMap,
+    content: Body,
+) -> Result<Response> {
     let bytes = body::read(content, LIMIT).await?;
     let read = body::decode(&body::media_type(headers), &bytes)?;
     let placement: Placement = serde_json::from_value(read.value)
@@ -96,9 +109,13 @@ async fn dry_run(api: &Api, user: &User, headers: &HeaderMap, content: Body) -> 
     if name.0.is_empty() {
         return Err(ApiError::bad_request("the placement names no namespace"));
     }
-    demand(api, user, "create", &name)?;
-    let scene = scene(api, &name, None, Some(Box::new(placement))).await?;
-    let answer = on_the_side(api, user, move |may_name| scene.debug(may_name)).await?;
+    demand(api, asks.0, "create", &name)?;
+    let about = About {
+        name,
+        revision: None,
+        hypothesis: Some(Box::new(placement)),
+    };
+    let answer = in_turn(api, asks, about, |scene, may_name| scene.debug(may_name)).await?;
     Ok(respond::json(StatusCode::OK, &answer.unwrap_or_default()))
 }
 
@@ -113,14 +130,58 @@ fn demand(api: &Api, user: &User, verb: &str, name: &Name) -> Result<()> {
     }
 }
 
-/// The objects that a placement depends on, as they are or as they were.
-async fn scene(
-    api: &Api,
-    name: &Name,
+/// Who asks, and whose turn it takes.
+type Asks<'a> = (&'a User, &'a Tenant);
+
+/// What is asked about.
+struct About {
+    name: Name,
+    /// As it was at that revision.
     revision: Option<Revision>,
+    /// As if this were the placement.
     hypothesis: Option<Box<Placement>>,
-) -> Result<Scene> {
+}
+
+/// Has a placement explained when it is this tenant's turn, where nobody waits for the thread.
+///
+/// What has begun goes on when the client gives up, and keeps its turn until it has ended: else one who asks and leaves, again and
+/// again, has any number of explanations made at once.
+async fn in_turn<T: Send + 'static>(
+    api: &Api,
+    (user, tenant): Asks<'_>,
+    about: About,
+    answer: impl FnOnce(&Scene, explain::MayName<'_>) -> T + Send + 'static,
+) -> Result<T> {
+    let turn = api.flow().explain(tenant).await?;
+    let (api, user) = (api.clone(), user.clone());
+    let failed = |_| ApiError::internal("the explanation failed");
+    let work = async move {
+        let (question, objects) = gather(&api, about).await?;
+        let authorizer = api.registry().authorizer().clone();
+        let evaluation = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let scene = Scene::new(question, objects.iter().map(AsRef::as_ref));
+            let may_name = |cluster: &str| {
+                authorizer.allows(
+                    &user,
+                    &Attributes::of("get", GROUP, "managedclusters").named(cluster),
+                )
+            };
+            answer(&scene, &may_name)
+        });
+        evaluation.await.map_err(failed)
+    };
+    tokio::spawn(work).await.map_err(failed)?
+}
+
+/// The objects that a placement depends on, as they are or as they were.
+async fn gather(api: &Api, about: About) -> Result<(Question, Vec<Arc<Stored>>)> {
     let store = api.registry().store();
+    let About {
+        name,
+        revision,
+        hypothesis,
+    } = about;
     let mut question = Question {
         placement: name.clone(),
         hypothesis,
@@ -147,12 +208,12 @@ async fn scene(
             // before it, which was written later.
             let before: Vec<&Stored> = marked
                 .iter()
-                .filter(|stored| of_placement(stored).is_some_and(|of| of < *name))
+                .filter(|stored| of_placement(stored).is_some_and(|of| of < name))
                 .collect();
             let keys: BTreeSet<_> = before.iter().map(|stored| stored.key.clone()).collect();
             let own = marked
                 .iter()
-                .filter(|stored| of_placement(stored).as_ref() == Some(name));
+                .filter(|stored| of_placement(stored).as_ref() == Some(&name));
             if let Some(at) = own
                 .filter_map(|stored| past.changed.get(&stored.key))
                 .copied()
@@ -168,8 +229,7 @@ async fn scene(
                 .collect()
         }
     };
-    let _turn = TURNS.acquire().await;
-    blocking(move || Scene::new(question, objects.iter().map(AsRef::as_ref))).await
+    Ok((question, objects))
 }
 
 /// A moment in seconds since 1970; the log keeps microseconds.
@@ -179,32 +239,6 @@ async fn scene(
 )]
 fn moment(seconds: f64) -> Timestamp {
     Timestamp::from_microsecond((seconds * 1e6) as i64).unwrap_or(Timestamp::UNIX_EPOCH)
-}
-
-/// Evaluates where nobody waits for the thread.
-async fn on_the_side<T: Send + 'static>(
-    api: &Api,
-    user: &User,
-    work: impl FnOnce(explain::MayName<'_>) -> T + Send + 'static,
-) -> Result<T> {
-    let (authorizer, user) = (api.registry().authorizer().clone(), user.clone());
-    let _turn = TURNS.acquire().await;
-    blocking(move || {
-        let may_name = |cluster: &str| {
-            authorizer.allows(
-                &user,
-                &Attributes::of("get", GROUP, "managedclusters").named(cluster),
-            )
-        };
-        work(&may_name)
-    })
-    .await
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| ApiError::internal("the explanation failed"))
 }
 
 fn refused(error: Unknown) -> ApiError {

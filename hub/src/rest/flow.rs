@@ -24,6 +24,10 @@ use crate::authz::Attributes;
 
 /// How long a request waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Explanations under way: each looks at a whole fleet, and at a past one through the change log.
+const EXPLANATIONS: usize = 2;
+/// Of one user's explanations, how many wait for their turn.
+const EXPLANATIONS_WAITING: usize = 8;
 /// When the client may try again.
 const RETRY_SECONDS: u32 = 1;
 
@@ -60,6 +64,7 @@ pub(super) struct Flow {
     reads: Lane,
     changes: Lane,
     watches: Lane,
+    explanations: Lane,
 }
 
 #[derive(Clone, Debug)]
@@ -81,7 +86,17 @@ impl Flow {
             reads: lane(limits.reads, limits.queue, half(limits.reads)),
             changes: lane(limits.changes, limits.queue, half(limits.changes)),
             watches: lane(limits.watches, 0, limits.watches_per_user),
+            explanations: lane(EXPLANATIONS, EXPLANATIONS_WAITING, half(EXPLANATIONS)),
         }
+    }
+
+    /// Waits for a turn to explain a placement, beside the place that the request has: nobody is exempt from it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::enter`].
+    pub(super) async fn explain(&self, tenant: &Tenant) -> Result<Place, ApiError> {
+        self.explanations.enter(&tenant.key).await
     }
 
     /// Waits for a place.
@@ -104,14 +119,19 @@ impl Flow {
             _ if reviews::is_one(asked) => &self.reads,
             _ => &self.changes,
         };
-        let name = Arc::clone(&tenant.key);
+        lane.enter(&tenant.key).await
+    }
+}
+
+impl Lane {
+    async fn enter(&self, name: &Arc<str>) -> Result<Place, ApiError> {
         let turn = {
             let (sender, turn) = oneshot::channel();
             let waits = |waiting: &oneshot::Sender<Place>| !waiting.is_closed();
-            match lane.0.lock().arrive(&name, sender, waits) {
+            match self.0.lock().arrive(name, sender, waits) {
                 Arrival::Go => {
                     return Ok(Place {
-                        lane: Some((lane.clone(), name)),
+                        lane: Some((self.clone(), Arc::clone(name))),
                     });
                 }
                 Arrival::Refused => return Err(too_many()),

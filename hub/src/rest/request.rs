@@ -20,10 +20,16 @@ pub(super) const EXPLAIN: &str = "explain";
 /// Below here requests are judged by what they name, which a body may say.
 const DEBUG: &str = "/debug/placements";
 
-/// What a request is judged by: whoever may get a placement may have it explained. `None` when its handler judges.
+/// Whether a request is one for OCM's debug endpoint.
+pub(super) fn is_debug(asked: &Attributes) -> bool {
+    let below = asked.path.strip_prefix(DEBUG);
+    !asked.is_resource() && below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// What a request is judged by: whoever may get a placement may have it explained. `None` when its handler judges, which then is
+/// reached by nobody who is anonymous.
 pub(super) fn judged(asked: &Attributes) -> Option<Cow<'_, Attributes>> {
-    let path = asked.path.strip_prefix(DEBUG);
-    if !asked.is_resource() && path.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+    if is_debug(asked) {
         return None;
     }
     if asked.resource == "placements" && asked.subresource == EXPLAIN && asked.verb == "get" {

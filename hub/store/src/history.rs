@@ -136,6 +136,10 @@ async fn read(
     resources: &[String],
     revision: Revision,
 ) -> sqlx::Result<Option<(Vec<Later>, Vec<Stored>)>> {
+    // Before the log is read up to its end for nothing.
+    if horizon(connection).await? > revision.0 {
+        return Ok(None);
+    }
     let rows = sqlx::query!(
         r#"select distinct on (resource, namespace, name) resource, namespace, name, prior,
                   extract(epoch from at)::float8 as "at!"
@@ -153,10 +157,8 @@ async fn read(
         .filter(|prior| *prior > 0)
         .collect();
     let states = states(connection, sealer, &priors).await?;
-    let horizon = sqlx::query_scalar!("select horizon from registry")
-        .fetch_one(&mut *connection)
-        .await?;
-    if horizon > revision.0 {
+    // It may have been trimmed meanwhile.
+    if horizon(connection).await? > revision.0 {
         return Ok(None);
     }
     let later = rows.into_iter().map(|row| Later {
@@ -166,6 +168,12 @@ async fn read(
         at: row.at,
     });
     Ok(states.map(|states| (later.collect(), states)))
+}
+
+async fn horizon(connection: &mut PgConnection) -> sqlx::Result<i64> {
+    sqlx::query_scalar!("select horizon from registry")
+        .fetch_one(connection)
+        .await
 }
 
 async fn marked(

@@ -456,7 +456,11 @@ async fn an_enrolment_shows_as_a_request_and_a_denied_one_gets_nothing() {
         refused = answer.err().map(|status| status.code());
     }
     assert_eq!(refused, Some(Code::ResourceExhausted));
-    assert_eq!(shown(&hub).len(), 10);
+    assert_eq!(
+        shown(&hub).len(),
+        11,
+        "the denied one stays, and shuts nobody out"
+    );
 }
 
 async fn decide(hub: &Hub, name: &str, kind: &str) {

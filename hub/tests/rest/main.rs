@@ -10,6 +10,8 @@ mod bad_input;
 mod collections;
 mod deletion;
 mod discovery;
+mod explain;
+mod faults;
 mod matrix;
 mod objects;
 mod oidc;

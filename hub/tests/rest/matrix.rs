@@ -66,7 +66,7 @@ const WITH_STATUS: [&str; 6] = [
 #[derive(Clone, Debug)]
 struct Asked {
     plural: String,
-    subresource: &'static str,
+    subresource: String,
     verb: Verb,
     namespace: &'static str,
     name: &'static str,
@@ -89,7 +89,8 @@ impl Who {
             || plural == "namespaces"
                 && *name == "red"
                 && !matches!(verb, Verb::List | Verb::Watch);
-        let whole = subresource.is_empty();
+        // Whoever may get a placement may have it explained.
+        let whole = subresource.is_empty() || subresource == "explain" && *verb == Verb::Get;
         let read = reads
             && in_red
             && if whole {
@@ -101,7 +102,7 @@ impl Who {
             || in_red && whole && plural == "secrets"
             || in_red && whole && !reads && READ.contains(&plural) && !HUBS.contains(&plural);
         // To approve and to ask for tokens are rights of their own.
-        let special = matches!(*subresource, "approval" | "token");
+        let special = matches!(subresource.as_str(), "approval" | "token");
         match self {
             Self::Nobody | Self::BadToken | Self::Stranger => false,
             Self::Viewer | Self::Editor | Self::Tenant | Self::FleetViewer if special => false,
@@ -176,7 +177,8 @@ async fn every_route_and_verb_answers_each_identity_as_it_should() {
         };
         for namespace in namespaces {
             for verb in Verb::ALL {
-                for subresource in ["", "status", "approval", "token"] {
+                let own = info.subresources.iter().map(|one| one.name.as_str());
+                for subresource in ["", "status"].into_iter().chain(own) {
                     let collective = matches!(
                         verb,
                         Verb::List | Verb::Watch | Verb::Create | Verb::DeleteCollection
@@ -185,9 +187,7 @@ async fn every_route_and_verb_answers_each_identity_as_it_should() {
                     let nowhere = info.namespaced
                         && namespace.is_empty()
                         && !matches!(verb, Verb::List | Verb::Watch);
-                    let absent = matches!(subresource, "approval" | "token")
-                        && !info.has_subresource(subresource);
-                    if nowhere || absent || collective && !subresource.is_empty() {
+                    if nowhere || collective && !subresource.is_empty() {
                         continue;
                     }
                     let names: &[&'static str] = if collective { &[""] } else { &["east", "red"] };
@@ -215,7 +215,7 @@ async fn every_route_and_verb_answers_each_identity_as_it_should() {
                         path.push_str(query);
                         let question = Asked {
                             plural: info.plural.clone(),
-                            subresource,
+                            subresource: subresource.to_owned(),
                             verb,
                             namespace,
                             name,
@@ -281,6 +281,22 @@ async fn paths_answer_each_identity_as_they_should() {
                 !matches!(code, 401 | 403),
                 expected,
                 "{who:?} {path}: {code}"
+            );
+        }
+        // What is asked for in a body is judged when that was read, but nobody unknown is listened to.
+        let known = !matches!(who, Who::Nobody | Who::BadToken);
+        for (method, path, expected) in [
+            (Method::GET, "/debug/placements", known),
+            (Method::POST, "/debug/placements", known),
+            (Method::POST, "/debug/placements/", known),
+            (Method::POST, "/debug/placements/red/p", known),
+            (Method::GET, "/debug/placements/red/p", who == Who::Admin),
+        ] {
+            let code = who.ask(&hub, method.clone(), path).await;
+            assert_eq!(
+                !matches!(code, 401 | 403),
+                expected,
+                "{who:?} {method} {path}: {code}"
             );
         }
     }

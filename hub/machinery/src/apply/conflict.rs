@@ -1,7 +1,11 @@
 //! What somebody else owns and an apply would change.
 
 use super::{fields_v1, managers::Identity, set::FieldSet};
-use crate::{ApiError, Cause, CauseReason, Details, Reason};
+use crate::{
+    ApiError, Cause, CauseReason, Details, Reason,
+    short::{LONGEST, short},
+    status::MOST_CAUSES,
+};
 
 /// The fields in the way, by who owns them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,14 +25,20 @@ impl Conflicts {
         Self(left.collect())
     }
 
-    /// 409 in the API server's words, with a cause for each field.
+    /// 409 in the API server's words, with a cause for each field, the first hundred of them.
     pub(super) fn into_error(self) -> ApiError {
         let mut causes = Vec::new();
         let mut groups = Vec::new();
+        let mut count = 0;
         for (identity, fields) in &self.0 {
             let manager = identity.describe();
             let mut paths = Vec::new();
-            fields.for_each(&mut |path| paths.push(fields_v1::path_text(path)));
+            fields.for_each(&mut |path| {
+                count += 1;
+                if count <= MOST_CAUSES {
+                    paths.push(short(fields_v1::path_text(path), LONGEST));
+                }
+            });
             causes.extend(paths.iter().map(|path| Cause {
                 reason: Some(CauseReason::FieldManagerConflict),
                 message: format!("conflict with {manager}"),
@@ -50,11 +60,7 @@ impl Conflicts {
                         format!("conflicts with {manager}:{}", paths.collect::<String>())
                     })
                     .collect();
-                format!(
-                    "Apply failed with {} conflicts: {}",
-                    causes.len(),
-                    lines.join("\n")
-                )
+                format!("Apply failed with {count} conflicts: {}", lines.join("\n"))
             }
         };
         ApiError::new(Reason::Conflict, message).with_details(Details {

@@ -28,6 +28,8 @@ pub(super) struct Node {
     pub(super) validations: Vec<Rule>,
     /// Whether there are rules here or below.
     pub(super) ruled: bool,
+    /// Whether one of those looks at the old value.
+    pub(super) looks_back: bool,
     /// Whether normalising can change anything below here.
     pub(super) inert: bool,
 }
@@ -146,7 +148,9 @@ impl Node {
             node.preserve = true;
         }
         node.inert = node.is_inert();
-        node.ruled = node.is_ruled();
+        node.ruled = !node.validations.is_empty() || node.any_part(|part| part.ruled);
+        node.looks_back = node.validations.iter().any(|rule| rule.looks_back)
+            || node.any_part(|part| part.looks_back);
         Ok(node)
     }
 
@@ -165,15 +169,12 @@ impl Node {
         self.preserve || !matches!(self.additional, Additional::None)
     }
 
-    fn is_ruled(&self) -> bool {
+    fn any_part(&self, has: impl Fn(&Self) -> bool) -> bool {
         let each = match &self.additional {
-            Additional::Each(each) => each.ruled,
+            Additional::Each(each) => has(each),
             Additional::Any | Additional::None => false,
         };
-        !self.validations.is_empty()
-            || each
-            || self.items.as_ref().is_some_and(|items| items.ruled)
-            || self.properties.values().any(|property| property.ruled)
+        each || self.items.as_deref().is_some_and(&has) || self.properties.values().any(has)
     }
 
     fn is_inert(&self) -> bool {

@@ -6,7 +6,13 @@ use super::{
     node::{Additional, Kind, Node},
     number,
 };
-use crate::{Object, object, path::Path};
+use crate::{
+    Object,
+    decode::MOST_FAULTS,
+    object,
+    path::Path,
+    short::{LONGEST, short},
+};
 
 pub(super) fn object(root: &Node, object: &mut Object) -> Vec<String> {
     let mut unknown = Vec::new();
@@ -76,7 +82,7 @@ fn level(
                 Additional::Any | Additional::None => true,
             },
             None => {
-                unknown.push(path.field(name).to_string());
+                note(unknown, &path.field(name));
                 false
             }
         }
@@ -105,6 +111,13 @@ fn level(
     }
 }
 
+/// Notes a field that is dropped. Only the first ones are named, and a path is as long as the keys above it.
+fn note(unknown: &mut Vec<String>, path: &Path<'_>) {
+    if unknown.len() < MOST_FAULTS {
+        unknown.push(short(path, LONGEST));
+    }
+}
+
 /// What `ObjectMeta` leaves out: its fields are absent rather than empty.
 fn is_nothing(value: &Value) -> bool {
     match value {
@@ -120,7 +133,7 @@ fn prune_metadata(metadata: &mut Map<String, Value>, path: &Path<'_>, unknown: &
     metadata.retain(|name, value| {
         let known = object::is_metadata_field(name);
         if !known {
-            unknown.push(path.field(name).to_string());
+            note(unknown, &path.field(name));
         }
         known && !is_nothing(value)
     });
@@ -138,7 +151,7 @@ fn prune_metadata(metadata: &mut Map<String, Value>, path: &Path<'_>, unknown: &
                 "apiVersion" | "blockOwnerDeletion" | "controller" | "kind" | "name" | "uid"
             );
             if !known {
-                unknown.push(owners_path.index(index).field(name).to_string());
+                note(unknown, &owners_path.index(index).field(name));
             }
             known && !value.is_null()
         });

@@ -8,14 +8,17 @@
 //! Not as there: a rule that did not hold before either is still a refusal (no ratcheting), and texts with a format
 //! (`date-time`, `duration`) stay texts.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
 
 use super::{
     Error,
     node::{Additional, Kind, List, Node},
+    unique,
 };
 use crate::{
-    Cause, CauseReason, Object,
+    Cause, CauseReason, Object, are_enough,
     cel::{self, Bindings, COST_LIMIT, Environment, EvaluationError, Meter, Program},
     path::Path,
 };
@@ -32,6 +35,8 @@ pub(super) struct Rule {
     program: Program,
     /// Whether it compares with the old value, so that without one it says nothing.
     transition: bool,
+    /// Whether it, or its message, looks at the old value.
+    pub(super) looks_back: bool,
     message: String,
     message_program: Option<Program>,
     reason: CauseReason,
@@ -65,20 +70,22 @@ impl Rule {
         let alone = Environment::new().variable("self");
         let both = Environment::new().variable("self").variable("oldSelf");
         // What compiles without the old value does not mention it.
-        let (program, transition) = match alone.compile(text("rule")) {
-            Ok(program) => (program, false),
-            Err(_) => (both.compile(text("rule")).map_err(refused)?, true),
+        let compile = |source| match alone.compile(source) {
+            Ok(program) => Ok((program, false)),
+            Err(_) => Ok((both.compile(source).map_err(refused)?, true)),
         };
-        let message_program = match text("messageExpression") {
+        let (program, transition) = compile(text("rule"))?;
+        let said = match text("messageExpression") {
             "" => None,
-            source => Some(both.compile(source).map_err(refused)?),
+            source => Some(compile(source)?),
         };
         Ok(Self {
             source: text("rule").to_owned(),
             program,
             transition,
+            looks_back: transition || said.as_ref().is_some_and(|(_, looks_back)| *looks_back),
             message: text("message").to_owned(),
-            message_program,
+            message_program: said.map(|(program, _)| program),
             reason: match text("reason") {
                 "FieldValueForbidden" => CauseReason::FieldValueForbidden,
                 "FieldValueRequired" => CauseReason::FieldValueRequired,
@@ -143,7 +150,7 @@ struct Judge {
 
 impl Judge {
     fn walk(&mut self, node: &Node, value: &Value, old: Option<&Value>, path: &Path<'_>) {
-        if !node.ruled || self.over || value.is_null() {
+        if !node.ruled || self.over || value.is_null() || are_enough(&self.causes) {
             return;
         }
         if !node.validations.is_empty() {
@@ -168,10 +175,10 @@ impl Judge {
                 let Some(each) = node.items.as_deref() else {
                     return;
                 };
-                let before = old.and_then(Value::as_array);
+                let before = old.filter(|_| each.looks_back).and_then(Value::as_array);
+                let before = Before::of(&node.list, before);
                 for (index, item) in items.iter().enumerate() {
-                    let old = before.and_then(|before| counterpart(&node.list, item, before));
-                    self.walk(each, item, old, &path.index(index));
+                    self.walk(each, item, before.of_item(item), &path.index(index));
                 }
             }
             _ => {}
@@ -222,14 +229,34 @@ impl Judge {
     }
 }
 
-/// The item of the old list that a new one continues.
-fn counterpart<'a>(list: &List, item: &Value, before: &'a [Value]) -> Option<&'a Value> {
-    let List::Map(keys) = list else {
-        return None;
-    };
-    before
-        .iter()
-        .find(|old| keys.iter().all(|key| old.get(key) == item.get(key)))
+/// The items of an old list-map by their keys, so that the one which a new item continues is found without a search.
+struct Before<'a> {
+    keys: &'a [String],
+    items: HashMap<String, &'a Value>,
+}
+
+impl<'a> Before<'a> {
+    fn of(list: &'a List, before: Option<&'a Vec<Value>>) -> Self {
+        let keys = match list {
+            List::Map(keys) => keys.as_slice(),
+            List::Atomic | List::Set => &[],
+        };
+        let mut items = HashMap::new();
+        for item in before.into_iter().flatten().filter(|_| !keys.is_empty()) {
+            if let Some(key) = unique::key(item, keys) {
+                items.entry(key.to_string()).or_insert(item);
+            }
+        }
+        Self { keys, items }
+    }
+
+    fn of_item(&self, item: &Value) -> Option<&'a Value> {
+        if self.items.is_empty() {
+            return None;
+        }
+        let key = unique::key(item, self.keys)?;
+        self.items.get(&key.to_string()).copied()
+    }
 }
 
 /// In place of the value, which may be large, its type is shown.

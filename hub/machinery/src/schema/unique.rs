@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use super::node::List;
-use crate::{Cause, path::Path};
+use crate::{Cause, are_enough, path::Path};
 
 pub(super) fn check(list: &List, items: &[Value], path: &Path<'_>, causes: &mut Vec<Cause>) {
     if items.len() < 2 {
@@ -19,7 +19,7 @@ pub(super) fn check(list: &List, items: &[Value], path: &Path<'_>, causes: &mut 
 }
 
 /// The key of a list-map's item; an item that is no object has none, and the wrong type is reported elsewhere.
-fn key(item: &Value, keys: &[String]) -> Option<Value> {
+pub(super) fn key(item: &Value, keys: &[String]) -> Option<Value> {
     let item = item.as_object()?;
     let pairs = keys
         .iter()
@@ -32,6 +32,9 @@ fn differ(items: impl Iterator<Item = Option<Value>>, path: &Path<'_>, causes: &
     for (index, item) in items.enumerate() {
         let Some(item) = item else { continue };
         if !seen.insert(item.to_string()) {
+            if are_enough(causes) {
+                return;
+            }
             causes.push(Cause::duplicate(path.index(index), item));
         }
     }

@@ -7,10 +7,7 @@ use super::{
     node::{Additional, Kind, Logic, Node, Rules},
     unique,
 };
-use crate::{Cause, Object, path::Path};
-
-/// So many causes are enough to work on; an object of a million faults must not become an answer of a million lines.
-const MOST_CAUSES: usize = 100;
+use crate::{Cause, Object, are_enough, path::Path};
 
 pub(super) fn object(root: &Node, object: &Object) -> Vec<Cause> {
     let mut causes = Vec::new();
@@ -29,7 +26,7 @@ pub(super) fn object(root: &Node, object: &Object) -> Vec<Cause> {
 }
 
 fn walk(node: &Node, value: &Value, path: &Path<'_>, causes: &mut Vec<Cause>) {
-    if causes.len() >= MOST_CAUSES {
+    if are_enough(causes) {
         return;
     }
     if value.is_null() && node.nullable {

@@ -6,7 +6,7 @@ use super::{
     label::{LabelSelector, Operator, Requirement},
     parse,
 };
-use crate::{ApiError, Cause, Result, validation, validation::FieldPath};
+use crate::{ApiError, Cause, Result, are_enough, validation, validation::FieldPath};
 
 impl TryFrom<&meta::LabelSelector> for LabelSelector {
     type Error = ApiError;
@@ -55,6 +55,9 @@ pub fn validate(selector: &meta::LabelSelector, path: &FieldPath) -> Vec<Cause> 
     let mut causes = validation::labels(labels, &path.child("matchLabels"));
     let path = path.child("matchExpressions");
     for (index, expression) in selector.match_expressions.iter().flatten().enumerate() {
+        if are_enough(&causes) {
+            break;
+        }
         let at = path.index(index);
         let values: Vec<&String> = expression.values.iter().flatten().collect();
         match operator(&expression.operator) {
@@ -84,6 +87,9 @@ pub fn validate(selector: &meta::LabelSelector, path: &FieldPath) -> Vec<Cause> 
             ));
         }
         for (index, value) in values.iter().enumerate() {
+            if are_enough(&causes) {
+                break;
+            }
             for fault in validation::label_value(value) {
                 causes.push(Cause::invalid(
                     at.child("values").index(index),

@@ -5,6 +5,19 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::short::{LONGEST, short};
+
+/// So many causes of one refusal are enough to work on; an object of a million faults must not become an answer of a million lines.
+pub(crate) const MOST_CAUSES: usize = 100;
+/// Most bytes of a cause's words; a rule's message may have as many.
+const LONGEST_DETAIL: usize = 5 * 1024;
+
+/// Whether there are more causes than a refusal names: whoever looks for faults stops here.
+#[must_use]
+pub fn are_enough(causes: &[Cause]) -> bool {
+    causes.len() > MOST_CAUSES
+}
+
 /// One fault found in an object.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Cause {
@@ -174,13 +187,13 @@ impl Cause {
         for part in [value, detail] {
             if !part.is_empty() {
                 message.push_str(": ");
-                message.push_str(part);
+                message.push_str(&short(part, LONGEST_DETAIL));
             }
         }
         Self {
             reason: Some(reason),
             message,
-            field: field.to_string(),
+            field: short(field, LONGEST),
         }
     }
 }
@@ -197,14 +210,9 @@ impl fmt::Display for Cause {
 
 /// The value as the message shows it. Long values are cut: the client has the value, and a `Status` must stay small.
 fn quoted(value: &Value) -> String {
-    const LONGEST: usize = 1024;
-    let text = match value {
+    match value {
         Value::Null => "\"null\"".to_owned(),
-        Value::String(text) => format!("{text:?}"),
-        other => other.to_string(),
-    };
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
+        Value::String(text) => short(format_args!("{text:?}"), LONGEST),
+        other => short(other, LONGEST),
     }
 }

@@ -2,7 +2,7 @@ use koinon_api::Placement;
 use kube::CustomResourceExt;
 use serde_json::json;
 
-use super::{ApiError, Cause, deleted};
+use super::{ApiError, Cause, are_enough, deleted};
 use crate::ResourceInfo;
 
 fn placements() -> ResourceInfo {
@@ -96,6 +96,27 @@ fn a_retry_says_when() {
 fn a_huge_value_does_not_make_a_huge_status() {
     let cause = Cause::invalid("spec.a", "ä".repeat(1_000_000), "is bad");
     assert!(cause.message.len() < 4096);
+}
+
+#[test]
+fn of_many_faults_the_first_hundred_are_named() {
+    let fault = |n: usize| Cause::invalid(format!("data[{n}]"), "v", "is bad");
+    let named = |count: usize| {
+        let error = ApiError::invalid(&placements(), "x", (0..count).map(fault).collect());
+        assert!(error.message.contains("data[99]") && !error.message.contains("data[100]"));
+        error.causes().len()
+    };
+    assert_eq!(named(100), 100);
+    assert_eq!(named(101), 101);
+    assert_eq!(named(200_000), 101, "the last one says that there are more");
+    let all: Vec<Cause> = (0..101).map(fault).collect();
+    assert!(are_enough(&all) && !are_enough(&all[..100]));
+}
+
+#[test]
+fn a_field_of_any_length_is_cut_in_a_status() {
+    let cause = Cause::invalid("k".repeat(1_000_000), "v", &"d".repeat(1_000_000));
+    assert!(cause.to_string().len() < 8192);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{FieldPath, MAX_ANNOTATION_BYTES, NameRule, labels, syntax};
-use crate::{Cause, Object, ResourceInfo};
+use crate::{Cause, Object, ResourceInfo, are_enough};
 
 /// Judges the metadata of an object that is about to be created, after its name was generated.
 #[must_use]
@@ -68,6 +68,9 @@ fn annotations(object: &Object, path: &FieldPath, causes: &mut Vec<Cause>) {
     let mut bytes = 0;
     for (key, value) in object.annotations() {
         bytes += key.len() + value.len();
+        if are_enough(causes) {
+            continue;
+        }
         let faults = syntax::qualified_name(&key.to_lowercase());
         causes.extend(faults.iter().map(|fault| Cause::invalid(path, key, fault)));
     }
@@ -83,6 +86,9 @@ fn owners(object: &Object, path: &FieldPath, causes: &mut Vec<Cause>) {
         .and_then(Value::as_array);
     let mut controller: Option<&str> = None;
     for (index, owner) in list.into_iter().flatten().enumerate() {
+        if are_enough(causes) {
+            return;
+        }
         let at = path.index(index);
         let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
         let version = text("apiVersion").rsplit('/').next().unwrap_or_default();
@@ -133,6 +139,9 @@ fn owners(object: &Object, path: &FieldPath, causes: &mut Vec<Cause>) {
 
 fn finalizers(object: &Object, path: &FieldPath, causes: &mut Vec<Cause>) {
     for finalizer in object.finalizers() {
+        if are_enough(causes) {
+            return;
+        }
         let faults = syntax::qualified_name(finalizer);
         causes.extend(
             faults

@@ -1,5 +1,7 @@
 //! Metadata of an object that replaces another.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::{FieldPath, meta};
@@ -39,9 +41,10 @@ pub fn metadata_update(new: &Object, old: &Object) -> Vec<Cause> {
         ));
     }
     if old.is_deleting() {
+        let before: HashSet<&str> = old.finalizers().collect();
         let added: Vec<&str> = new
             .finalizers()
-            .filter(|finalizer| !old.has_finalizer(finalizer))
+            .filter(|finalizer| !before.contains(finalizer))
             .collect();
         if !added.is_empty() {
             let detail = format!(

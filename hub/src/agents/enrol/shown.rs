@@ -21,6 +21,7 @@ use koinon_api::{
     labels::{annotation, label, well_known},
 };
 use koinon_machinery::Reason;
+use koinon_store::Stored;
 use kube::{Resource as _, core::ObjectMeta};
 
 use super::{error::Error, uid};
@@ -35,7 +36,8 @@ const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 const SUFFIX: usize = 5;
 /// Names that are tried for a key; more are taken only by somebody who looks for such keys.
 const NAMES: u8 = 4;
-/// Requests of one cluster that may be there at once, as OCM's agent counts them.
+/// Requests of one cluster that may be there at once, as OCM's agent counts them, without those that were denied: these stay, and
+/// must not shut the cluster out.
 const MOST: usize = 10;
 
 /// What was decided about a request.
@@ -175,12 +177,21 @@ fn refuse_too_many(agents: &Agents, cluster: &str) -> Result<(), Error> {
         .take_while(|stored| stored.key.name.starts_with(&prefix))
         .filter(|stored| {
             let of = stored.labels.get(label::CLUSTER_NAME);
-            of.is_some_and(|of| of == cluster)
+            of.is_some_and(|of| of == cluster) && !is_denied(stored)
         });
     if of_cluster.count() >= MOST {
         return Err(Error::TooMany(cluster.to_owned()));
     }
     Ok(())
+}
+
+fn is_denied(stored: &Stored) -> bool {
+    let status = serde_json::from_slice(&stored.status).ok().flatten();
+    let request = CertificateSigningRequest {
+        status,
+        ..CertificateSigningRequest::default()
+    };
+    decision(&request) == Decision::Denied
 }
 
 fn make(

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 use koinon_machinery::{
-    ApiError, Cause, Column, Details, Object, Reason, ResourceInfo, Result,
+    ApiError, Cause, Column, Details, Object, Reason, ResourceInfo, Result, are_enough,
     validation::{NameRule, dns_subdomain, path_segment},
 };
 use serde_json::Value;
@@ -83,6 +83,9 @@ impl Strategy for Bindings {
         );
         let subjects = object.get("subjects").and_then(Value::as_array);
         for (index, subject) in subjects.into_iter().flatten().enumerate() {
+            if are_enough(&causes) {
+                break;
+            }
             causes.extend(self.subject_faults(subject, &format!("subjects[{index}]")));
         }
         if old.is_some_and(|old| old.get("roleRef") != object.get("roleRef")) {

@@ -5,7 +5,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
 use koinon_machinery::{
-    Cause, Object, ResourceInfo, Result,
+    Cause, Object, ResourceInfo, Result, are_enough,
     selector::validate_label_selector,
     validation::{FieldPath, NameRule},
 };
@@ -61,11 +61,13 @@ impl Strategy for Roles {
     }
 
     fn validate(&self, object: &Object, _: Option<&Object>) -> Vec<Cause> {
-        let mut causes: Vec<Cause> = rules(object)
-            .iter()
-            .enumerate()
-            .flat_map(|(index, rule)| self.faults(rule, &format!("rules[{index}]")))
-            .collect();
+        let mut causes = Vec::new();
+        for (index, rule) in rules(object).iter().enumerate() {
+            if are_enough(&causes) {
+                break;
+            }
+            causes.extend(self.faults(rule, &format!("rules[{index}]")));
+        }
         if let Some(selectors) = selectors(object) {
             let path = FieldPath::new("aggregationRule").child("clusterRoleSelectors");
             if selectors.is_empty() {
@@ -75,6 +77,9 @@ impl Strategy for Roles {
                 ));
             }
             for (index, selector) in selectors.iter().enumerate() {
+                if are_enough(&causes) {
+                    break;
+                }
                 if let Ok(selector) = serde_json::from_value::<LabelSelector>(selector.clone()) {
                     causes.extend(validate_label_selector(&selector, &path.index(index)));
                 }

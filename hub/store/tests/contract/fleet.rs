@@ -5,7 +5,45 @@ use std::time::Duration;
 use koinon_store::{Authority, Beat, Claim, Identity, Store, testing::TestPostgres};
 use uuid::Uuid;
 
-use crate::support::{Replica, create, eventually, one};
+use crate::support::{Replica, WIDGETS, create, eventually, one};
+
+/// P12: who reads the past, as often as he likes, leaves connections to the heartbeats.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_of_the_past_keep_no_heartbeat_from_being_written() {
+    let postgres = TestPostgres::start().await.unwrap();
+    let mut config = postgres.config();
+    config.query_timeout = Duration::from_secs(2);
+    let replica = Replica::open(config).await;
+    let store = &replica.store;
+    let revision = store.revision();
+    store.write(create("late")).await.unwrap();
+    let mut lock = postgres.connect().await;
+    lock.execute("begin; lock table changes in access exclusive mode")
+        .await;
+    let readers: Vec<_> = (0..60)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move { store.recall(&[WIDGETS], revision).await })
+        })
+        .collect();
+    let beat = Beat {
+        cluster: "c1".to_owned(),
+        session: Uuid::new_v4(),
+    };
+    while !readers.iter().any(tokio::task::JoinHandle::is_finished) {
+        store
+            .heartbeats()
+            .beat_many(std::slice::from_ref(&beat))
+            .await
+            .expect("a heartbeat finds a connection");
+    }
+    for reader in readers {
+        assert!(reader.await.unwrap().is_err(), "the log cannot be read");
+    }
+    lock.execute("rollback").await;
+    let past = store.recall(&[WIDGETS], revision).await.unwrap();
+    assert!(past.objects.is_empty(), "it was not there yet");
+}
 
 #[tokio::test]
 async fn heartbeats_age_by_the_clock_of_the_database() {

@@ -114,6 +114,41 @@ fn rules_have_a_budget() {
     assert!(words[0].contains("actual cost limit exceeded"), "{words:?}");
 }
 
+/// Each of the items is compared with one old item, which is found by its key.
+#[test]
+fn a_long_list_is_judged_item_by_item() {
+    let ports = |of: &str| -> Value {
+        let port = |port| json!({ "port": port, "protocol": of });
+        json!({ "ports": (0..3_000).map(port).collect::<Vec<_>>() })
+    };
+    assert!(judged(ports("TCP"), Some(ports("TCP"))).is_empty());
+    let faults = judged(ports("UDP"), Some(ports("TCP")));
+    assert_eq!(faults.len(), 101, "the rest is left out");
+    assert_eq!(faults[100], "spec.ports[100]: Forbidden: immutable");
+}
+
+#[test]
+fn old_items_are_looked_up_only_for_rules_that_look_at_them() {
+    assert!(ruled().root.looks_back);
+    let work = of::<ManifestWork>();
+    assert!(work.schema.root.ruled && !work.schema.root.looks_back);
+    let said = |rule: Value| {
+        spec(
+            json!({ "type": "array", "items": { "type": "string", "x-kubernetes-validations": [rule] } }),
+        )
+    };
+    assert!(
+        said(json!({ "rule": "true", "messageExpression": "'was ' + oldSelf" }))
+            .root
+            .looks_back
+    );
+    assert!(
+        !said(json!({ "rule": "self == 'a'", "messageExpression": "'is ' + self" }))
+            .root
+            .looks_back
+    );
+}
+
 #[test]
 fn a_rule_that_does_not_compile_is_no_schema() {
     let document = json!({ "type": "object", "x-kubernetes-validations": [{ "rule": "self.(" }] });
