@@ -10,7 +10,7 @@
 //! leader's epoch (P5). Input that has not changed writes nothing (P13).
 
 mod aggregation;
-mod claims;
+mod announce;
 mod clusterset;
 mod csr;
 mod decode;
@@ -82,7 +82,9 @@ const ALL: &[(&str, Make)] = &[
     ("aggregation", |_| {
         Loop::boxed(aggregation::Aggregation::default())
     }),
-    ("claims", |_| Loop::boxed(claims::Claims::default())),
+    ("announce", |_| {
+        Loop::boxed(announce::Announcements::default())
+    }),
     ("clusterset", |_| {
         Loop::boxed(clusterset::ClusterSets::default())
     }),

@@ -3,8 +3,8 @@
 use proptest::{collection::vec, prelude::*};
 
 use super::{
-    super::{Amounts, Cluster, Packing, Policy, Prioritizer, Strategy as Packs, Verdict},
-    fixtures::{World, chosen, cluster, run, wanting, weighted},
+    super::{Amounts, Cluster, Effect, Packing, Policy, Prioritizer, Strategy as Packs, Verdict},
+    fixtures::{World, chosen, cluster, labelled, run, wanting, weighted},
 };
 
 fn packing(wanted: usize, cpu: f64, strategy: Packs) -> Policy {
@@ -48,6 +48,48 @@ fn a_cluster_that_cannot_hold_the_workload_is_not_chosen() {
         .collect();
     assert_eq!(reasons[0], "4 cpu requested, 2 free");
     assert_eq!(reasons[2], "4 cpu requested, nothing reported free");
+}
+
+/// Else one obstacle after the other is found.
+#[test]
+fn all_that_speaks_against_a_cluster_is_said_at_once() {
+    let clusters = [
+        cluster("a")
+            .tainted("k", "", Effect::NoSelect)
+            .allocating("cpu", 1.0),
+        cluster("b").labelled("tier", "prod").allocating("cpu", 8.0),
+    ];
+    let policy = Policy {
+        predicates: vec![labelled("tier", &["prod"])],
+        ..packing(1, 4.0, Packs::Fit)
+    };
+    let world = World::default();
+    let explained = run(&policy, &clusters, &world, 0).explain(&policy, &world);
+    let filters = |at: usize| {
+        let filters = explained.clusters[at].filters.iter();
+        filters
+            .map(|one| (&*one.name, one.passed, one.reason.as_str()))
+            .collect::<Vec<_>>()
+    };
+    let predicate = "no predicate matches: label tier in (prod)";
+    assert_eq!(
+        filters(0),
+        [
+            ("Predicate", false, predicate),
+            (
+                "TaintToleration",
+                false,
+                "taint k=:NoSelect is not tolerated"
+            ),
+            ("Packing", false, "4 cpu requested, 1 free"),
+        ]
+    );
+    assert_eq!(explained.clusters[0].reason, predicate);
+    assert!(
+        filters(1)
+            .iter()
+            .all(|(_, passed, why)| *passed && why.is_empty())
+    );
 }
 
 #[test]
