@@ -238,7 +238,8 @@ async fn resource(
                     query,
                     headers: head.headers,
                 };
-                dispatch(&call, body).await
+                // On the heap, so that the layers around it do not move what the largest verb needs at every request.
+                Box::pin(dispatch(&call, body)).await
             }
         }
     };

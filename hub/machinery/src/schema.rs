@@ -94,18 +94,42 @@ impl Schema {
         normalize::object(&self.root, object)
     }
 
-    /// Lists what is wrong with a normalised object; metadata is not looked at. `old` is what it replaces, for rules on
-    /// changes.
+    /// The same for the status alone, of an object whose other fields are normalised already.
+    pub fn normalize_status(&self, object: &mut Object) -> Vec<String> {
+        normalize::field(&self.root, object, "status")
+    }
+
+    /// What is wrong with the status of an object whose other fields are valid and were not written.
+    ///
+    /// A rule at the root may speak of both, so that an object with such rules is judged whole.
     #[must_use]
-    pub fn validate(&self, object: &Object, old: Option<&Object>) -> Vec<Cause> {
-        let mut causes = validate::object(&self.root, object);
+    pub fn validate_status(&self, object: &Object, old: &Object) -> Vec<Cause> {
+        if !self.root.validations.is_empty() {
+            return self.validate(object, Some(old));
+        }
+        let causes = validate::field(&self.root, object, "status");
+        self.ruled(causes, || {
+            rule::field(&self.root, object, Some(old), "status")
+        })
+    }
+
+    /// Adds what the rules find, if what was found before lets them be judged.
+    fn ruled(&self, mut causes: Vec<Cause>, rules: impl FnOnce() -> Vec<Cause>) -> Vec<Cause> {
         if self.root.ruled {
             if rule::are_blocked(&causes) {
                 causes.push(rule::not_checked());
             } else {
-                causes.extend(rule::object(&self.root, object, old));
+                causes.extend(rules());
             }
         }
         causes
+    }
+
+    /// Lists what is wrong with a normalised object; metadata is not looked at. `old` is what it replaces, for rules on
+    /// changes.
+    #[must_use]
+    pub fn validate(&self, object: &Object, old: Option<&Object>) -> Vec<Cause> {
+        let causes = validate::object(&self.root, object);
+        self.ruled(causes, || rule::object(&self.root, object, old))
     }
 }

@@ -18,6 +18,7 @@ impl Feed {
         resources: &[Arc<str>],
         mut observe: impl FnMut(&Event),
     ) -> Result<Self, Expired> {
+        let moves = store.moves(resources);
         let mut watches = Vec::with_capacity(resources.len());
         for resource in resources {
             let snapshot = store.snapshot(resource);
@@ -30,10 +31,7 @@ impl Feed {
                 });
             }
         }
-        Ok(Self {
-            watches,
-            moves: store.moves(),
-        })
+        Ok(Self { watches, moves })
     }
 
     /// Observes all changes that are in the cache already.

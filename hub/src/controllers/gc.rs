@@ -16,7 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use koinon_machinery::{ApiError, Object, Reason};
 use koinon_store::{Event, Key, Stored};
 
-use self::judge::{Owner, Verdict, judge};
+use self::judge::{Owner, Verdict, Why, judge};
 use super::{
     Context, decode,
     keyed::{Again, Keyed},
@@ -34,12 +34,27 @@ const RETRY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Garbage {
     kinds: Kinds,
-    /// Owner references by dependent.
-    dependents: HashMap<Key, Vec<OwnerReference>>,
+    /// Objects with owners.
+    dependents: HashMap<Key, Dependent>,
     /// Dependents by the uid of an owner.
     by_owner: HashMap<String, BTreeSet<Key>>,
     /// Owners on their way out that wait for, or want to let go of, their dependents.
     leaving: HashMap<Key, Leaving>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Dependent {
+    uid: String,
+    owners: Vec<OwnerReference>,
+}
+
+/// What an object that may have to go has below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Below {
+    Nothing,
+    Dependents,
+    /// Dependents one of which waits for its own: perhaps for the very object that is looked at.
+    Waiting,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -52,13 +67,13 @@ struct Leaving {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Plan {
     /// Whether this object still has an owner.
-    Dependent(Key),
+    Dependent(Key, Below),
     /// What an owner waits for.
     Owner {
         key: Key,
         uid: String,
         how: Propagation,
-        dependents: Vec<Key>,
+        dependents: Vec<(Key, Below)>,
     },
 }
 
@@ -80,8 +95,31 @@ impl Garbage {
             .for_each(|key| queue.add(key.clone()));
     }
 
-    fn set_owners(&mut self, key: &Key, owners: Vec<OwnerReference>, queue: &mut Queue<Key>) {
-        let old = self.dependents.remove(key).unwrap_or_default();
+    fn below(&self, key: &Key) -> Below {
+        let uid = self.dependents.get(key).map(|dependent| &dependent.uid);
+        let Some(keys) = uid.and_then(|uid| self.by_owner.get(uid)) else {
+            return Below::Nothing;
+        };
+        let waits = |key: &Key| {
+            let leaving = self.leaving.get(key);
+            leaving.is_some_and(|leaving| leaving.how == Propagation::Foreground)
+        };
+        if keys.iter().any(waits) {
+            Below::Waiting
+        } else {
+            Below::Dependents
+        }
+    }
+
+    fn set_owners(
+        &mut self,
+        key: &Key,
+        uid: &str,
+        owners: Vec<OwnerReference>,
+        queue: &mut Queue<Key>,
+    ) {
+        let old = self.dependents.remove(key);
+        let old = old.map(|dependent| dependent.owners).unwrap_or_default();
         for owner in &old {
             if let Some(keys) = self.by_owner.get_mut(&owner.uid) {
                 keys.remove(key);
@@ -105,7 +143,11 @@ impl Garbage {
                 .insert(key.clone());
         }
         if !owners.is_empty() {
-            self.dependents.insert(key.clone(), owners);
+            let dependent = Dependent {
+                uid: uid.to_owned(),
+                owners,
+            };
+            self.dependents.insert(key.clone(), dependent);
         }
     }
 }
@@ -129,7 +171,7 @@ impl Keyed for Garbage {
         let stored = event.latest();
         let key = &stored.key;
         let Some(after) = event.after.as_deref() else {
-            self.set_owners(key, Vec::new(), queue);
+            self.set_owners(key, "", Vec::new(), queue);
             self.leaving.remove(key);
             self.mark_dependents(&stored.uid.to_string(), queue);
             return;
@@ -147,7 +189,7 @@ impl Keyed for Garbage {
         {
             self.leaving.remove(key);
             if self.dependents.contains_key(key) {
-                self.set_owners(key, Vec::new(), queue);
+                self.set_owners(key, "", Vec::new(), queue);
             }
             return;
         }
@@ -174,13 +216,13 @@ impl Keyed for Garbage {
         } else {
             self.leaving.remove(key);
         }
-        let known = self
-            .dependents
-            .get(key)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        if known != meta.owner_references {
-            self.set_owners(key, meta.owner_references, queue);
+        let uid = after.uid.to_string();
+        let known = match self.dependents.get(key) {
+            Some(known) => known.uid == uid && known.owners == meta.owner_references,
+            None => meta.owner_references.is_empty(),
+        };
+        if !known {
+            self.set_owners(key, &uid, meta.owner_references, queue);
             queue.add(key.clone());
         }
     }
@@ -199,18 +241,20 @@ impl Keyed for Garbage {
                 key: key.clone(),
                 uid: uid.clone(),
                 how: *how,
-                dependents: dependents.cloned().collect(),
+                dependents: dependents
+                    .map(|key| (key.clone(), self.below(key)))
+                    .collect(),
             });
         }
         self.dependents
             .contains_key(key)
-            .then(|| Plan::Dependent(key.clone()))
+            .then(|| Plan::Dependent(key.clone(), self.below(key)))
     }
 
     fn carry_out<'a>(plan: Plan, context: &'a Context) -> BoxFuture<'a, Result<Again, ApiError>> {
         Box::pin(async move {
             let done = match plan {
-                Plan::Dependent(key) => collect(&key, context).await,
+                Plan::Dependent(key, below) => collect(&key, below, context).await,
                 Plan::Owner {
                     key,
                     uid,
@@ -240,7 +284,7 @@ fn mentions(stored: &Stored, word: &str) -> bool {
 ///
 /// What is judged is what is written: the very state that was read, or nothing. One that was replaced or adopted
 /// meanwhile is a `Conflict`.
-async fn collect(key: &Key, context: &Context) -> Result<(), ApiError> {
+async fn collect(key: &Key, below: Below, context: &Context) -> Result<(), ApiError> {
     let Some((kind, stored)) = find(key, context) else {
         return Ok(());
     };
@@ -252,8 +296,20 @@ async fn collect(key: &Key, context: &Context) -> Result<(), ApiError> {
         .collect();
     match judge(&states) {
         Verdict::Keep => Ok(()),
-        Verdict::Delete if meta.deleting() => Ok(()),
-        Verdict::Delete => delete(&kind, &stored, context).await,
+        Verdict::Delete(_) if meta.deleting() => Ok(()),
+        Verdict::Delete(Why::Lost) => delete(&kind, &stored, own_choice(&meta), context).await,
+        // Who waits for this one waits for what is below it, too.
+        Verdict::Delete(Why::Awaited) => match below {
+            Below::Nothing => delete(&kind, &stored, own_choice(&meta), context).await,
+            Below::Dependents => delete(&kind, &stored, Propagation::Foreground, context).await,
+            Below::Waiting => {
+                // Two that wait for each other would wait for ever: this one blocks nobody any more, and goes when its change is seen.
+                if unblock(&kind, &stored, context).await? {
+                    return Err(ApiError::conflict(&kind.info, &key.name));
+                }
+                delete(&kind, &stored, Propagation::Foreground, context).await
+            }
+        },
         Verdict::Strip(lost) => {
             let lost: BTreeSet<&str> = lost
                 .iter()
@@ -262,6 +318,33 @@ async fn collect(key: &Key, context: &Context) -> Result<(), ApiError> {
             strip(&kind, &stored, &lost, context).await
         }
     }
+}
+
+/// How an object is deleted for which nobody waits: as it asked to be itself.
+fn own_choice(meta: &decode::Meta) -> Propagation {
+    if meta.has_finalizer(ORPHAN) {
+        Propagation::Orphan
+    } else if meta.has_finalizer(FOREGROUND) {
+        Propagation::Foreground
+    } else {
+        Propagation::Background
+    }
+}
+
+/// Lets no owner wait for this object; says whether any would have.
+async fn unblock(kind: &Kind, stored: &Stored, context: &Context) -> Result<bool, ApiError> {
+    let mut any = false;
+    change(kind, stored, context, |object| {
+        let mut owners = object.owner_references();
+        for owner in &mut owners {
+            any |= owner.block_owner_deletion == Some(true);
+            owner.block_owner_deletion = owner.block_owner_deletion.map(|_| false);
+        }
+        object.set_owner_references(&owners);
+        any
+    })
+    .await?;
+    Ok(any)
 }
 
 /// How an owner stands. Nobody can tell of one whose kind is not served here, or that would have to be in a namespace
@@ -316,7 +399,7 @@ async fn part(
     key: &Key,
     uid: &str,
     how: Propagation,
-    dependents: &[Key],
+    dependents: &[(Key, Below)],
     context: &Context,
 ) -> Result<(), ApiError> {
     let finalizer = if how == Propagation::Orphan {
@@ -325,7 +408,7 @@ async fn part(
         FOREGROUND
     };
     let mut moved = None;
-    for dependent in dependents {
+    for (dependent, below) in dependents {
         let done = if how == Propagation::Orphan {
             match find(dependent, context) {
                 Some((kind, stored)) => {
@@ -334,7 +417,7 @@ async fn part(
                 None => Ok(()),
             }
         } else {
-            collect(dependent, context).await
+            collect(dependent, *below, context).await
         };
         match done {
             Err(error) if error.reason == Reason::NotFound => {}
@@ -349,7 +432,7 @@ async fn part(
     if how != Propagation::Orphan
         && dependents
             .iter()
-            .any(|dependent| blocks(dependent, key, uid, context))
+            .any(|(dependent, _)| blocks(dependent, key, uid, context))
     {
         return Ok(());
     }
@@ -400,14 +483,19 @@ async fn strip(
 }
 
 /// Deletes exactly this state of an object.
-async fn delete(kind: &Kind, stored: &Stored, context: &Context) -> Result<(), ApiError> {
+async fn delete(
+    kind: &Kind,
+    stored: &Stored,
+    how: Propagation,
+    context: &Context,
+) -> Result<(), ApiError> {
     let preconditions = Preconditions {
         uid: Some(stored.uid.to_string()),
         resource_version: Some(stored.revision.to_string()),
     };
     let options = DeleteOptions {
         preconditions,
-        propagation: Some(Propagation::Background),
+        propagation: Some(how),
         ..DeleteOptions::default()
     };
     let registry = context.client.registry();

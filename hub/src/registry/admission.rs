@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use koinon_machinery::{ApiError, Cause, Details, Object, Result, decode, validation};
 use koinon_store::Key;
+use serde_json::Value;
 
 use super::{Kind, Registry, Writer};
 use crate::authz::{Attributes, Decision};
@@ -23,16 +24,29 @@ pub enum FieldValidation {
     Strict,
 }
 
+/// What of an object is looked through for unknown fields and defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fields {
+    All,
+    /// The rest is as it is stored.
+    Status,
+}
+
 impl Registry {
     /// Prunes and defaults; returns warnings about what was dropped.
     pub(super) fn normalise(
         &self,
         kind: &Kind,
         object: &mut Object,
-        fields: FieldValidation,
+        fields: Fields,
+        validation: FieldValidation,
     ) -> Result<Vec<String>> {
-        let unknown = kind.info.schema.normalize(object);
-        match fields {
+        let schema = &kind.info.schema;
+        let unknown = match fields {
+            Fields::All => schema.normalize(object),
+            Fields::Status => schema.normalize_status(object),
+        };
+        match validation {
             FieldValidation::Ignore => Ok(Vec::new()),
             FieldValidation::Warn => Ok(decode::faults(&unknown, &[])),
             FieldValidation::Strict => {
@@ -48,6 +62,33 @@ impl Registry {
             Some(old) => validation::metadata_update(object, old),
         };
         causes.extend(kind.info.schema.validate(object, old));
+        Self::judge(kind, object, old, causes)
+    }
+
+    /// The same for an object of which only the status was written, and who wrote it: the rest was judged when it came.
+    pub(super) fn check_status(&self, kind: &Kind, object: &Object, old: &Object) -> Result<()> {
+        let written = |(field, _): &(&String, &Value)| *field != "managedFields";
+        let metadata = |object: &'_ Object| object.metadata().iter().filter(written).count();
+        let same = metadata(object) == metadata(old)
+            && object
+                .metadata()
+                .iter()
+                .filter(written)
+                .all(|(field, value)| old.metadata().get(field) == Some(value));
+        if !same {
+            return self.check(kind, object, Some(old));
+        }
+        let causes = kind.info.schema.validate_status(object, old);
+        Self::judge(kind, object, Some(old), causes)
+    }
+
+    /// Refuses an object with `causes`, or with those of its kind if there are none.
+    fn judge(
+        kind: &Kind,
+        object: &Object,
+        old: Option<&Object>,
+        mut causes: Vec<Cause>,
+    ) -> Result<()> {
         if causes.is_empty() {
             // A strategy may rely on what the schema promises.
             causes = kind.strategy.validate(object, old);

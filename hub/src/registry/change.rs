@@ -7,7 +7,9 @@ use koinon_store::{Change, Draft, Key, Revision, Stored, WriteError};
 
 use super::{
     ATTEMPTS, Admission, DryRun, Generation, Kind, Options, Registry, Saved, State, Unconditional,
-    Writer, metadata,
+    Writer,
+    admission::Fields,
+    metadata,
     ownership::{self, Owners},
     parts, refused,
     trail::Deed,
@@ -32,9 +34,20 @@ pub(super) struct Written {
     pub(super) owners: Owners,
 }
 
+/// What is changed, as it is stored and as it reads.
+#[derive(Clone, Copy)]
+struct Before<'a> {
+    stored: &'a Stored,
+    object: &'a Object,
+}
+
 /// What a patch comes to.
 enum Changed {
-    To(Object, Vec<String>),
+    To {
+        old: Object,
+        new: Object,
+        warnings: Vec<String>,
+    },
     /// The client names the only revision that may be changed, and it is another one.
     Pinned(String),
 }
@@ -69,7 +82,7 @@ impl Registry {
             "" => None,
             text => Some(parse_revision(kind, &object, text)?),
         };
-        let warnings = self.normalise(kind, &mut object, options.fields)?;
+        let warnings = self.normalise(kind, &mut object, Fields::All, options.fields)?;
         for attempt in 0..ATTEMPTS {
             let mut stored = self.current(kind, key).await?;
             if expected.is_some_and(|expected| expected != stored.revision) {
@@ -81,7 +94,10 @@ impl Registry {
             }
             let plan = self.plan(
                 kind,
-                &stored,
+                Before {
+                    stored: &stored,
+                    object: &parts::object(kind, &stored),
+                },
                 object.clone(),
                 Written {
                     part,
@@ -142,7 +158,7 @@ impl Registry {
     ) -> Result<Saved> {
         for attempt in 0..ATTEMPTS {
             let stored = self.current(kind, key).await?;
-            let changed = self.changed_by(kind, key, &stored, options, &patch);
+            let changed = self.changed_by(kind, key, &stored, written.part, options, &patch);
             let (plan, warnings) = match changed {
                 Ok(Changed::Pinned(revision)) => {
                     // The cache may be behind what the client has seen.
@@ -152,9 +168,13 @@ impl Registry {
                     }
                     continue;
                 }
-                Ok(Changed::To(object, warnings)) => {
+                Ok(Changed::To { old, new, warnings }) => {
                     let expected = Some(stored.revision);
-                    let plan = self.plan(kind, &stored, object, written, expected, writer);
+                    let before = Before {
+                        stored: &stored,
+                        object: &old,
+                    };
+                    let plan = self.plan(kind, before, new, written, expected, writer);
                     (plan, warnings)
                 }
                 Err(error) => (Err(error), Vec::new()),
@@ -180,6 +200,7 @@ impl Registry {
         kind: &Kind,
         key: &Key,
         stored: &Stored,
+        part: Part,
         options: Options,
         patch: &(impl Fn(&Object) -> Result<Object> + Send + Sync),
     ) -> Result<Changed> {
@@ -192,8 +213,21 @@ impl Registry {
         if version != old.resource_version() && !version.is_empty() {
             return Ok(Changed::Pinned(version.to_owned()));
         }
-        let warnings = self.normalise(kind, &mut object, options.fields)?;
-        Ok(Changed::To(object, warnings))
+        // What is not written need not be looked through again.
+        let fields = if part != Part::Main
+            && object.same_body(&old)
+            && object.metadata() == old.metadata()
+        {
+            Fields::Status
+        } else {
+            Fields::All
+        };
+        let warnings = self.normalise(kind, &mut object, fields, options.fields)?;
+        Ok(Changed::To {
+            old,
+            new: object,
+            warnings,
+        })
     }
 
     /// Whether what was decided on `stored` has to be decided again, because the registry has another state by now.
@@ -219,18 +253,20 @@ impl Registry {
     fn plan(
         &self,
         kind: &Kind,
-        stored: &Stored,
+        Before {
+            stored,
+            object: old,
+        }: Before<'_>,
         mut object: Object,
         Written { part, owners }: Written,
         expected: Option<Revision>,
         writer: &Writer,
     ) -> Result<Plan> {
-        let old = parts::object(kind, stored);
         if !object.uid().is_empty() && object.uid() != old.uid() {
-            return Err(metadata::uid_differs(kind, &old, object.uid()));
+            return Err(metadata::uid_differs(kind, old, object.uid()));
         }
         if expected.is_none() && kind.strategy.unconditional_update() == Unconditional::Refused {
-            return Err(metadata::version_missing(kind, &old));
+            return Err(metadata::version_missing(kind, old));
         }
         if part != Part::Main {
             let mut updated = old.clone();
@@ -244,18 +280,18 @@ impl Registry {
             };
             if part == Part::Approval {
                 kind.strategy
-                    .prepare_approval(&mut updated, &old, &mut admission)?;
+                    .prepare_approval(&mut updated, old, &mut admission)?;
             } else {
                 kind.strategy
-                    .prepare_status(&mut updated, &old, &mut admission)?;
+                    .prepare_status(&mut updated, old, &mut admission)?;
             }
             match owners {
                 Owners::Record => {
-                    ownership::changed(kind, part, &old, &mut updated, writer, clock::now());
+                    ownership::changed(kind, part, old, &mut updated, writer, clock::now());
                 }
                 Owners::Settled => ownership::carry(&object, &mut updated),
             }
-            self.check(kind, &updated, Some(&old))?;
+            self.check_status(kind, &updated, old)?;
             let mut draft = Draft {
                 status: parts::status(&updated)?,
                 ..draft_of(stored)
@@ -270,13 +306,13 @@ impl Registry {
                 Plan::Replace(draft)
             });
         }
-        metadata::carry_over(&mut object, &old);
+        metadata::carry_over(&mut object, old);
         if kind.info.has_status {
             object.set_status(old.status().cloned());
         }
         let now = clock::now();
         if owners == Owners::Record {
-            ownership::changed(kind, part, &old, &mut object, writer, now);
+            ownership::changed(kind, part, old, &mut object, writer, now);
         }
         let mut admission = Admission {
             now,
@@ -285,14 +321,14 @@ impl Registry {
             objects: self,
             revealed: None,
         };
-        self.admit_owners(kind, &object, &old, writer)?;
+        self.admit_owners(kind, &object, old, writer)?;
         kind.strategy
-            .prepare_update(&mut object, &old, &mut admission)?;
+            .prepare_update(&mut object, old, &mut admission)?;
         if kind.strategy.generation() == Generation::Counted {
-            let bump = i64::from(!object.same_body(&old));
+            let bump = i64::from(!object.same_body(old));
             object.set_generation(old.generation().max(1) + bump);
         }
-        self.check(kind, &object, Some(&old))?;
+        self.check(kind, &object, Some(old))?;
         let ends = object.is_deleting() && object.finalizers().next().is_none();
         let mut draft = parts::draft(stored.key.clone(), object)?;
         if kind.info.has_status {

@@ -8,7 +8,9 @@ use rand::RngExt;
 use uuid::Uuid;
 
 use super::{
-    Admission, DryRun, Generation, Kind, Options, Registry, Saved, State, Writer, metadata,
+    Admission, DryRun, Generation, Kind, Options, Registry, Saved, State, Writer,
+    admission::Fields,
+    metadata,
     ownership::{self, Owners},
     parts, refused,
     trail::Deed,
@@ -57,7 +59,7 @@ impl Registry {
         if kind.info.namespaced {
             self.admit_namespace(kind, namespace, object.name()).await?;
         }
-        let warnings = self.normalise(kind, &mut object, options.fields)?;
+        let warnings = self.normalise(kind, &mut object, Fields::All, options.fields)?;
         let prefix = object.generate_name().to_owned();
         if !object.name().is_empty() || prefix.is_empty() {
             let name = object.name().to_owned();

@@ -1,6 +1,6 @@
 //! Between objects and what the store keeps of them.
 
-use std::sync::Arc;
+use std::{cell::RefCell, sync::Arc};
 
 use bytes::Bytes;
 use koinon_machinery::{ApiError, Object, Parts, Result};
@@ -10,6 +10,9 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::Kind;
+
+/// So much of a buffer is kept for the next object.
+const KEPT_BUFFER: usize = 64 << 10;
 
 /// Reads an object back.
 ///
@@ -152,10 +155,24 @@ pub(super) fn reveal(object: Object, shown: &Value) -> Result<Object> {
 }
 
 /// Canonical JSON: keys are sorted because `serde_json` is built without `preserve_order`.
+///
+/// Written into a buffer that is kept, then copied: what is stored for long takes no more memory than it needs, and no
+/// buffer is grown again and again.
 fn bytes(value: &impl Serialize) -> Result<Bytes> {
-    serde_json::to_vec(value)
-        .map(Bytes::from)
-        .map_err(|_| ApiError::internal("the object does not serialise"))
+    thread_local! {
+        static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    BUFFER.with_borrow_mut(|buffer| {
+        buffer.clear();
+        let written = serde_json::to_writer(&mut *buffer, value);
+        let bytes = Bytes::copy_from_slice(buffer);
+        // One large object must not hold its size for ever.
+        buffer.shrink_to(KEPT_BUFFER);
+        match written {
+            Ok(()) => Ok(bytes),
+            Err(_) => Err(ApiError::internal("the object does not serialise")),
+        }
+    })
 }
 
 /// Metadata fields that are not kept.

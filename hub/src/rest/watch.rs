@@ -73,7 +73,14 @@ pub(super) async fn watch(call: &Call) -> Result<Response> {
         .unwrap_or_else(|| SHORTEST.mul_f64(1.0 + rand::rng().random::<f64>()));
     let now = Instant::now();
     let (watch, failed) = match registry.store().watch(&call.kind.key, from) {
-        Ok(watch) => (Some(watch.telling_every(GLANCE)), None),
+        Ok(watch) => {
+            let watch = watch.telling_every(GLANCE);
+            let watch = match call.namespace() {
+                "" => watch,
+                namespace => watch.within(namespace),
+            };
+            (Some(watch), None)
+        }
         Err(_) => (None, Some(too_old(from))),
     };
     let feed = Feed {

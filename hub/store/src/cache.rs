@@ -4,6 +4,7 @@
 //! snapshots that nobody waits for. A stretch is published in an order that makes P1 easy to see:
 //! objects, then events, then who follows them is told, then the revision. So whoever loads the revision first finds all that led to it.
 
+mod followers;
 mod intern;
 mod ring;
 mod snapshot;
@@ -14,11 +15,11 @@ use std::{collections::HashMap, sync::Arc};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::watch as signal;
+use tokio::sync::{Notify, watch as signal};
 use uuid::Uuid;
 
 pub(crate) use self::ring::Limits;
-use self::{intern::Bodies, ring::Ring, snapshot::Objects};
+use self::{followers::Followers, intern::Bodies, ring::Ring, snapshot::Objects};
 pub use self::{
     ring::{Event, Expired},
     snapshot::Snapshot,
@@ -72,8 +73,7 @@ struct Resource {
     name: Arc<str>,
     objects: ArcSwap<Objects>,
     ring: RwLock<Ring>,
-    /// Revision of the resource's last event; wakes its watchers.
-    changed: signal::Sender<Revision>,
+    followers: Followers,
 }
 
 #[derive(Debug)]
@@ -159,8 +159,12 @@ impl Cache {
         let _ = current.wait_for(|current| *current >= revision).await;
     }
 
-    pub(crate) fn moves(&self) -> Moves {
-        Moves(self.revision.subscribe())
+    pub(crate) fn moves(&self, resources: &[Arc<str>]) -> Moves {
+        let bell = Arc::new(Notify::new());
+        for name in resources {
+            self.resource(name).followers.ring(&bell);
+        }
+        Moves(bell)
     }
 
     pub(crate) fn get(&self, key: &Key) -> Option<Arc<Stored>> {
@@ -207,25 +211,31 @@ impl Cache {
     }
 
     /// Applies all changes with revisions in `(from, to]`; those that the cache has already are skipped.
+    ///
+    /// Returns the state that each change left, or the last one of what it deleted; `None` for a change that is in the cache
+    /// already and no longer among the events.
     pub(crate) fn apply(
         &self,
         from: Revision,
         to: Revision,
         deltas: Vec<Delta>,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<Vec<Option<Arc<Stored>>>, ApplyError> {
         let mut bodies = self.writer.lock();
         let have = self.revision();
         if from > have {
             return Err(ApplyError::Gap { have, from });
         }
         if to <= have {
-            return Ok(());
+            return Ok(deltas.iter().map(|delta| self.left(delta)).collect());
         }
+        let mut states = Vec::with_capacity(deltas.len());
         let mut touched: Vec<(Arc<Resource>, Objects, Vec<Arc<Event>>)> = Vec::new();
-        for Delta { revision, effect } in deltas {
-            if revision <= have {
+        for delta in deltas {
+            if delta.revision <= have {
+                states.push(self.left(&delta));
                 continue;
             }
+            let Delta { revision, effect } = delta;
             let name = &effect.key().resource;
             let at = match touched
                 .iter()
@@ -240,36 +250,36 @@ impl Cache {
                 }
             };
             let (resource, objects, events) = &mut touched[at];
-            events.push(Arc::new(step(
-                objects,
-                &mut bodies,
-                &resource.name,
-                revision,
-                effect,
-            )?));
+            let event = step(objects, &mut bodies, &resource.name, revision, effect)?;
+            states.push(Some(event.latest().clone()));
+            events.push(Arc::new(event));
         }
-        for (resource, objects, events) in &mut touched {
-            resource.objects.store(Arc::new(std::mem::take(objects)));
-            resource.ring.write().extend(std::mem::take(events));
+        let mut told = Vec::with_capacity(touched.len());
+        for (resource, objects, events) in touched {
+            resource.objects.store(Arc::new(objects));
+            let middle = {
+                let mut ring = resource.ring.write();
+                ring.extend(events.iter().cloned());
+                ring.middle()
+            };
+            told.push((resource, events, middle));
         }
         // Followers first: whoever has seen the revision finds all that lags behind it marked as such.
-        for (resource, ..) in touched {
-            resource.changed.send_replace(to);
+        for (resource, events, middle) in told {
+            resource.followers.tell(&events, to, middle);
         }
         self.revision.send_replace(to);
         bodies.sweep();
-        Ok(())
+        Ok(states)
     }
 
-    /// The event of `key`'s resource at exactly this revision, if it is still known.
-    pub(crate) fn event(&self, key: &Key, revision: Revision) -> Option<Arc<Event>> {
-        let resource = self.existing(&key.resource)?;
-        let events = resource
-            .ring
-            .read()
-            .after(Revision(revision.0 - 1), 1)
-            .ok()?;
-        events.into_iter().find(|event| event.revision == revision)
+    /// The state that a change left which the cache has already, if its event is still known.
+    fn left(&self, delta: &Delta) -> Option<Arc<Stored>> {
+        let resource = self.existing(&delta.effect.key().resource)?;
+        let before = Revision(delta.revision.0 - 1);
+        let events = resource.ring.read().after(before, 1).ok()?;
+        let event = events.first()?;
+        (event.revision == delta.revision).then(|| event.latest().clone())
     }
 
     /// A body that some object in the cache, or one of the recent past, has.
@@ -289,7 +299,7 @@ impl Cache {
             name: name.clone(),
             objects: ArcSwap::default(),
             ring: RwLock::new(Ring::new(self.floor, self.limits)),
-            changed: signal::Sender::new(Revision::default()),
+            followers: Followers::default(),
         };
         self.resources
             .write()

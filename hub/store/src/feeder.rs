@@ -24,6 +24,7 @@ use crate::{
     key::{Incarnation, Revision},
     log::{self, Pace, ReadError},
     metrics::Metrics,
+    peers::Peers,
     store::Error,
 };
 
@@ -40,6 +41,7 @@ pub(crate) struct Feeder {
     pub(crate) metrics: Arc<Metrics>,
     /// Whether the lane has a batch in flight.
     pub(crate) lane_busy: Arc<AtomicBool>,
+    pub(crate) peers: Arc<Peers>,
     pub(crate) hints: Arc<Notify>,
     pub(crate) pace: Pace,
     pub(crate) poll_interval: Duration,
@@ -58,6 +60,7 @@ impl Feeder {
     /// Waits for a reason to read, and reads.
     async fn follow(&mut self) -> Result<(), Error> {
         let poll_at = Instant::now() + self.poll_interval;
+        let mut polls = true;
         while timeout_at(poll_at, self.hints.notified()).await.is_ok() {
             let head = Revision(self.metrics.head());
             if self.cache.revision() >= head {
@@ -70,10 +73,16 @@ impl Feeder {
             {
                 continue;
             }
+            polls = false;
             break;
         }
         match self.catch_up().await {
-            Ok(()) => self.metrics.reachable(true),
+            Ok(()) => {
+                self.metrics.reachable(true);
+                if polls {
+                    self.look_around().await;
+                }
+            }
             Err(ReadError::Lost(error)) => return Err(error),
             Err(ReadError::Database(error)) => {
                 tracing::debug!(error = %error, "cannot read the change log");
@@ -82,6 +91,21 @@ impl Feeder {
             }
         }
         Ok(())
+    }
+
+    /// Looks who else listens. Not knowing costs a few notifications.
+    async fn look_around(&mut self) {
+        let mut look = async || -> sqlx::Result<()> {
+            let mut connection = self.line.take().await?;
+            self.peers.look(&mut connection).await?;
+            self.line.keep(connection);
+            Ok(())
+        };
+        match timeout(self.query_timeout, look()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(error = %error, "cannot see who listens"),
+            Err(_) => tracing::debug!("cannot see in time who listens"),
+        }
     }
 
     /// Reads the log to its end, a stretch at a time: each that was read stays, so that time is given to one only.
@@ -127,11 +151,13 @@ impl Feeder {
         database: Database,
         metrics: Arc<Metrics>,
         hints: Arc<Notify>,
+        peers: Arc<Peers>,
         stop: CancellationToken,
     ) -> Result<(), Error> {
         let listen = async {
             loop {
-                if let Err(error) = Self::listen_once(&database, &metrics, &hints).await {
+                let listened = Self::listen_once(&database, &metrics, &hints, &peers).await;
+                if let Err(error) = listened {
                     tracing::debug!(error = %error, "cannot listen for changes");
                 }
                 sleep(RETRY).await;
@@ -145,14 +171,19 @@ impl Feeder {
         database: &Database,
         metrics: &Metrics,
         hints: &Notify,
+        peers: &Peers,
     ) -> sqlx::Result<()> {
         let mut listener = PgListener::connect_with(&database.pool).await?;
         listener.listen("koinon_changes").await?;
+        peers.join(&mut listener).await?;
         // What was committed before we listened was notified to nobody: the poll finds it.
         while let Some(notification) = listener.try_recv().await? {
-            if let Ok(head) = notification.payload().parse() {
-                metrics.heard(head);
-                hints.notify_one();
+            match notification.payload().parse() {
+                Ok(head) => {
+                    metrics.heard(head);
+                    hints.notify_one();
+                }
+                Err(_) => peers.hello(),
             }
         }
         Ok(())

@@ -9,15 +9,16 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cache::{ApplyError, Cache, Delta},
+    cache::{ApplyError, Cache},
     database::Line,
     key::{Incarnation, Revision},
-    lane::batch::{Batch, Failure, Verdict},
+    lane::batch::{Answer, Batch, Failure, Verdict},
     lineage,
     log::{self, Pace, ReadError},
     metrics::Metrics,
     mutation::{Unavailable, WriteError, Written},
-    queue::{Job, Outcome, Queue},
+    peers::Peers,
+    queue::{Job, Queue},
     store::Error,
 };
 
@@ -34,6 +35,7 @@ pub(crate) struct Lane {
     pub(crate) line: Line,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) busy: Arc<std::sync::atomic::AtomicBool>,
+    pub(crate) peers: Arc<Peers>,
     pub(crate) pace: Pace,
     pub(crate) write_timeout: Duration,
 }
@@ -112,7 +114,7 @@ impl Lane {
         jobs: Vec<Job>,
     ) -> Result<bool, Error> {
         let began = Instant::now();
-        let batch = Batch::new(&jobs, self.queue.share_above());
+        let batch = Batch::new(&jobs, self.queue.share_above(), !self.peers.are_absent());
         // The server gives up first, which leaves no doubt; our own limit is for a server that is not there.
         let limit = self.write_timeout + Duration::from_secs(1);
         let failure = match timeout(limit, batch.apply(connection)).await {
@@ -166,49 +168,38 @@ impl Lane {
         verdict: Verdict,
     ) -> Result<bool, Error> {
         let usable = self.catch_up(connection, verdict.base).await?;
-        let (deltas, head) = verdict.deltas(&jobs);
+        let head = verdict.head();
         self.metrics.heard(head.0);
-        match self.cache.apply(verdict.base, head, deltas.clone()) {
-            Ok(()) => {}
-            // The connection broke between commit and catching up: the feeder will do it over another one.
-            Err(ApplyError::Gap { .. }) => {
-                drop(timeout(self.write_timeout, self.cache.reached(head)).await)
-            }
+        // The connection broke between commit and catching up: the feeder will do it over another one.
+        if self.cache.revision() < verdict.base {
+            drop(timeout(self.write_timeout, self.cache.reached(head)).await);
+        }
+        let base = verdict.base;
+        let (deltas, answers) = verdict.into_deltas(jobs);
+        let mut states = match self.cache.apply(base, head, deltas) {
+            Ok(states) => states,
+            Err(ApplyError::Gap { .. }) => Vec::new(),
             Err(error) => return Err(Error::Corrupt(error)),
         }
-        let mut deltas = deltas.into_iter();
-        for (job, result) in jobs.into_iter().zip(verdict.results) {
-            let outcome = match result {
-                Ok(_) => deltas
-                    .next()
-                    .map_or_else(|| Err(in_doubt()), |delta| self.written(delta)),
-                Err(batch::Miss::Unchanged(revision)) => match self.cache.get(job.key()) {
-                    Some(stored) => Ok(Written { revision, stored }),
-                    None => Err(WriteError::NotFound),
-                },
-                Err(batch::Miss::Refused(error)) => Err(error),
-            };
-            job.answer(outcome);
+        .into_iter();
+        for answer in answers {
+            match answer {
+                Answer::Applied(revision, reply) => {
+                    let state = states.next().flatten();
+                    let outcome = state.map(|stored| Written { revision, stored });
+                    reply.send(outcome.ok_or_else(in_doubt));
+                }
+                Answer::Unchanged(revision, job) => {
+                    let outcome = match self.cache.get(job.key()) {
+                        Some(stored) => Ok(Written { revision, stored }),
+                        None => Err(WriteError::NotFound),
+                    };
+                    job.answer(outcome);
+                }
+                Answer::Refused(error, job) => job.answer(Err(error)),
+            }
         }
         Ok(usable)
-    }
-
-    /// What the cache now says of an applied change.
-    fn written(&self, delta: Delta) -> Outcome {
-        let revision = delta.revision;
-        match self.cache.event(delta.effect.key(), revision) {
-            Some(event) => Ok(Written {
-                revision,
-                stored: event.latest().clone(),
-            }),
-            None => match delta.effect {
-                crate::cache::Effect::Put(stored) => Ok(Written {
-                    revision,
-                    stored: Arc::new(stored),
-                }),
-                _ => Err(in_doubt()),
-            },
-        }
     }
 
     /// Reads what other replicas wrote before `base`. Returns whether the connection is still good.

@@ -34,6 +34,7 @@ mod load;
 mod log;
 mod metrics;
 mod mutation;
+mod peers;
 mod queue;
 mod reseal;
 mod seal;

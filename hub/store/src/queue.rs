@@ -31,10 +31,18 @@ pub(crate) struct Job {
     pub(crate) mutation: Mutation,
     /// Digest of the draft's body; computed by the caller, so that the lane does not have to.
     pub(crate) digest: Digest,
+    /// Whether that is the body of the state to be replaced, so that there is none to write.
+    pub(crate) keeps_body: bool,
     /// How the draft is stored, if not as it is.
     pub(crate) sealed: Option<Sealed>,
     pub(crate) deadline: Instant,
-    pub(crate) reply: oneshot::Sender<Outcome>,
+    reply: Reply,
+}
+
+/// Whom to answer, and the place that was taken until then.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    sender: oneshot::Sender<Outcome>,
     _slot: OwnedSemaphorePermit,
     _room: OwnedSemaphorePermit,
 }
@@ -53,14 +61,26 @@ impl turns::Write for Job {
     }
 }
 
+impl Reply {
+    /// Answers the caller; one that has gone away does not mind.
+    pub(crate) fn send(self, outcome: Outcome) {
+        let _ = self.sender.send(outcome);
+    }
+}
+
 impl Job {
     pub(crate) fn key(&self) -> &Key {
         self.mutation.change.key()
     }
 
-    /// Answers the caller; one that has gone away does not mind.
+    /// Answers the caller.
     pub(crate) fn answer(self, outcome: Outcome) {
-        let _ = self.reply.send(outcome);
+        self.reply.send(outcome);
+    }
+
+    /// What is asked for, the digest of its body, and whom to answer.
+    pub(crate) fn into_parts(self) -> (Mutation, Digest, Reply) {
+        (self.mutation, self.digest, self.reply)
     }
 }
 
@@ -106,10 +126,11 @@ impl Queue {
         }
     }
 
-    /// Enters a mutation, waiting for room until `deadline`.
+    /// Enters a mutation, waiting for room until `deadline`. `kept` is the digest of a body that stays as it is.
     pub(crate) async fn push(
         &self,
         mutation: Mutation,
+        kept: Option<Digest>,
         deadline: Instant,
     ) -> Result<oneshot::Receiver<Outcome>, Unavailable> {
         let share = mutation.share;
@@ -127,25 +148,32 @@ impl Queue {
             Ok(Err(_)) => return Err(Unavailable::new("the hub is shutting down")),
             Err(_) => return Err(Unavailable::new("too many writes are waiting")),
         };
-        let (digest, sealed) = match &mutation.change {
+        let (digest, sealed, keeps_body) = match &mutation.change {
             Change::Create(draft) | Change::Replace { draft, .. } => {
                 let sealed = self
                     .sealer
                     .seal_draft(draft, self.share_above)
                     .map_err(|error| Unavailable::new(error.to_string()))?;
-                (Digest::of(&draft.body), sealed)
+                match (&sealed, kept) {
+                    // The same body may have to be sealed now that was not before.
+                    (None, Some(digest)) => (digest, None, true),
+                    _ => (Digest::of(&draft.body), sealed, false),
+                }
             }
-            Change::Status { .. } | Change::Delete { .. } => (Digest([0; 32]), None),
+            Change::Status { .. } | Change::Delete { .. } => (Digest([0; 32]), None, false),
         };
         let (reply, answer) = oneshot::channel();
         let job = Job {
             mutation,
             digest,
+            keeps_body,
             sealed,
             deadline,
-            reply,
-            _slot: slot,
-            _room: room,
+            reply: Reply {
+                sender: reply,
+                _slot: slot,
+                _room: room,
+            },
         };
         let mut jobs = self.jobs.lock();
         if self.closed.load(Ordering::Relaxed) {
@@ -247,7 +275,7 @@ mod tests {
         let queue = Queue::new(4000, 1 << 21, Sealer::default(), 2048);
         for mutation in mutations {
             queue
-                .push(mutation, Instant::now() + Duration::from_secs(10))
+                .push(mutation, None, Instant::now() + Duration::from_secs(10))
                 .await
                 .unwrap();
         }
@@ -285,17 +313,17 @@ mod tests {
     async fn a_full_queue_says_so_and_others_have_places_of_their_own() {
         let queue = Queue::new(2, 1 << 20, Sealer::default(), 2048);
         let deadline = Instant::now() + Duration::from_secs(1);
-        let _first = queue.push(status("a"), deadline).await.unwrap();
-        let refused = queue.push(status("b"), deadline).await.unwrap_err();
+        let _first = queue.push(status("a"), None, deadline).await.unwrap();
+        let refused = queue.push(status("b"), None, deadline).await.unwrap_err();
         assert_eq!(refused, Unavailable::new("too many writes are waiting"));
         let deadline = Instant::now() + Duration::from_secs(1);
         let agent = Mutation {
             share: Share::Agents,
             ..status("c")
         };
-        let _agent = queue.push(agent, deadline).await.unwrap();
+        let _agent = queue.push(agent, None, deadline).await.unwrap();
         assert_eq!(names(&queue.take()), ["a", "c"]);
-        let _third = queue.push(status("d"), deadline).await.unwrap();
+        let _third = queue.push(status("d"), None, deadline).await.unwrap();
         assert_eq!(queue.expired(deadline).len(), 1);
     }
 
@@ -311,15 +339,15 @@ mod tests {
             };
             Mutation::from(change)
         };
-        let _first = queue.push(large("a"), deadline).await.unwrap();
-        assert!(queue.push(status("b"), deadline).await.is_err());
+        let _first = queue.push(large("a"), None, deadline).await.unwrap();
+        assert!(queue.push(status("b"), None, deadline).await.is_err());
         let deadline = Instant::now() + Duration::from_secs(1);
         for share in [Share::Agents, Share::Hub] {
             let other = Mutation {
                 share,
                 ..status("c")
             };
-            queue.push(other, deadline).await.unwrap();
+            queue.push(other, None, deadline).await.unwrap();
         }
     }
 }

@@ -23,13 +23,14 @@ use crate::{
     fresh::{Fresh, FreshTask},
     heartbeats::Heartbeats,
     identities::Identities,
-    key::{Incarnation, Key, Revision},
+    key::{Digest, Incarnation, Key, Revision},
     lane::Lane,
     leadership::Election,
     load::load,
     log::Pace,
     metrics::{Metrics, MetricsSnapshot},
-    mutation::{Mutation, Unavailable, WriteError},
+    mutation::{Change, Mutation, Unavailable, WriteError},
+    peers::Peers,
     queue::{Outcome, Queue},
     reseal::Resealing,
     seal::{SealError, Sealer},
@@ -125,6 +126,7 @@ impl Store {
         ));
         let hints = Arc::new(Notify::new());
         let busy = Arc::new(AtomicBool::new(false));
+        let peers = Arc::new(Peers::default());
         let (fresh, callers) = Fresh::new();
         let tasks = StoreTasks {
             lane: Lane {
@@ -137,6 +139,7 @@ impl Store {
                 ),
                 metrics: metrics.clone(),
                 busy: busy.clone(),
+                peers: peers.clone(),
                 pace: Pace::default(),
                 write_timeout: config.write_timeout,
             },
@@ -147,6 +150,7 @@ impl Store {
                 incarnation,
                 metrics: metrics.clone(),
                 lane_busy: busy,
+                peers,
                 hints: hints.clone(),
                 pace: Pace::default(),
                 poll_interval: config.poll_interval,
@@ -194,7 +198,9 @@ impl Store {
     /// A write whose future is dropped may still happen.
     pub async fn write(&self, mutation: impl Into<Mutation>) -> Outcome {
         let deadline = Instant::now() + self.0.write_timeout;
-        let answer = self.0.queue.push(mutation.into(), deadline).await?;
+        let mutation = mutation.into();
+        let kept = self.kept(&mutation);
+        let answer = self.0.queue.push(mutation, kept, deadline).await?;
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 
@@ -203,7 +209,8 @@ impl Store {
         let deadline = Instant::now() + self.0.write_timeout;
         let mut answers = Vec::with_capacity(mutations.len());
         for mutation in mutations {
-            answers.push(self.0.queue.push(mutation, deadline).await);
+            let kept = self.kept(&mutation);
+            answers.push(self.0.queue.push(mutation, kept, deadline).await);
         }
         let mut outcomes = Vec::with_capacity(answers.len());
         for answer in answers {
@@ -213,6 +220,15 @@ impl Store {
             });
         }
         outcomes
+    }
+
+    /// Digest of the body that a replace leaves as it is: such a body is neither hashed nor sent again.
+    fn kept(&self, mutation: &Mutation) -> Option<Digest> {
+        let Change::Replace { draft, expected } = &mutation.change else {
+            return None;
+        };
+        let stored = self.0.cache.get(&draft.key)?;
+        (stored.revision == *expected && stored.body == draft.body).then_some(stored.digest)
     }
 
     /// Returns an object as this replica knows it.
@@ -258,9 +274,9 @@ impl Store {
         Ok(revision)
     }
 
-    /// Wakes for whatever happens to any resource.
-    pub fn moves(&self) -> Moves {
-        self.0.cache.moves()
+    /// Wakes for whatever happens to any of `resources`.
+    pub fn moves(&self, resources: &[Arc<str>]) -> Moves {
+        self.0.cache.moves(resources)
     }
 
     /// The identity of this registry (P4).
@@ -355,6 +371,7 @@ impl StoreTasks {
                 feeder.database.clone(),
                 feeder.metrics.clone(),
                 feeder.hints.clone(),
+                feeder.peers.clone(),
                 rest.clone(),
             ));
         }

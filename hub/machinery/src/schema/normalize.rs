@@ -25,6 +25,35 @@ pub(super) fn object(root: &Node, object: &mut Object) -> Vec<String> {
     unknown
 }
 
+/// One field of the object alone.
+pub(super) fn field(root: &Node, object: &mut Object, name: &str) -> Vec<String> {
+    let mut unknown = Vec::new();
+    let fields = object.as_map_mut();
+    // Only that field is there to be walked: a level of its own.
+    let mut one = Map::new();
+    if let Some(value) = fields.remove(name) {
+        one.insert(name.to_owned(), value);
+    }
+    if let Some(property) = root.properties.get(name) {
+        if one
+            .get(name)
+            .is_some_and(|value| value.is_null() && !property.nullable && !property.preserve)
+        {
+            one.remove(name);
+        }
+        if !one.contains_key(name)
+            && let Some(default) = &property.default
+        {
+            one.insert(name.to_owned(), default.clone());
+        }
+        if let Some(value) = one.get_mut(name) {
+            walk(property, value, &Path::Root.field(name), &mut unknown);
+        }
+    }
+    fields.append(&mut one);
+    unknown
+}
+
 fn is_type_or_metadata(field: &str) -> bool {
     matches!(field, "apiVersion" | "kind" | "metadata")
 }

@@ -128,16 +128,24 @@ impl Rule {
 
 /// Judges an object by the rules of its schema.
 pub(super) fn object(root: &Node, object: &Object, old: Option<&Object>) -> Vec<Cause> {
-    let mut judge = Judge {
-        left: BUDGET,
-        over: false,
-        causes: Vec::new(),
-    };
-    if root.ruled {
+    let mut judge = Judge::default();
+    if root.validations.is_empty() {
+        // Nothing speaks of the object as a whole: no need to make a value of it.
+        for name in root.properties.keys() {
+            judge.field(root, object, old, name);
+        }
+    } else {
         let value = Value::Object(object.as_map().clone());
         let old = old.map(|old| Value::Object(old.as_map().clone()));
         judge.walk(root, &value, old.as_ref(), &Path::Root);
     }
+    judge.causes
+}
+
+/// What is wrong with one field of the object, by the rules at it and below.
+pub(super) fn field(root: &Node, object: &Object, old: Option<&Object>, name: &str) -> Vec<Cause> {
+    let mut judge = Judge::default();
+    judge.field(root, object, old, name);
     judge.causes
 }
 
@@ -148,7 +156,27 @@ struct Judge {
     causes: Vec<Cause>,
 }
 
+impl Default for Judge {
+    fn default() -> Self {
+        Self {
+            left: BUDGET,
+            over: false,
+            causes: Vec::new(),
+        }
+    }
+}
+
 impl Judge {
+    fn field(&mut self, root: &Node, object: &Object, old: Option<&Object>, name: &str) {
+        let Some(property) = root.properties.get(name) else {
+            return;
+        };
+        if let Some(value) = object.get(name) {
+            let old = old.and_then(|old| old.get(name));
+            self.walk(property, value, old, &Path::Root.field(name));
+        }
+    }
+
     fn walk(&mut self, node: &Node, value: &Value, old: Option<&Value>, path: &Path<'_>) {
         if !node.ruled || self.over || value.is_null() || are_enough(&self.causes) {
             return;

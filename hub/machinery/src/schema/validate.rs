@@ -25,6 +25,21 @@ pub(super) fn object(root: &Node, object: &Object) -> Vec<Cause> {
     causes
 }
 
+/// One field of the object alone.
+pub(super) fn field(root: &Node, object: &Object, name: &str) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    match (root.properties.get(name), object.get(name)) {
+        (Some(property), Some(value)) => {
+            walk(property, value, &Path::Root.field(name), &mut causes);
+        }
+        (_, None) if root.required.iter().any(|required| required == name) => {
+            causes.push(Cause::required(Path::Root.field(name), ""));
+        }
+        _ => {}
+    }
+    causes
+}
+
 fn walk(node: &Node, value: &Value, path: &Path<'_>, causes: &mut Vec<Cause>) {
     if are_enough(causes) {
         return;

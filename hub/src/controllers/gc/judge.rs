@@ -15,9 +15,18 @@ pub(super) enum Owner {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Keep,
-    Delete,
+    Delete(Why),
     /// Another owner holds the object; the references at these positions go.
     Strip(Vec<usize>),
+}
+
+/// Why an object goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// It has no owner left.
+    Lost,
+    /// An owner is being deleted that waits until it is gone.
+    Awaited,
 }
 
 /// As Kubernetes' garbage collector: one present owner is enough to stay, and while one owner cannot be judged
@@ -27,7 +36,11 @@ pub(super) fn judge(owners: &[Owner]) -> Verdict {
         return Verdict::Keep;
     }
     if !owners.contains(&Owner::Present) {
-        return Verdict::Delete;
+        return Verdict::Delete(if owners.contains(&Owner::Waiting) {
+            Why::Awaited
+        } else {
+            Why::Lost
+        });
     }
     let lost = owners
         .iter()
@@ -49,8 +62,8 @@ mod tests {
     fn a_dependent_goes_with_its_last_owner() {
         assert_eq!(judge(&[]), Verdict::Keep);
         assert_eq!(judge(&[Present]), Verdict::Keep);
-        assert_eq!(judge(&[Absent]), Verdict::Delete);
-        assert_eq!(judge(&[Absent, Waiting]), Verdict::Delete);
+        assert_eq!(judge(&[Absent]), Verdict::Delete(Why::Lost));
+        assert_eq!(judge(&[Absent, Waiting]), Verdict::Delete(Why::Awaited));
         assert_eq!(
             judge(&[Absent, Present, Waiting]),
             Verdict::Strip(vec![0, 2])

@@ -71,7 +71,7 @@ impl Ring {
         }
     }
 
-    pub(super) fn extend(&mut self, events: Vec<Arc<Event>>) {
+    pub(super) fn extend(&mut self, events: impl IntoIterator<Item = Arc<Event>>) {
         for event in events {
             self.weight += event.weight();
             self.events.push_back(event);
@@ -95,5 +95,40 @@ impl Ring {
         }
         let start = self.events.partition_point(|event| event.revision <= from);
         Ok(self.events.range(start..).take(limit).cloned().collect())
+    }
+
+    /// Up to `limit` events of one namespace after `from`, and the revision up to which these are all.
+    pub(super) fn after_within(
+        &self,
+        from: Revision,
+        namespace: &str,
+        limit: usize,
+    ) -> Result<(Vec<Arc<Event>>, Revision), Expired> {
+        if from < self.floor {
+            return Err(Expired {
+                from,
+                floor: self.floor,
+            });
+        }
+        let start = self.events.partition_point(|event| event.revision <= from);
+        let mut found = Vec::new();
+        let mut upto = from;
+        for event in self.events.range(start..) {
+            upto = event.revision;
+            if &*event.latest().key.namespace == namespace {
+                found.push(Arc::clone(event));
+                if found.len() == limit {
+                    break;
+                }
+            }
+        }
+        Ok((found, upto))
+    }
+
+    /// Revision of the event in the middle.
+    pub(super) fn middle(&self) -> Revision {
+        self.events
+            .get(self.events.len() / 2)
+            .map_or(self.floor, |event| event.revision)
     }
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::watch as signal,
+    sync::{Notify, watch as signal},
     time::{Instant, timeout_at},
 };
 
@@ -20,6 +20,9 @@ const PROGRESS: Duration = Duration::from_secs(1);
 pub struct Watch {
     cache: Arc<Cache>,
     resource: Arc<Resource>,
+    /// The only namespace that is followed, if not all.
+    namespace: Option<Arc<str>>,
+    /// Revision of the last event in what is followed, or of a later one.
     changed: signal::Receiver<Revision>,
     /// All events up to here were handed out.
     position: Revision,
@@ -31,12 +34,13 @@ pub struct Watch {
 
 /// Wakes whoever has many watches once for all of them.
 #[derive(Debug)]
-pub struct Moves(pub(super) signal::Receiver<Revision>);
+pub struct Moves(pub(super) Arc<Notify>);
 
 impl Moves {
     /// Forgets what has happened so far: looked at next is the state after it.
     pub fn begin(&mut self) {
-        self.0.mark_unchanged();
+        // Takes what has rung meanwhile, and waits for nothing.
+        std::pin::pin!(self.0.notified()).enable();
     }
 
     /// Waits until something has happened since [`Moves::begin`]; [`Watch::is_behind`] says where.
@@ -44,10 +48,7 @@ impl Moves {
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
     pub async fn next(&mut self) {
-        if self.0.changed().await.is_err() {
-            // The store is gone, and nothing will happen any more.
-            std::future::pending::<()>().await;
-        }
+        self.0.notified().await;
     }
 }
 
@@ -67,10 +68,11 @@ impl Watch {
         from: Revision,
     ) -> Result<Self, Expired> {
         resource.ring.read().after(from, 0)?;
-        let changed = resource.changed.subscribe();
+        let changed = resource.followers.all();
         Ok(Self {
             cache,
             resource,
+            namespace: None,
             changed,
             position: from,
             told: from,
@@ -84,6 +86,15 @@ impl Watch {
     pub fn telling_every(mut self, progress: Duration) -> Self {
         self.progress = progress;
         self.progress_at = Instant::now() + progress;
+        self
+    }
+
+    /// Follows one namespace only, and is not woken by what happens elsewhere.
+    #[must_use]
+    pub fn within(mut self, namespace: &str) -> Self {
+        let namespace = Arc::from(namespace);
+        self.changed = self.resource.followers.within(&namespace);
+        self.namespace = Some(namespace);
         self
     }
 
@@ -117,12 +128,11 @@ impl Watch {
         self.changed.mark_unchanged();
         // First the revision: all that led to it is in the ring read next.
         let revision = self.cache.revision();
-        let events = self.resource.ring.read().after(self.position, BATCH)?;
-        let last = events.last().map_or(self.position, |event| event.revision);
+        let (events, upto) = self.events()?;
         self.position = if events.len() == BATCH {
-            last
+            upto
         } else {
-            last.max(revision)
+            upto.max(revision)
         };
         let now = Instant::now();
         if events.is_empty() && (self.position == self.told || now < self.progress_at) {
@@ -137,5 +147,25 @@ impl Watch {
             events,
             revision: self.position,
         }))
+    }
+
+    /// The next events, and the revision up to which these are all that the ring has.
+    fn events(&self) -> Result<(Vec<Arc<Event>>, Revision), Expired> {
+        let Some(namespace) = &self.namespace else {
+            let events = self.resource.ring.read().after(self.position, BATCH)?;
+            let upto = events.last().map_or(self.position, |event| event.revision);
+            return Ok((events, upto));
+        };
+        // Followers are told before the revision is published that was read before this: up to there, nothing is missing.
+        if !self.is_behind() {
+            return Ok((Vec::new(), self.position));
+        }
+        let ring = self.resource.ring.read();
+        ring.after_within(self.position, namespace, BATCH)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_woken(&self) -> bool {
+        self.changed.has_changed().unwrap_or_default()
     }
 }

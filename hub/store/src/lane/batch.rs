@@ -9,11 +9,11 @@ use crate::{
     cache::{Delta, Effect},
     key::{Digest, Revision},
     mutation::{Change, WriteError},
-    queue::Job,
+    queue::{Job, Reply},
     stored::Draft,
 };
 
-/// Columns of `apply_batch`.
+/// Columns of `write_batch`.
 #[derive(Debug, Default)]
 pub(super) struct Batch<'a> {
     kinds: Vec<i16>,
@@ -31,11 +31,15 @@ pub(super) struct Batch<'a> {
     statuses: Vec<Option<&'a [u8]>>,
     shared_digests: Vec<&'a [u8]>,
     shared_bodies: Vec<&'a [u8]>,
+    tell: bool,
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(jobs: &'a [Job], intern_above: usize) -> Self {
-        let mut batch = Self::default();
+    pub(super) fn new(jobs: &'a [Job], intern_above: usize, tell: bool) -> Self {
+        let mut batch = Self {
+            tell,
+            ..Self::default()
+        };
         let mut shared = HashSet::new();
         for job in jobs {
             let key = job.key();
@@ -89,12 +93,18 @@ impl<'a> Batch<'a> {
             None => (&job.digest, body.len() > intern_above),
         };
         self.generations.push(Some(draft.generation));
-        self.digests.push(Some(&digest.0));
-        self.labels.push(Some(
-            serde_json::to_string(&*draft.labels).expect("strings always serialise"),
-        ));
+        self.digests.push((!job.keeps_body).then_some(&digest.0));
+        self.labels.push(Some(if draft.labels.is_empty() {
+            "{}".to_owned()
+        } else {
+            serde_json::to_string(&*draft.labels).expect("strings always serialise")
+        }));
         self.metadatas.push(Some(metadata));
         self.statuses.push(Some(status));
+        if job.keeps_body {
+            self.inline_bodies.push(None);
+            return;
+        }
         if !is_shared {
             self.inline_bodies.push(Some(body));
             return;
@@ -121,7 +131,7 @@ impl<'a> Batch<'a> {
         // rows come before.
         let rows = sqlx::query!(
             r#"select entry_ordinal as "ordinal!", entry_outcome as "outcome!", entry_revision as revision
-               from apply_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"#,
+               from write_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"#,
             &self.kinds,
             &self.resources as &[&str],
             &self.namespaces as &[&str],
@@ -137,6 +147,7 @@ impl<'a> Batch<'a> {
             &self.statuses as &[Option<&[u8]>],
             &self.shared_digests as &[&[u8]],
             &self.shared_bodies as &[&[u8]],
+            self.tell,
         )
         .fetch_all(connection)
         .await?;
@@ -145,7 +156,7 @@ impl<'a> Batch<'a> {
             .find(|row| row.ordinal == 0)
             .and_then(|row| row.revision);
         let base = base
-            .ok_or_else(|| sqlx::Error::Protocol("apply_batch gave no base revision".to_owned()))?;
+            .ok_or_else(|| sqlx::Error::Protocol("write_batch gave no base revision".to_owned()))?;
         let mut results: Vec<_> = (1..=self.kinds.len() as i64)
             .map(|ordinal| Ok(Revision(base + ordinal)))
             .collect();
@@ -154,7 +165,7 @@ impl<'a> Batch<'a> {
                 .ok()
                 .and_then(|at| results.get_mut(at));
             let result = result.ok_or_else(|| {
-                sqlx::Error::Protocol("apply_batch gave a foreign ordinal".to_owned())
+                sqlx::Error::Protocol("write_batch gave a foreign ordinal".to_owned())
             })?;
             *result = Err(match row.outcome {
                 1 => Miss::Refused(WriteError::Exists),
@@ -195,32 +206,55 @@ impl Verdict {
             .count()
     }
 
-    /// The applied entries as changes of the cache, and the revision after the batch.
-    pub(super) fn deltas(&self, jobs: &[Job]) -> (Vec<Delta>, Revision) {
-        let mut deltas = Vec::new();
-        for (job, result) in jobs.iter().zip(&self.results) {
-            let Ok(revision) = *result else { continue };
-            let effect = match &job.mutation.change {
-                Change::Create(draft) | Change::Replace { draft, .. } => {
-                    Effect::Put(draft.clone().into_stored(revision, job.digest))
+    /// The revision after the batch.
+    pub(super) fn head(&self) -> Revision {
+        // A batch that changed nothing did not move the registry's revision.
+        let moved = if self.results.iter().any(Result::is_ok) {
+            self.results.len() as i64
+        } else {
+            0
+        };
+        Revision(self.base.0 + moved)
+    }
+
+    /// The applied entries as changes of the cache, and whom to answer what.
+    pub(super) fn into_deltas(self, jobs: Vec<Job>) -> (Vec<Delta>, Vec<Answer>) {
+        let mut deltas = Vec::with_capacity(jobs.len());
+        let mut answers = Vec::with_capacity(jobs.len());
+        for (job, result) in jobs.into_iter().zip(self.results) {
+            let revision = match result {
+                Ok(revision) => revision,
+                Err(Miss::Unchanged(revision)) => {
+                    answers.push(Answer::Unchanged(revision, job));
+                    continue;
                 }
-                Change::Status { key, uid, status } => Effect::Status {
-                    key: key.clone(),
-                    uid: *uid,
-                    status: status.clone(),
-                },
-                Change::Delete { key, .. } => Effect::Delete { key: key.clone() },
+                Err(Miss::Refused(error)) => {
+                    answers.push(Answer::Refused(error, job));
+                    continue;
+                }
+            };
+            let (mutation, digest, reply) = job.into_parts();
+            let effect = match mutation.change {
+                Change::Create(draft) | Change::Replace { draft, .. } => {
+                    Effect::Put(draft.into_stored(revision, digest))
+                }
+                Change::Status { key, uid, status } => Effect::Status { key, uid, status },
+                Change::Delete { key, .. } => Effect::Delete { key },
             };
             deltas.push(Delta { revision, effect });
+            answers.push(Answer::Applied(revision, reply));
         }
-        // A batch that changed nothing did not move the registry's revision.
-        let moved = if deltas.is_empty() {
-            0
-        } else {
-            jobs.len() as i64
-        };
-        (deltas, Revision(self.base.0 + moved))
+        (deltas, answers)
     }
+}
+
+/// What a writer is to be told.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// The state is what the cache makes of the next change.
+    Applied(Revision, Reply),
+    Unchanged(Revision, Job),
+    Refused(WriteError, Job),
 }
 
 /// What a failed call means for the writes in it.

@@ -1,9 +1,14 @@
 //! Single writes, batches, outcomes.
 
-use bytes::Bytes;
-use koinon_store::{Change, Draft, Revision, WriteError};
+use std::time::Duration;
 
-use crate::support::{create, delete, draft, eventually, key, one, replace, seen, status};
+use bytes::Bytes;
+use koinon_store::{
+    Change, Draft, Epoch, Mutation, Revision, StoreConfig, WriteError, Written,
+    testing::TestPostgres,
+};
+
+use crate::support::{Replica, create, delete, draft, eventually, key, one, replace, seen, status};
 
 #[tokio::test]
 async fn an_object_lives_and_dies() {
@@ -229,4 +234,144 @@ async fn what_is_queued_at_the_stop_is_still_written() {
         );
     }
     replica.close().await;
+}
+
+/// A body that stays is not sent again, wherever it is: beside the metadata, or shared, or written when another limit held.
+#[tokio::test]
+async fn a_replace_that_keeps_the_body_keeps_it_over_restarts() {
+    let postgres = TestPostgres::start().await.unwrap();
+    let mut last: Vec<Written> = Vec::new();
+    let large = "y".repeat(5000);
+    for (round, intern_above) in [2048, 1, 1 << 20].into_iter().enumerate() {
+        let config = StoreConfig {
+            intern_above,
+            ..postgres.config()
+        };
+        let replica = Replica::open(config).await;
+        let store = &replica.store;
+        for written in &last {
+            let stored = store.get(&written.stored.key).unwrap();
+            assert_eq!(stored, written.stored);
+        }
+        if last.is_empty() {
+            for (name, spec) in [("small", "x"), ("large", &large), ("other", &large)] {
+                last.push(
+                    store
+                        .write(Change::Create(draft(name, spec)))
+                        .await
+                        .unwrap(),
+                );
+            }
+        }
+        let changes = last.iter().map(|written| {
+            let metadata = format!(r#"{{"annotations":{{"round":"{round}"}}}}"#);
+            let draft = Draft {
+                key: written.stored.key.clone(),
+                uid: written.stored.uid,
+                generation: 1,
+                labels: written.stored.labels.clone(),
+                metadata: metadata.into(),
+                // The same bytes, elsewhere in memory.
+                body: written.stored.body.to_vec().into(),
+                status: written.stored.status.clone(),
+            };
+            let expected = written.stored.revision;
+            Change::Replace { draft, expected }.into()
+        });
+        let outcomes = store.write_many(changes.collect()).await;
+        last = outcomes.into_iter().map(Result::unwrap).collect();
+        // One alone goes another way.
+        let one = last.pop().unwrap();
+        let draft = Draft {
+            generation: 2,
+            key: one.stored.key.clone(),
+            uid: one.stored.uid,
+            labels: one.stored.labels.clone(),
+            metadata: one.stored.metadata.clone(),
+            body: one.stored.body.clone(),
+            status: format!("{round}").into(),
+        };
+        let expected = one.stored.revision;
+        last.push(
+            store
+                .write(Change::Replace { draft, expected })
+                .await
+                .unwrap(),
+        );
+        replica.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_batch_of_one_is_judged_as_any_other() {
+    let (_postgres, replica) = one().await;
+    let store = &replica.store;
+    let a = store.write(create("a")).await.unwrap();
+    assert_eq!(
+        store.write(create("a")).await.unwrap_err(),
+        WriteError::Exists
+    );
+    let b = store.write(replace(&a, "second")).await.unwrap();
+    assert_eq!(
+        b.revision.0,
+        a.revision.0 + 1,
+        "a refusal takes no revision"
+    );
+    assert_eq!(
+        store.write(replace(&a, "third")).await.unwrap_err(),
+        WriteError::Conflict
+    );
+    store.write(delete(&b)).await.unwrap();
+    assert_eq!(
+        store.write(replace(&b, "third")).await.unwrap_err(),
+        WriteError::NotFound
+    );
+    let deposed = Mutation {
+        change: create("c"),
+        epoch: Some(Epoch(7)),
+    };
+    assert_eq!(store.write(deposed).await.unwrap_err(), WriteError::Deposed);
+    assert!(store.get(&key("c")).is_none());
+    replica.close().await;
+}
+
+/// A replica that is alone tells nobody of its writes; from the moment that another listens, it does.
+#[tokio::test]
+async fn a_replica_that_was_alone_tells_a_newcomer() {
+    let postgres = TestPostgres::start().await.unwrap();
+    let often = StoreConfig {
+        poll_interval: Duration::from_millis(20),
+        ..postgres.config()
+    };
+    let first = Replica::open(often).await;
+    // Many a look around, with nobody there.
+    for index in 0..30 {
+        first
+            .store
+            .write(create(&format!("a{index}")))
+            .await
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let never = StoreConfig {
+        poll_interval: Duration::from_secs(3600),
+        ..postgres.config()
+    };
+    let second = Replica::open(never).await;
+    // Until it listens nothing wakes it; then every write does.
+    let mut index = 0;
+    eventually("the newcomer hears of a write", async || {
+        index += 1;
+        let name = format!("b{index}");
+        first.store.write(create(&name)).await.unwrap();
+        second.store.get(&key(&format!("b{}", index - 1))).is_some()
+    })
+    .await;
+    let last = first.store.write(create("last")).await.unwrap();
+    eventually("it hears of each", async || {
+        second.store.revision() >= last.revision
+    })
+    .await;
+    second.close().await;
+    first.close().await;
 }
