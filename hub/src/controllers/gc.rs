@@ -23,7 +23,7 @@ use super::{
     queue::Queue,
 };
 use crate::registry::{
-    DeleteOptions, Kind, Kinds, Options, Part, Preconditions, Propagation, object_of,
+    DeleteOptions, Kind, Kinds, Options, Part, Preconditions, Propagation, Source, object_of,
 };
 
 const FOREGROUND: &str = "foregroundDeletion";
@@ -363,7 +363,10 @@ fn state(dependent: &Key, owner: &OwnerReference, context: &Context) -> Owner {
     let Some(kind) = kind else {
         return Owner::Unknown;
     };
-    if kind.info.namespaced && dependent.namespace.is_empty() {
+    if kind.info.namespaced && dependent.namespace.is_empty()
+        // What is shown and not stored cannot be looked up.
+        || kind.strategy.source() != Source::Store
+    {
         return Owner::Unknown;
     }
     let namespace = if kind.info.namespaced {

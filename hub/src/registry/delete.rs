@@ -7,8 +7,7 @@ use koinon_machinery::{ApiError, Object, Result};
 use koinon_store::{Change, Key, Stored, WriteError};
 
 use super::{
-    ATTEMPTS, Admission, DryRun, Kind, Registry, State, Writer, metadata, parts, refused,
-    trail::Deed,
+    Admission, DryRun, Kind, Registry, State, Writer, metadata, parts, refused, trail::Deed,
 };
 use crate::clock;
 
@@ -16,6 +15,10 @@ use crate::clock;
 const FOREGROUND: &str = "foregroundDeletion";
 /// Finalizer that makes the garbage collector let the dependents go.
 const ORPHAN: &str = "orphan";
+
+/// How often a deletion meets another's write before it gives up. It names no state that it relies on: a storm of statuses must
+/// not keep an object alive.
+const RACES: usize = 100;
 
 /// How many objects of a collection are being deleted at a time: the writer lane makes a batch of them.
 const CONCURRENT: usize = 128;
@@ -73,7 +76,7 @@ impl Registry {
         options: &DeleteOptions,
         writer: &Writer,
     ) -> Result<Deletion> {
-        for _ in 0..ATTEMPTS {
+        for _ in 0..RACES {
             let stored = self.current(kind, key).await?;
             let old = parts::object(kind, &stored);
             if let Err(error) = metadata::check_preconditions(kind, &old, &options.preconditions) {

@@ -15,7 +15,12 @@ use tokio::{
 
 use crate::{config::StoreConfig, mutation::Unavailable, store::Error};
 
-static MIGRATOR: Migrator = sqlx::migrate!("../../migrations");
+/// A newer release may have migrated further than this one knows: two releases may run on one database.
+fn migrator() -> Migrator {
+    let mut migrator = sqlx::migrate!("../../migrations");
+    migrator.set_ignore_missing(true);
+    migrator
+}
 
 /// Connections for short queries. The writer lane and leadership have their own besides.
 const POOL: u32 = 6;
@@ -62,8 +67,12 @@ impl Database {
         };
         let deadline = Instant::now() + config.open_timeout;
         loop {
-            let error = match timeout_at(deadline, this.prepare()).await {
-                Ok(Ok(())) => break,
+            let error = match timeout_at(deadline, this.options.connect()).await {
+                // A migration of a large registry takes its time: to give up in the middle is to begin again.
+                Ok(Ok(connection)) => match prepare(connection).await {
+                    Ok(()) => break,
+                    Err(error) => error,
+                },
                 Ok(Err(error)) => error,
                 Err(_) => sqlx::Error::PoolTimedOut,
             };
@@ -74,21 +83,6 @@ impl Database {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         Ok(this)
-    }
-
-    async fn prepare(&self) -> sqlx::Result<()> {
-        let mut connection = self.options.connect().await?;
-        MIGRATOR
-            .run(&mut connection)
-            .await
-            .map_err(|error| match error {
-                MigrateError::Execute(error) => error,
-                error => sqlx::Error::Migrate(Box::new(error)),
-            })?;
-        warn_unless_durable(&mut connection).await;
-        // However this connection ends, it was not needed any more.
-        let _ = connection.close().await;
-        Ok(())
     }
 
     /// A connection without a bound on statements, for long reads.
@@ -185,6 +179,21 @@ impl Line {
     pub(crate) fn keep(&mut self, connection: PgConnection) {
         self.connection = Some(connection);
     }
+}
+
+/// Migrates.
+async fn prepare(mut connection: PgConnection) -> sqlx::Result<()> {
+    migrator()
+        .run(&mut connection)
+        .await
+        .map_err(|error| match error {
+            MigrateError::Execute(error) => error,
+            error => sqlx::Error::Migrate(Box::new(error)),
+        })?;
+    warn_unless_durable(&mut connection).await;
+    // However this connection ends, it was not needed any more.
+    let _ = connection.close().await;
+    Ok(())
 }
 
 async fn connect(options: &PgConnectOptions, within: Duration) -> sqlx::Result<PgConnection> {

@@ -210,3 +210,31 @@ async fn a_collection_is_deleted_by_its_selection() {
         .await
         .refusal(405, "MethodNotAllowed");
 }
+
+/// A deletion relies on no state, so that no number of other writes can refuse it.
+#[tokio::test]
+async fn a_storm_of_statuses_does_not_keep_an_object_alive() {
+    let hub = Hub::start().await;
+    hub.create(WORKS, &work("w")).await.ok();
+    let (path, status) = (format!("{WORKS}/w"), format!("{WORKS}/w/status"));
+    let writer = async |writer: usize| {
+        for count in 0.. {
+            let condition = json!({
+                "type": "Applied", "status": "True", "reason": format!("By{writer}"), "message": count.to_string(),
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            });
+            // Some of these lose their own races, which is theirs to mind.
+            hub.merge(&status, &json!({ "status": { "conditions": [condition] } }))
+                .await;
+        }
+    };
+    let storm = futures::future::join_all((0..16).map(writer));
+    let deleted = async {
+        let deleting = hub.delete(&path).await.ok();
+        assert!(deleting["metadata"]["deletionTimestamp"].is_string());
+    };
+    tokio::select! {
+        _ = storm => unreachable!("it goes on for ever"),
+        () = deleted => {}
+    }
+}

@@ -303,3 +303,18 @@ async fn a_connection_that_takes_long_does_not_make_writes_wait() {
     .await;
     replica.close().await;
 }
+
+/// During an upgrade, and after one that was taken back, two releases run on one database.
+#[tokio::test]
+async fn a_database_that_a_newer_release_has_migrated_is_opened() {
+    let (postgres, replica) = one().await;
+    replica.store.write(create("a")).await.unwrap();
+    replica.close().await;
+    let newer =
+        "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+                 values (9999, 'from the future', true, '', 0)";
+    postgres.connect().await.execute(newer).await;
+    let replica = Replica::open(postgres.config()).await;
+    assert!(replica.store.get(&key("a")).is_some());
+    replica.close().await;
+}

@@ -2,7 +2,7 @@
 //! the server itself are killed. Afterwards the log says what happened, and what everybody was told has to agree with it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -418,6 +418,25 @@ fn agree_with(log: &[Line], claims: &[Claim]) {
         *texts.entry(text).or_default() += 1;
     }
     assert!(texts.values().all(|count| *count == 1), "written twice");
+    // What the log has was told to somebody, or somebody was told that nobody knows; each claim accounts for one line.
+    let mut told: HashSet<i64> = HashSet::new();
+    let mut doubts: HashMap<(&str, i16, &str), usize> = HashMap::new();
+    for claim in claims {
+        match claim.told {
+            Told::Done(revision) => _ = told.insert(revision),
+            Told::Perhaps => {
+                *doubts
+                    .entry((&claim.name, claim.kind, &claim.text))
+                    .or_default() += 1
+            }
+            Told::NotDone => {}
+        }
+    }
+    for line in log.iter().filter(|line| !told.contains(&line.0)) {
+        let doubt = doubts.get_mut(&(line.1.as_str(), line.2, line.3.as_str()));
+        let doubt = doubt.filter(|left| **left > 0);
+        *doubt.unwrap_or_else(|| panic!("nobody was told of {line:?}")) -= 1;
+    }
     let mut terms: BTreeMap<i64, (i64, i64)> = BTreeMap::new();
     let (mut done, mut perhaps) = (0, 0);
     for claim in claims {

@@ -327,8 +327,8 @@ async fn a_batch_of_one_is_judged_as_any_other() {
         WriteError::NotFound
     );
     let deposed = Mutation {
-        change: create("c"),
         epoch: Some(Epoch(7)),
+        ..create("c").into()
     };
     assert_eq!(store.write(deposed).await.unwrap_err(), WriteError::Deposed);
     assert!(store.get(&key("c")).is_none());
