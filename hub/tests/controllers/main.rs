@@ -5,6 +5,7 @@
 mod cleanup;
 mod crash;
 mod failover;
+mod foreground;
 mod leadership;
 mod mistakes;
 mod scale;
