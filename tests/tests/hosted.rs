@@ -58,7 +58,7 @@ async fn applied(league: &League, name: &str, value: u64) -> anyhow::Result<()> 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_runs_elsewhere_works_with_its_own_account_and_new_credentials()
 -> anyhow::Result<()> {
-    let league = League::start().clusters([]).await?;
+    let mut league = League::start().clusters([]).await?;
     let dir = league.dir().join("far");
     let member = Member::start("far", &dir).await?;
     storm::prepare(&member).await?;
@@ -92,6 +92,7 @@ async fn an_agent_that_runs_elsewhere_works_with_its_own_account_and_new_credent
         dir: &dir.join("agent"),
         flags: &[],
     })?;
+    league.available("far", "True").await?;
     applied(&league, "one", 1).await?;
     // What it needs to know is in the member, in the namespace that was prepared there.
     let kubectl = member.kubectl();
