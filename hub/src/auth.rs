@@ -25,7 +25,7 @@ pub use self::{
 pub use koinon_api::labels::user::MASTERS;
 use uuid::Uuid;
 
-use crate::tls::Certificate;
+use crate::{clock, tls::Certificate};
 
 /// Group of everybody who presented a certificate of this hub.
 pub const AUTHENTICATED: &str = "system:authenticated";
@@ -58,6 +58,17 @@ pub struct User {
     pub extra: BTreeMap<String, Vec<String>>,
     /// The cluster whose agent this is.
     pub cluster: Option<Member>,
+    /// What the credential rests on.
+    pub rests_on: RestsOn,
+}
+
+/// What a credential rests on, beside the signature on it: asked again of whoever goes on with it for long.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RestsOn {
+    /// When it ends, in seconds since the epoch; `None` where there is no credential.
+    pub ends: Option<i64>,
+    /// The Secret that a service token is bound to, by name and uid; it is in the account's namespace.
+    pub secret: Option<(String, String)>,
 }
 
 /// The cluster that an agent's certificate was issued for.
@@ -94,8 +105,18 @@ impl User {
             name: certificate.common_name.clone(),
             groups,
             cluster,
+            rests_on: RestsOn {
+                ends: Some(certificate.not_after),
+                secret: None,
+            },
             ..Self::default()
         })
+    }
+
+    /// Whether the credential has ended.
+    pub fn is_over(&self) -> bool {
+        let ends = self.rests_on.ends;
+        ends.is_some_and(|ends| clock::until_unix(ends).is_zero())
     }
 
     /// The hub itself, for writes that no request asked for.

@@ -10,6 +10,7 @@
 mod admit;
 mod apply;
 mod audit;
+mod basis;
 mod body;
 mod call;
 mod compress;
@@ -61,7 +62,10 @@ use koinon_machinery::{ApiError, ResourceInfo, Result, discovery::Discovery, ope
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use self::{call::Call, flow::Flow, intake::Intake, pages::Pages, query::Query, tenant::Tenant};
+use self::{
+    basis::Basis, call::Call, flow::Flow, intake::Intake, pages::Pages, query::Query,
+    tenant::Tenant,
+};
 pub use self::{flow::Limits, held::Hangup};
 use crate::{
     audit::Audit,
@@ -213,6 +217,7 @@ async fn resource(
     State(api): State<Api>,
     Extension(user): Extension<User>,
     Extension(tenant): Extension<Tenant>,
+    Extension(basis): Extension<Arc<Basis>>,
     Extension(query): Extension<Query>,
     Extension(asked): Extension<Attributes>,
     request: Request,
@@ -235,8 +240,10 @@ async fn resource(
                     asked,
                     user,
                     tenant,
+                    basis,
                     query,
                     headers: head.headers,
+                    hangup: head.extensions.get::<Hangup>().cloned(),
                 };
                 // On the heap, so that the layers around it do not move what the largest verb needs at every request.
                 Box::pin(dispatch(&call, body)).await
@@ -272,10 +279,7 @@ async fn dispatch(call: &Call, body: Body) -> Result<Response> {
         ("create" | "deletecollection", "") if call.kind.info.namespaced && !namespaced => {
             Err(ApiError::method_not_allowed())
         }
-        // There are no namespaces in a namespace, and nothing but a named object is updated.
-        ("list" | "watch" | "deletecollection" | "create", _) if namespaced && is_namespace => {
-            Err(ApiError::no_such_resource())
-        }
+        // Nothing but a named object is updated.
         ("update" | "patch", "") if !named => Err(ApiError::method_not_allowed()),
         ("create", "") if !named => create::create(call, body).await,
         ("get", "") => get::get(call).await,

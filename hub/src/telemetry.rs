@@ -4,6 +4,9 @@ use std::{error::Error, fmt};
 
 use tracing_subscriber::EnvFilter;
 
+/// The environment variable with the filter of the log.
+const FILTER: &str = "RUST_LOG";
+
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -13,10 +16,10 @@ pub enum LogFormat {
     Json,
 }
 
-/// Installs the subscriber (filter from `KOINON_LOG`, else `info`) and logs panics through it.
+/// Installs the subscriber (filter from `RUST_LOG`, as in the klusterlet, else `info`) and logs panics through it.
 pub fn install(format: LogFormat) {
     let filter =
-        EnvFilter::try_from_env("KOINON_LOG").unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
+        EnvFilter::try_from_env(FILTER).unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
     use std::io::IsTerminal as _;
     let builder = tracing_subscriber::fmt()
         .with_ansi(std::io::stderr().is_terminal())
@@ -55,5 +58,16 @@ impl fmt::Display for Chain<'_> {
             source = error.source();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FILTER;
+
+    #[test]
+    fn the_filter_is_read_from_where_the_manual_says() {
+        let manual = include_str!("../../docs/operations.md");
+        assert!(manual.contains(&format!("| – | `{FILTER}` |")));
     }
 }

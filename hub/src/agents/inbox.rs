@@ -30,7 +30,7 @@ pub(super) enum Reject {
     Uid,
     /// Not the status of a work.
     Malformed,
-    /// Larger than any that an agent of ours sends.
+    /// Larger than any that an agent of ours sends, or with more conditions.
     TooLarge,
 }
 
@@ -142,26 +142,28 @@ impl Inbox {
         Ok(Change::Status {
             key,
             uid,
-            status: normalise(&status.status_json, &stored.status).ok_or(Reject::Malformed)?,
+            status: normalise(&status.status_json, &stored.status)?,
         })
     }
 }
 
 /// Reads a status as a work's and writes it in our own form: unknown fields go, conditions keep the time since when they
 /// have been as they are, and equal statuses are equal bytes.
-fn normalise(json: &[u8], before: &[u8]) -> Option<bytes::Bytes> {
+fn normalise(json: &[u8], before: &[u8]) -> Result<bytes::Bytes, Reject> {
     // serde would read an array as the fields in order.
-    let mut status: ManifestWorkStatus = json
-        .trim_ascii_start()
-        .starts_with(b"{")
-        .then(|| serde_json::from_slice(json).ok())??;
+    let read = || serde_json::from_slice(json).ok();
+    let is_object = json.trim_ascii_start().starts_with(b"{");
+    let mut status: ManifestWorkStatus = is_object.then(read).flatten().ok_or(Reject::Malformed)?;
+    if !transitions::are_bearable(&status) {
+        return Err(Reject::TooLarge);
+    }
     if let Ok(before) = serde_json::from_slice(before) {
         transitions::keep(before, &mut status);
     }
     serde_json::to_value(&status)
         .and_then(|value| serde_json::to_vec(&value))
-        .ok()
         .map(Into::into)
+        .map_err(|_| Reject::Malformed)
 }
 
 /// Writes what sessions leave in the inbox.
@@ -255,7 +257,7 @@ mod tests {
         ] {
             assert_eq!(
                 normalise(bad, b""),
-                None,
+                Err(Reject::Malformed),
                 "{}",
                 String::from_utf8_lossy(bad)
             );

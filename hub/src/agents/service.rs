@@ -22,6 +22,7 @@ use super::{
     trail::{Call, Trail, agent_of},
 };
 use crate::{
+    clock,
     pki::Enrolled,
     tls::{Acceptor, Peer},
 };
@@ -125,10 +126,18 @@ impl Agents {
             .certificate
             .as_ref()
             .and_then(|shown| Some((shown.agent.clone()?, shown.not_after)));
-        identity.ok_or_else(|| {
+        let (agent, not_after) = identity.ok_or_else(|| {
             self.0.metrics.reject("no_identity");
             Status::unauthenticated("an agent's certificate is required")
-        })
+        })?;
+        // It was good when the connection began, which may be long ago.
+        if clock::until_unix(not_after).is_zero() {
+            self.0.metrics.reject("expired");
+            return Err(Status::unauthenticated(
+                "the agent's certificate has expired",
+            ));
+        }
+        Ok((agent, not_after))
     }
 }
 

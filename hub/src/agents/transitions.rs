@@ -9,7 +9,17 @@ use std::collections::HashMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use koinon_api::work::{ManifestCondition, ManifestResourceMeta, ManifestWorkStatus};
 
-/// Gives conditions that stand as they stood before the time since when they have.
+/// Conditions of a work or of one of its manifests that are taken: each is looked for among those of before, and nobody has so many.
+pub(super) const MOST: usize = 64;
+
+/// Whether a status has no list of more than [`MOST`] conditions.
+pub(super) fn are_bearable(status: &ManifestWorkStatus) -> bool {
+    let mut manifests = status.resource_status.manifests.iter();
+    status.conditions.len() <= MOST && manifests.all(|entry| entry.conditions.len() <= MOST)
+}
+
+/// Gives conditions that stand as they stood before the time since when they have. Both are bearable, or the work of whoever writes
+/// statuses by hand is compared in part.
 pub(super) fn keep(before: ManifestWorkStatus, now: &mut ManifestWorkStatus) {
     keep_each(&before.conditions, &mut now.conditions);
     let entries = before.resource_status.manifests.iter();
@@ -34,6 +44,7 @@ fn keep_each(before: &[Condition], now: &mut [Condition]) {
     for condition in now {
         let same = before
             .iter()
+            .take(MOST)
             .find(|b| b.type_ == condition.type_ && b.status == condition.status);
         if let Some(same) = same {
             condition.last_transition_time = same.last_transition_time.clone();
@@ -79,6 +90,22 @@ mod tests {
                 .last_transition_time
                 .0,
         ]
+    }
+
+    #[test]
+    fn more_conditions_than_anybody_has_are_not_taken() {
+        let many = |count: usize| {
+            let condition = |n| new_condition(&format!("C{n}"), Truth::True, "R", "", at(1));
+            (0..count).map(condition).collect::<Vec<_>>()
+        };
+        for (count, taken) in [(MOST, true), (MOST + 1, false)] {
+            let mut of_work = status("a", 0, Truth::True, 1);
+            of_work.conditions = many(count);
+            assert_eq!(are_bearable(&of_work), taken);
+            let mut of_manifest = status("a", 0, Truth::True, 1);
+            of_manifest.resource_status.manifests[0].conditions = many(count);
+            assert_eq!(are_bearable(&of_manifest), taken);
+        }
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub struct Policy {
     /// Ignored: there is one stage to a request here.
     #[serde(default)]
     pub omit_stages: Vec<String>,
+    /// Ignored: managed fields are never recorded.
+    #[serde(default)]
+    pub omit_managed_fields: Option<bool>,
     /// In order.
     pub rules: Vec<Rule>,
 }
@@ -60,6 +63,8 @@ pub struct Rule {
     pub non_resource_urls: Vec<String>,
     /// Ignored, as above.
     pub omit_stages: Vec<String>,
+    /// Ignored, as above.
+    pub omit_managed_fields: Option<bool>,
 }
 
 /// Resources of one group.
@@ -350,6 +355,7 @@ mod tests {
 apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
+omitManagedFields: true
 rules:
 - {level: None, users: [bob]}
 - {level: None, userGroups: [dev], verbs: [get], resources: [{group: '', resources: [configmaps]}]}

@@ -12,7 +12,7 @@ const DEEPEST: usize = 64;
 /// What a body becomes in the log; `None` if it is nested too deep.
 ///
 /// Manifests of works are reduced to what they are about, for any of them may hold a secret under any name. Elsewhere the data of Secrets is
-/// hidden, and every text that repeats an object.
+/// hidden, and every text that repeats an object. Managed fields are left out: they say nothing that the records do not say better.
 pub fn redact(mut value: Value) -> Option<Value> {
     hide(&mut value, 0).then_some(value)
 }
@@ -24,6 +24,9 @@ fn hide(value: &mut Value, depth: usize) -> bool {
     match value {
         Value::Array(list) => list.iter_mut().all(|item| hide(item, depth + 1)),
         Value::Object(fields) => {
+            if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
+                metadata.remove("managedFields");
+            }
             let is_secret = fields.get("kind").and_then(Value::as_str) == Some("Secret");
             fields
                 .iter_mut()
@@ -69,7 +72,7 @@ mod tests {
         let odd = json!({ "kind": "Custom", "metadata": { "name": "odd" }, "spec": { "password": "pass" } });
         let body = json!({
             "kind": "List",
-            "metadata": { "annotations": { LAST_APPLIED: "{\"stringData\":{\"q\":\"pass\"}}", "other": "kept" } },
+            "metadata": { "annotations": { LAST_APPLIED: "{\"stringData\":{\"q\":\"pass\"}}", "other": "kept" }, "managedFields": [{ "manager": "pass" }] },
             "items": [secret, { "kind": "ConfigMap", "data": { "k": "plain" } }],
             "spec": { "workload": { "manifests": [secret, odd, "pass"] } },
         });

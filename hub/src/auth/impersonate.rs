@@ -119,7 +119,7 @@ impl Impersonation {
             uid,
             groups,
             extra,
-            cluster: None,
+            ..User::default()
         }
     }
 }

@@ -22,7 +22,7 @@ pub use self::{
     claims::{Refusal, Settings},
     keys::{FetchError, Fetcher, KeySet, LEAST_PAUSE},
 };
-use super::{AUTHENTICATED, User};
+use super::{AUTHENTICATED, RestsOn, User};
 use crate::clock;
 
 /// Longest token that is looked at.
@@ -93,6 +93,10 @@ impl Oidc {
         let user = User {
             name: identity.name,
             groups,
+            rests_on: RestsOn {
+                ends: Some(identity.ends),
+                secret: None,
+            },
             ..User::default()
         };
         Ok((user, good))

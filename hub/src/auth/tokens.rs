@@ -22,7 +22,7 @@ pub use self::{
     claims::{Bound, Claims, Refusal},
     keyring::{Keyring, Lifetimes},
 };
-use super::{AUTHENTICATED, User, service_account};
+use super::{AUTHENTICATED, RestsOn, User, service_account};
 use crate::clock;
 
 /// What a token is issued for, when the request does not say how long.
@@ -176,6 +176,10 @@ impl Tokens {
             )]
             .into(),
             cluster: None,
+            rests_on: RestsOn {
+                ends: Some(claims.exp),
+                secret: kind.map(|(name, uid, _)| (name.to_owned(), uid.to_owned())),
+            },
         };
         Ok((user, audiences))
     }
@@ -200,17 +204,23 @@ impl Tokens {
         Ok(claims)
     }
 
-    /// Whether the account of a user who came with a token is still there, as far as this replica knows. Of all others it is.
+    /// Whether the account of a user who came with a token is still there, and what the token is bound to, as far as this replica
+    /// knows. Of all others it is.
     pub fn is_alive(&self, user: &User) -> bool {
         let Some((namespace, name)) =
             service_account::split(&user.name).filter(|_| !user.uid.is_empty())
         else {
             return true;
         };
-        let stored = self
-            .store
-            .get(&Key::new("serviceaccounts", namespace, name));
-        stored.is_some_and(|stored| stored.uid.to_string() == user.uid && !stored.is_deleting())
+        let account = ("serviceaccounts", name, user.uid.as_str());
+        let secret = user.rests_on.secret.as_ref();
+        let secret = secret.map(|(name, uid)| ("secrets", name.as_str(), uid.as_str()));
+        std::iter::once(account)
+            .chain(secret)
+            .all(|(resource, name, uid)| {
+                let stored = self.store.get(&Key::new(resource, namespace, name));
+                stored.is_some_and(|stored| stored.uid.to_string() == uid && !stored.is_deleting())
+            })
     }
 
     /// Refuses when an object is not there, or is another of its name, or is on its way out.

@@ -7,7 +7,10 @@ use koinon_machinery::{ApiError, Cause, Details, Object, Reason, Result, Verb, a
 use koinon_store::{Key, Revision, Snapshot, Stored};
 
 use super::{
-    Api, body,
+    Api,
+    basis::Basis,
+    body,
+    held::Hangup,
     options::At,
     query::Query,
     respond::{self, Form},
@@ -31,8 +34,12 @@ pub(super) struct Call {
     pub(super) user: User,
     /// Whose share what is kept for this request comes out of.
     pub(super) tenant: Tenant,
+    /// What it was let in by.
+    pub(super) basis: Arc<Basis>,
     pub(super) query: Query,
     pub(super) headers: HeaderMap,
+    /// Closes the connection that it came on.
+    pub(super) hangup: Option<Hangup>,
 }
 
 impl Call {

@@ -1,6 +1,9 @@
 //! Lists in pages: the snapshots that later pages are cut from.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use axum::response::Response;
 use http::StatusCode;
@@ -20,21 +23,23 @@ const KEPT_PER_TENANT: usize = 16;
 const LIFETIME: Duration = Duration::from_secs(300);
 
 /// Snapshots that lists are being read from, each for who reads it. A snapshot shares what has not changed since.
-#[derive(Debug)]
-pub(super) struct Pages(Mutex<Shares<Arc<str>, Page>>);
+#[derive(Debug, Default)]
+pub(super) struct Pages(Arc<Mutex<Kept<Snapshot>>>);
 
 #[derive(Debug)]
-struct Page {
-    tenant: Arc<str>,
-    resource: String,
-    snapshot: Snapshot,
-    kept_at: Instant,
+struct Kept<S> {
+    pages: Shares<Arc<str>, Page<S>>,
+    /// Whether somebody looks after those whose time is over.
+    swept: bool,
 }
 
-impl Default for Pages {
-    fn default() -> Self {
-        Self(Mutex::new(Shares::new(KEPT, KEPT_PER_TENANT)))
-    }
+#[derive(Debug)]
+struct Page<S> {
+    tenant: Arc<str>,
+    resource: String,
+    snapshot: S,
+    revision: Revision,
+    kept_at: Instant,
 }
 
 impl Pages {
@@ -42,37 +47,86 @@ impl Pages {
     ///
     /// Who reads too many lists at once loses the oldest of his own, not others theirs.
     pub(super) fn keep(&self, tenant: &Arc<str>, resource: &str, snapshot: Snapshot) {
-        let mut pages = self.0.lock();
-        let now = Instant::now();
-        let same = |page: &Page| {
-            page.tenant == *tenant
-                && page.resource == resource
-                && page.snapshot.revision() == snapshot.revision()
-        };
-        let stale: Vec<_> = pages
-            .iter()
-            .filter(|(_, page)| now >= page.kept_at + LIFETIME || same(page))
-            .map(|(id, _)| id)
-            .collect();
-        for id in stale {
-            pages.remove(id);
+        let revision = snapshot.revision();
+        let mut kept = self.0.lock();
+        kept.add(tenant, resource, revision, snapshot);
+        if !std::mem::replace(&mut kept.swept, true) {
+            // A hub that nobody lists anything of would else keep the last ones for ever.
+            tokio::spawn(sweep(Arc::downgrade(&self.0)));
         }
-        let page = Page {
-            tenant: Arc::clone(tenant),
-            resource: resource.to_owned(),
-            snapshot,
-            kept_at: now,
-        };
-        pages.add(Arc::clone(tenant), page);
     }
 
     /// The snapshot at `revision`, if it is still there.
     pub(super) fn find(&self, resource: &str, revision: Revision) -> Option<Snapshot> {
-        let pages = self.0.lock();
-        let (_, page) = pages
-            .iter()
-            .find(|(_, page)| page.resource == resource && page.snapshot.revision() == revision)?;
-        Some(page.snapshot.clone())
+        self.0.lock().find(resource, revision).cloned()
+    }
+}
+
+/// Forgets pages whose time is over, for as long as there are any.
+async fn sweep<S>(kept: Weak<Mutex<Kept<S>>>) {
+    loop {
+        tokio::time::sleep(LIFETIME).await;
+        let Some(kept) = kept.upgrade() else { return };
+        let mut kept = kept.lock();
+        kept.forget_old();
+        if kept.pages.is_empty() {
+            kept.swept = false;
+            return;
+        }
+    }
+}
+
+impl<S> Default for Kept<S> {
+    fn default() -> Self {
+        Self {
+            pages: Shares::new(KEPT, KEPT_PER_TENANT),
+            swept: false,
+        }
+    }
+}
+
+impl<S> Kept<S> {
+    fn add(&mut self, tenant: &Arc<str>, resource: &str, revision: Revision, snapshot: S) {
+        self.forget_old();
+        self.forget(|page| {
+            page.tenant == *tenant && page.resource == resource && page.revision == revision
+        });
+        let page = Page {
+            tenant: Arc::clone(tenant),
+            resource: resource.to_owned(),
+            snapshot,
+            revision,
+            kept_at: Instant::now(),
+        };
+        self.pages.add(Arc::clone(tenant), page);
+    }
+
+    fn find(&self, resource: &str, revision: Revision) -> Option<&S> {
+        let now = Instant::now();
+        let mut pages = self.pages.iter();
+        let found = pages.find(|(_, page)| {
+            page.resource == resource && page.revision == revision && !page.is_old(now)
+        });
+        found.map(|(_, page)| &page.snapshot)
+    }
+
+    fn forget_old(&mut self) {
+        let now = Instant::now();
+        self.forget(|page| page.is_old(now));
+    }
+
+    fn forget(&mut self, which: impl Fn(&Page<S>) -> bool) {
+        let gone = self.pages.iter().filter(|(_, page)| which(page));
+        let gone: Vec<_> = gone.map(|(id, _)| id).collect();
+        for id in gone {
+            self.pages.remove(id);
+        }
+    }
+}
+
+impl<S> Page<S> {
+    fn is_old(&self, now: Instant) -> bool {
+        now >= self.kept_at + LIFETIME
     }
 }
 
@@ -91,4 +145,25 @@ pub(super) fn expired(token: &ContinueToken) -> Response {
     status["metadata"] =
         serde_json::json!({ "continue": ContinueToken { revision: -1, ..token.clone() }.encode() });
     respond::json(StatusCode::GONE, &status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_that_nobody_goes_on_with_is_forgotten() {
+        let kept = Arc::new(Mutex::new(Kept::default()));
+        let tenant: Arc<str> = "ann".into();
+        kept.lock().add(&tenant, "works", Revision(1), ());
+        tokio::spawn(sweep(Arc::downgrade(&kept)));
+        tokio::time::sleep(LIFETIME / 2).await;
+        kept.lock().add(&tenant, "works", Revision(2), ());
+        assert!(kept.lock().find("works", Revision(1)).is_some());
+        tokio::time::sleep(LIFETIME / 2).await;
+        let found = |revision| kept.lock().find("works", Revision(revision)).is_some();
+        assert!(!found(1) && found(2));
+        tokio::time::sleep(2 * LIFETIME).await;
+        assert!(kept.lock().pages.is_empty());
+    }
 }

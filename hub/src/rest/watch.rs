@@ -12,14 +12,15 @@ use bytes::Bytes;
 use futures::stream;
 use http::StatusCode;
 use koinon_machinery::{ApiError, Result, Verb};
-use koinon_store::{Event, Revision, Stored, Watch};
+use koinon_store::{Event, Key, Revision, Snapshot, Stored, Watch};
 use rand::RngExt;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
+mod reading;
 mod rights;
 
-use self::rights::Rights;
+use self::{reading::Reading, rights::Rights};
 use super::{
     call::{Call, Source},
     options::{At, ListOptions},
@@ -41,6 +42,8 @@ const GLANCE: Duration = Duration::from_secs(5);
 /// Events leave in pieces of about this size: however large the objects are, a watcher holds no more than one of them and
 /// this.
 const PIECE: usize = 128 << 10;
+/// Objects of the first state that are looked up at once.
+const AT_ONCE: usize = 64;
 
 /// Answers with a stream of events.
 pub(super) async fn watch(call: &Call) -> Result<Response> {
@@ -54,18 +57,19 @@ pub(super) async fn watch(call: &Call) -> Result<Response> {
         return Err(ApiError::method_not_allowed());
     };
     // With a revision the client has the state at that revision; without one it is sent first.
+    let first = || First {
+        snapshot: snapshot.clone(),
+        after: None,
+    };
     let (from, initial) = match options.at {
         At::NotOlderThan(revision) | At::Exactly(revision)
             if options.initial_events != Some(true) =>
         {
-            (revision, VecDeque::new())
+            (revision, None)
         }
         // From now on, said in so many words.
-        _ if options.initial_events == Some(false) => (snapshot.revision(), VecDeque::new()),
-        _ => (
-            snapshot.revision(),
-            selection.objects(&snapshot, None).cloned().collect(),
-        ),
+        _ if options.initial_events == Some(false) => (snapshot.revision(), None),
+        _ => (snapshot.revision(), Some(first())),
     };
     let timeout = options
         .timeout
@@ -83,8 +87,14 @@ pub(super) async fn watch(call: &Call) -> Result<Response> {
         }
         Err(_) => (None, Some(too_old(from))),
     };
+    let ends = now + timeout;
+    let reading = Reading::begin(ends, call.hangup.clone());
+    if initial.is_none() {
+        reading.is_through();
+    }
     let feed = Feed {
         kind: Arc::clone(&call.kind),
+        reading,
         rights: Rights::of(call),
         selection,
         form,
@@ -97,7 +107,7 @@ pub(super) async fn watch(call: &Call) -> Result<Response> {
         reached: from,
         upto: from,
         bookmark_at: now + BOOKMARK,
-        ends: Box::pin(sleep_until(now + timeout)),
+        ends: Box::pin(sleep_until(ends)),
         stopped: Box::pin(call.api.stop().clone().cancelled_owned()),
         columns_sent: false,
     };
@@ -120,7 +130,9 @@ struct Feed {
     watch: Option<Watch>,
     /// Sent as the last event.
     failed: Option<ApiError>,
-    initial: VecDeque<Arc<Stored>>,
+    /// What is left of the state that it begins with.
+    initial: Option<First>,
+    reading: Reading,
     /// Events that are read and not sent, and the revision that is reached with the last of them.
     pending: VecDeque<Arc<Event>>,
     mark_initial: bool,
@@ -144,12 +156,8 @@ impl Feed {
             self.watch = None;
             return Some(failure(&error));
         }
-        while out.len() < PIECE
-            && let Some(stored) = self.initial.pop_front()
-        {
-            self.event(&mut out, "ADDED", &stored, stored.revision);
-        }
-        if self.initial.is_empty() && std::mem::take(&mut self.mark_initial) {
+        self.send_first(&mut out);
+        if self.initial.is_none() && std::mem::take(&mut self.mark_initial) {
             self.bookmark(&mut out, true);
         }
         if !self.pending.is_empty() {
@@ -203,9 +211,32 @@ impl Feed {
         Some(Bytes::from(out))
     }
 
+    /// Appends what the watch begins with until the piece is full.
+    fn send_first(&mut self, out: &mut Vec<u8>) {
+        while out.len() < PIECE
+            && let Some(first) = &self.initial
+        {
+            let next = first.next(&self.selection);
+            if next.is_empty() {
+                self.initial = None;
+                self.reading.is_through();
+            }
+            for stored in next {
+                if out.len() >= PIECE {
+                    break;
+                }
+                self.event(out, "ADDED", &stored, stored.revision);
+                if let Some(first) = &mut self.initial {
+                    first.after = Some(stored.key.clone());
+                }
+            }
+        }
+        self.reading.passed(out.len());
+    }
+
     /// Appends pending events until the piece is full.
     fn send_pending(&mut self, out: &mut Vec<u8>) {
-        if !self.initial.is_empty() {
+        if self.initial.is_some() {
             return;
         }
         while out.len() < PIECE {
@@ -256,6 +287,22 @@ impl Feed {
         out.extend_from_slice(br#"{"type":"BOOKMARK","object":"#);
         present::bookmark(out, &self.kind, self.form, self.reached, initial_events_end);
         out.extend_from_slice(b"}\n");
+    }
+}
+
+/// The state that a watch begins with, as far as it was not sent: a place in a snapshot, and no list of what is in it.
+struct First {
+    snapshot: Snapshot,
+    after: Option<Key>,
+}
+
+impl First {
+    /// The objects that come next; none at the end.
+    fn next(&self, selection: &Selection) -> Vec<Arc<Stored>> {
+        let after = self.after.as_ref();
+        let after = after.map(|key| (&*key.namespace, &*key.name));
+        let objects = selection.objects(&self.snapshot, after);
+        objects.take(AT_ONCE).cloned().collect()
     }
 }
 

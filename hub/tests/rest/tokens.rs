@@ -1,12 +1,13 @@
 //! Service tokens at the door: signed by the hub's own key and wrong in one thing each.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures::StreamExt as _;
 use http::{Request, header};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use koinon_hub::auth::{Authenticator, Tokens};
 use serde_json::{Value, json};
 
-use crate::support::{CONFIG_MAPS, Caller, Hub, RBAC};
+use crate::support::{CONFIG_MAPS, Caller, Hub, PATIENCE, RBAC};
 
 const ACCOUNTS: &str = "/api/v1/namespaces/default/serviceaccounts";
 const WHO: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
@@ -218,4 +219,126 @@ async fn what_a_token_rests_on_is_asked_with_every_request() {
     let again = json!({ "metadata": { "name": "robot" } });
     setting.hub.create(ACCOUNTS, &again).await.ok();
     assert_eq!(setting.code(&setting.token).await, 401, "another account");
+}
+
+/// What is of the wrong type is not taken for absent: that would be a token for more than was asked.
+#[tokio::test]
+async fn a_token_is_not_issued_for_less_than_was_said() {
+    let setting = Setting::new().await;
+    let admin = caller_of(&setting.hub, &setting.caller);
+    let path = format!("{ACCOUNTS}/robot/token");
+    for wrong in [
+        json!([]),
+        json!({ "spec": "x" }),
+        json!({ "spec": [] }),
+        json!({ "spec": { "audiences": "vault" } }),
+        json!({ "spec": { "audiences": [1] } }),
+        json!({ "spec": { "audiences": {} } }),
+        json!({ "spec": { "boundObjectRef": "s" } }),
+        json!({ "spec": { "boundObjectRef": { "kind": "Secret", "name": 1 } } }),
+        json!({ "spec": { "expirationSeconds": "600" } }),
+        json!({ "spec": { "expirationSeconds": 600.5 } }),
+        json!({ "kind": "TokenReview" }),
+        json!({ "apiVersion": "authentication.k8s.io/v1beta1" }),
+    ] {
+        let code = admin.create(&path, &wrong).await.code;
+        assert_eq!(code, 400, "{wrong}");
+    }
+    // As client-go sends it.
+    let plain = json!({
+        "kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": { "creationTimestamp": null },
+        "spec": { "audiences": null, "expirationSeconds": 600, "boundObjectRef": null },
+        "status": { "token": "", "expirationTimestamp": null },
+    });
+    let asked = admin.create(&path, &plain).await;
+    assert!(asked.warnings().is_empty());
+    assert_eq!(asked.ok()["spec"]["expirationSeconds"], 600);
+    let long = json!({ "spec": { "expirationSeconds": 365 * 86_400 } });
+    let asked = admin.create(&path, &long).await;
+    let words = "requested expiration of 31536000 seconds shortened to 7776000 seconds";
+    assert!(
+        asked.warnings()[0].contains(words),
+        "{:?}",
+        asked.warnings()
+    );
+    assert_eq!(asked.ok()["spec"]["expirationSeconds"], 7_776_000);
+}
+
+/// A watch that somebody opened, until it says why it ends.
+async fn refused(stream: &mut axum::body::BodyDataStream) -> u64 {
+    loop {
+        let piece = tokio::time::timeout(PATIENCE, stream.next()).await;
+        let piece = piece
+            .expect("the watch ends")
+            .expect("it says why")
+            .unwrap();
+        for line in piece
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
+            let event: Value = serde_json::from_slice(line).unwrap();
+            if event["type"] == "ERROR" {
+                return event["object"]["code"].as_u64().unwrap();
+            }
+        }
+    }
+}
+
+/// What a request rests on, a watch rests on for as long as it goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_ends_with_what_it_rests_on() {
+    let setting = Setting::new().await;
+    let (hub, admin) = (&setting.hub, caller_of(&setting.hub, &setting.caller));
+    let secret = json!({ "metadata": { "name": "anchor" } });
+    hub.create("/api/v1/namespaces/default/secrets", &secret)
+        .await
+        .ok();
+    let bindings = format!("{RBAC}/namespaces/default/rolebindings");
+    let binding = json!({
+        "metadata": { "name": "robot" }, "roleRef": { "kind": "ClusterRole", "name": "view" },
+        "subjects": [
+            { "kind": "ServiceAccount", "name": "robot", "namespace": "default" }, { "kind": "User", "name": "bob" },
+        ],
+    });
+    hub.create(&bindings, &binding).await.ok();
+    let bound = json!({ "spec": { "boundObjectRef": { "kind": "Secret", "apiVersion": "v1", "name": "anchor" } } });
+    let bound = admin
+        .create(&format!("{ACCOUNTS}/robot/token"), &bound)
+        .await
+        .ok();
+    let bound = bound["status"]["token"].as_str().unwrap().to_owned();
+    // Its account goes on, and so do all rights: it is over in a moment.
+    let short =
+        setting.with(|claims| claims["exp"] = (jiff::Timestamp::now().as_second() + 3).into());
+    let open = async |caller: &Caller, name: &str, value: &str| {
+        let watch = format!("{CONFIG_MAPS}?watch=1");
+        let request = Request::get(watch)
+            .header(name, value)
+            .body("".into())
+            .unwrap();
+        let response = caller.raw(request).await;
+        assert_eq!(response.status(), 200);
+        response.into_body().into_data_stream()
+    };
+    let mut over = open(&setting.caller, "authorization", &format!("Bearer {short}")).await;
+    let mut unbound = open(&setting.caller, "authorization", &format!("Bearer {bound}")).await;
+
+    let may = json!({
+        "metadata": { "name": "as-bob" },
+        "rules": [{ "apiGroups": [""], "resources": ["users"], "resourceNames": ["bob"], "verbs": ["impersonate"] }],
+    });
+    hub.create(&format!("{RBAC}/clusterroles"), &may).await.ok();
+    hub.bind("ann", "as-bob", "").await;
+    let ann = setting.caller.as_whom(&hub.user("ann", "staff"));
+    let mut acting = open(&ann, "impersonate-user", "bob").await;
+
+    hub.delete("/api/v1/namespaces/default/secrets/anchor")
+        .await
+        .ok();
+    hub.delete(&format!("{RBAC}/clusterroles/as-bob"))
+        .await
+        .ok();
+    assert_eq!(refused(&mut unbound).await, 401);
+    assert_eq!(refused(&mut acting).await, 403);
+    assert_eq!(refused(&mut over).await, 401);
 }

@@ -78,6 +78,8 @@ pub struct Identity {
     pub name: String,
     /// The groups, with theirs.
     pub groups: Vec<String>,
+    /// When the token ends, in seconds since the epoch.
+    pub ends: i64,
 }
 
 impl Settings {
@@ -95,9 +97,9 @@ impl Settings {
             return Err(Refusal::Audience);
         }
         let now = now.as_second();
-        if seconds(claims, "exp")?.is_none_or(|end| now >= end) {
-            return Err(Refusal::Expired);
-        }
+        let ends = seconds(claims, "exp")?
+            .filter(|end| now < *end)
+            .ok_or(Refusal::Expired)?;
         if seconds(claims, "nbf")?.is_some_and(|begin| begin > now.saturating_add(SKEW)) {
             return Err(Refusal::NotYet);
         }
@@ -123,7 +125,7 @@ impl Settings {
         if let Some(name) = std::iter::once(&name).chain(&groups).find(reserved) {
             return Err(Refusal::Reserved(name.clone()));
         }
-        Ok(Identity { name, groups })
+        Ok(Identity { name, groups, ends })
     }
 
     fn name_prefix(&self) -> String {

@@ -89,7 +89,7 @@ fn user(spec: &Value) -> User {
         uid: text(spec, "uid"),
         groups: texts(spec, "groups"),
         extra,
-        cluster: None,
+        ..User::default()
     }
 }
 

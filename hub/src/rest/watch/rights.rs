@@ -1,15 +1,16 @@
 //! Whether a watch that was allowed still is.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use koinon_machinery::Result;
 use tokio::time::Instant;
 
-use super::super::{Api, call::Call, error};
-use crate::{
-    auth::User,
-    authz::{Attributes, Decision},
+use super::super::{
+    Api,
+    basis::{Basis, demand},
+    call::Call,
 };
+use crate::{auth::User, authz::Attributes};
 
 /// How often is asked when no role and no binding has changed: a cluster may have moved to another set, or was denied.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -17,6 +18,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// What a watch was allowed by.
 pub(super) struct Rights {
     api: Api,
+    basis: Arc<Basis>,
     user: User,
     asked: Attributes,
     /// The state of roles and bindings that was asked last.
@@ -29,6 +31,7 @@ impl Rights {
     pub(super) fn of(call: &Call) -> Self {
         Self {
             api: call.api.clone(),
+            basis: Arc::clone(&call.basis),
             user: call.user.clone(),
             asked: call.asked.clone(),
             // Something may have changed since it was let in.
@@ -49,13 +52,7 @@ impl Rights {
             return Ok(());
         }
         (self.changes, self.ask_at) = (changes, now + AGAIN);
-        let tokens = self.api.authenticator().tokens();
-        if tokens.is_some_and(|tokens| !tokens.is_alive(&self.user)) {
-            return Err(koinon_machinery::ApiError::unauthorized());
-        }
-        match authorizer.authorize(&self.user, &self.asked) {
-            Decision::Allowed(_) => Ok(()),
-            Decision::Denied(reason) => Err(error::denied(&self.user, &self.asked, &reason)),
-        }
+        self.basis.again(&self.api)?;
+        demand(&self.api, &self.user, &self.asked)
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
+use koinon_api::names::ClusterName;
 use koinon_machinery::placement::{Answer, ClusterExplanation, Name, World};
 use serde_json::json;
 
@@ -38,7 +39,7 @@ pub(crate) struct PlacementArgs {
     #[arg(value_name = "NAMESPACE/NAME", value_parser = name)]
     placement: Name,
     /// Only this cluster, in detail.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = cluster)]
     cluster: Option<String>,
     /// With the snapshot that a decision was made from, as its annotation koinon.dev/snapshot names it.
     #[arg(long, value_name = "REVISION", conflicts_with = "dir")]
@@ -60,8 +61,19 @@ fn name(text: &str) -> Result<Name, String> {
     }
 }
 
+/// A name that a cluster may have: it becomes a part of a path as it is.
+fn cluster(text: &str) -> Result<String, koinon_api::names::Error> {
+    ClusterName::parse(text).map(|name| name.to_string())
+}
+
 pub(crate) async fn run(hub: &HubArgs, command: ExplainCommand) -> Result<()> {
     let ExplainCommand::Placement(args) = command;
+    if args.output == Format::Debug && (args.cluster.is_some() || args.revision.is_some()) {
+        return Err(
+            Error::failed("OCM's debug endpoint shows the whole placement as it is now")
+                .next("leave out --cluster and --revision, or take --output json"),
+        );
+    }
     let Some(folder) = &args.dir else {
         return ask(hub, &args).await;
     };
