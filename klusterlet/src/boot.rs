@@ -339,7 +339,10 @@ async fn until_changed(path: PathBuf, stop: CancellationToken) {
     }
 }
 
-/// Stores what deletions were let pass, each time that one is.
+/// Least time between two writes of what deletions were let pass.
+const REMEMBERING: Duration = Duration::from_secs(1);
+
+/// Stores what deletions were let pass, soon after one is.
 async fn remember(guard: DeletionGuard, store: Store, stop: CancellationToken) {
     let mut passes = guard.passes();
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
@@ -356,6 +359,10 @@ async fn remember(guard: DeletionGuard, store: Store, stop: CancellationToken) {
             }
         }
         backoff.reset();
+        let pause = tokio::time::sleep(REMEMBERING);
+        if stop.run_until_cancelled(pause).await.is_none() {
+            return;
+        }
     }
 }
 

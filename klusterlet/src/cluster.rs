@@ -4,6 +4,7 @@
 
 mod account;
 mod client;
+mod dial;
 mod error;
 mod mapper;
 mod pace;

@@ -8,30 +8,25 @@
 //! know what was sent before. So each session begins with a comparison of digests, and what the hub does not have is sent: no more,
 //! no less. Confirmations are for hubs that cannot compare.
 
+mod kept;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use koinon_api::work::ManifestWorkStatus;
-use koinon_proto::{MAX_BATCH, MAX_MESSAGE, StatusDigest, status_digest, statuses_digest, v1};
+use koinon_proto::{MAX_BATCH, MAX_MESSAGE, StatusDigest, statuses_digest, v1};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tracing::error;
 
-/// Status of one work. Its actor has the same one; it is written out when it is sent.
+pub use self::kept::Kept;
+
+/// Status of one work. Its actor has the same one.
 #[derive(Debug, Clone, PartialEq)]
 struct Report {
     uid: String,
-    status: Arc<ManifestWorkStatus>,
-}
-
-impl Report {
-    fn digest(&self) -> StatusDigest {
-        // As the hub writes it: through a value, so with sorted keys.
-        let value = serde_json::to_value(&*self.status).unwrap_or_default();
-        status_digest(value.to_string().as_bytes())
-    }
+    status: Arc<Kept>,
 }
 
 /// Bytes of a status that fit into a message.
@@ -65,7 +60,7 @@ pub struct Outbox {
 
 impl Outbox {
     /// Replaces the status of a work. Equal to the last one, it is not sent again.
-    pub fn report(&self, name: &str, uid: &str, status: Arc<ManifestWorkStatus>) {
+    pub fn report(&self, name: &str, uid: &str, status: Arc<Kept>) {
         let report = Report {
             uid: uid.to_owned(),
             status,
@@ -79,7 +74,7 @@ impl Outbox {
         } else {
             waiting.known.remove(name)
         };
-        if known.is_some_and(|known| known == (report.uid.clone(), report.digest())) {
+        if known.is_some_and(|known| known == (report.uid.clone(), report.status.digest())) {
             waiting.reports.insert(name.to_owned(), report);
             return;
         }
@@ -155,10 +150,7 @@ impl Outbox {
                 waiting.unsent.remove(&name);
                 continue;
             };
-            let Ok(json) = serde_json::to_vec(&*report.status) else {
-                waiting.unsent.remove(&name);
-                continue;
-            };
+            let json = report.status.json();
             if json.len() > MOST {
                 // Statuses are made to fit; one that does not would break the stream, and the next one too.
                 error!(
@@ -227,7 +219,7 @@ impl Outbox {
         waiting.since.clear();
         let all = waiting.reports.iter();
         let all = all.filter(|(name, _)| !waiting.aside.contains(*name));
-        statuses_digest(all.map(|(name, r)| (name.as_str(), r.uid.as_str(), r.digest())))
+        statuses_digest(all.map(|(name, r)| (name.as_str(), r.uid.as_str(), r.status.digest())))
     }
 
     /// The hub has all statuses of the last [`Outbox::digest`].
@@ -268,7 +260,7 @@ impl Outbox {
         waiting.unsent.clear();
         for (name, report) in &waiting.reports {
             let known = waiting.known.remove(name);
-            if known.is_none_or(|known| known != (report.uid.clone(), report.digest())) {
+            if known.is_none_or(|known| known != (report.uid.clone(), report.status.digest())) {
                 waiting.unsent.insert(name.clone());
             }
         }
@@ -287,22 +279,24 @@ pub enum Resend {
 
 #[cfg(test)]
 mod tests {
+    use koinon_api::work::ManifestWorkStatus;
+
     use super::*;
 
     fn names(batch: &[v1::WorkStatus]) -> Vec<&str> {
         batch.iter().map(|s| s.name.as_str()).collect()
     }
 
-    fn status(text: &str) -> Arc<ManifestWorkStatus> {
+    fn status(text: &str) -> Arc<Kept> {
         let now = k8s_openapi::jiff::Timestamp::UNIX_EPOCH;
         let mut said =
             koinon_api::meta::new_condition("Said", koinon_api::meta::Truth::True, "Said", "", now);
         // Longer than a condition may be.
         text.clone_into(&mut said.message);
-        Arc::new(ManifestWorkStatus {
+        Arc::new(Kept::of(&Arc::new(ManifestWorkStatus {
             conditions: vec![said],
             ..Default::default()
-        })
+        })))
     }
 
     #[test]
@@ -336,7 +330,7 @@ mod tests {
         let digests = names.iter().map(|name| v1::StatusDigest {
             name: (*name).to_owned(),
             uid: "u".to_owned(),
-            digest: waiting.reports[*name].digest().to_vec().into(),
+            digest: waiting.reports[*name].status.digest().to_vec().into(),
         });
         v1::StatusDigests {
             digests: digests.collect(),

@@ -21,6 +21,7 @@ mod guard;
 mod ignore;
 mod leftover;
 mod order;
+
 mod pass;
 mod plan;
 mod planned;
@@ -40,7 +41,11 @@ pub(crate) use plan::matches;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    time::Instant,
+};
 
 use crate::{
     clock,
@@ -57,6 +62,9 @@ use crate::{
 /// How many works are worked on at once. What the API server is asked at a time is bounded by its client.
 const CONCURRENCY: usize = 16;
 
+/// How many record what they own at once. A record costs the API server as much as applying did, and works may come any time.
+const RECORDING: usize = 2;
+
 /// What all actors share.
 #[derive(Debug)]
 struct Shared {
@@ -66,6 +74,9 @@ struct Shared {
     outbox: Outbox,
     naming: record::Naming,
     permits: Semaphore,
+    recording: Semaphore,
+    /// When the hub last asked for something new.
+    asked_at: Mutex<Instant>,
     resync: Duration,
     raw_json: RawJson,
     executing: Executing,
@@ -165,6 +176,8 @@ impl Engine {
                 process: record::process(clock::unix()),
             },
             permits: Semaphore::new(CONCURRENCY),
+            recording: Semaphore::new(RECORDING),
+            asked_at: Mutex::new(Instant::now()),
             resync,
             raw_json,
             executing,
@@ -203,6 +216,7 @@ impl Engine {
     }
 
     fn wish(&self, wish: Wish) {
+        *self.shared.asked_at.lock() = Instant::now();
         let mut actors = self.actors.lock();
         // An actor whose work is gone has ended, perhaps before it was forgotten.
         if let Some(actor) = actors.get(&wish.held.name).filter(|a| !a.is_closed()) {

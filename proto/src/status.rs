@@ -11,7 +11,7 @@ pub fn status_digest(json: &[u8]) -> StatusDigest {
     const TIME: &[u8] = b"\"lastTransitionTime\":\"";
     let mut hash = Sha256::new();
     let mut rest = json;
-    while let Some(at) = find(rest, TIME) {
+    while let Some(at) = memchr::memmem::find(rest, TIME) {
         let (before, after) = rest.split_at(at + TIME.len());
         hash.update(before);
         let end = after.iter().position(|byte| *byte == b'"');
@@ -41,10 +41,6 @@ pub fn statuses_digest<'a>(
         hash.update(digest);
     }
     hash.finalize().into()
-}
-
-fn find(bytes: &[u8], pattern: &[u8]) -> Option<usize> {
-    bytes.windows(pattern.len()).position(|w| w == pattern)
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use futures::Stream;
 use http::Method;
 use kube::{
     Api, Client, Config,
-    client::ClientBuilder,
     config::{KubeConfigOptions, Kubeconfig},
     core::{DynamicObject, PartialObjectMeta},
     runtime::{
@@ -15,10 +14,9 @@ use kube::{
     },
 };
 use serde_json::{Value, json};
-use tower::limit::ConcurrencyLimitLayer;
 
 use self::call::{request, within};
-use super::{Account, Resource, Result, pace::Pace};
+use super::{Account, Resource, Result, dial, pace::Pace};
 use crate::fence::Fence;
 
 /// How long a watch stays open, and after how much silence a connection counts as broken: a watch has ended long before.
@@ -98,12 +96,8 @@ impl Cluster {
             )),
         ));
         let pace = Pace::default();
-        let client = ClientBuilder::try_from(config)?
-            .with_layer(&ConcurrencyLimitLayer::new(MAX_IN_FLIGHT))
-            .with_layer(&pace)
-            .build();
         Ok(Self {
-            client,
+            client: dial::client(config, MAX_IN_FLIGHT, &pace)?,
             account: None,
             fence: None,
             pace,

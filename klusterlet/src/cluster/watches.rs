@@ -214,10 +214,11 @@ impl Watches {
                 started = true;
                 Watched::default()
             });
+            // Nearly all objects are of one work.
             let trackers = entry
                 .tracked
                 .entry((key.namespace.clone(), key.name.clone()))
-                .or_default();
+                .or_insert_with(|| Vec::with_capacity(1));
             if !trackers.iter().any(|t| t.work == work) {
                 trackers.push(Tracker {
                     work: work.to_owned(),

@@ -37,6 +37,7 @@ use crate::{
     clock,
     cluster::{Error, ObjectKey, Resource, Wake, known::APPLIED_WORKS},
     desired::{Held, Origin},
+    outbox::Kept,
 };
 
 /// What a look at a work is about.
@@ -72,16 +73,19 @@ pub(super) struct Actor {
     name: String,
     wake: Arc<Wake>,
     record: Option<Record>,
-    slots: BTreeMap<usize, Slot>,
+    /// By place in the work. Boxed: a node of the tree has room for eleven, and most works have fewer manifests.
+    slots: BTreeMap<usize, Box<Slot>>,
     memory: Arc<Mutex<BTreeMap<ObjectKey, Remembered>>>,
     tracked: BTreeSet<ObjectKey>,
     /// Applied but perhaps not recorded, because the record could not be written.
     unrecorded: Vec<AppliedManifestResourceMeta>,
     fights: BTreeMap<ObjectKey, Fight>,
-    status: Arc<ManifestWorkStatus>,
+    status: Arc<Kept>,
     /// uid and generation that were looked at last.
     current: Option<(String, i64)>,
     agenda: Agenda,
+    /// Since when it is due that what was applied is recorded.
+    books_since: Option<Instant>,
     /// A look at everything has begun and not come to its end.
     everything: bool,
     /// A later agent has gone on with this work: it is left alone until then, unless that one goes on or the hub says something new.
@@ -121,6 +125,7 @@ impl Actor {
             status: Arc::default(),
             current: None,
             agenda: Agenda::new(Instant::now()),
+            books_since: None,
             everything: false,
             overtaken: None,
             backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(60)),
@@ -268,15 +273,16 @@ impl Actor {
     /// One pass over a work that is to stay.
     async fn stay(&mut self, held: &Held, scope: Scope) {
         let shared = self.shared.clone();
-        if scope == Scope::Books && self.put_off() {
-            return;
-        }
+        let books = scope == Scope::Books;
+        let _turn = match books.then(|| self.recording(&shared)) {
+            Some(None) => return,
+            turn => turn,
+        };
         let _permit = shared.permits.acquire().await;
         if scope == Scope::Everything {
             self.everything = true;
             self.agenda.full = Instant::now() + spread(shared.resync);
         }
-        let books = scope == Scope::Books;
         // What was due stays due until it was done: an answer that does not come must not make it forgotten.
         let scope = if self.everything && !books {
             Scope::Everything
@@ -295,8 +301,12 @@ impl Actor {
                 shared.claims.tried(held);
                 if let Trouble::Body(_) = &trouble {
                     let why = trouble.to_string();
-                    let status =
-                        status::unreadable(&self.status, held.generation, &why, &clock::now());
+                    let status = status::unreadable(
+                        &self.status.open(),
+                        held.generation,
+                        &why,
+                        &clock::now(),
+                    );
                     self.report(held, status);
                 }
                 self.restore_definitions(&trouble).await;
@@ -439,7 +449,14 @@ impl Actor {
         status::delay(&mut status, self.delayed.as_ref(), &clock::now());
         let status = Arc::new(status);
         let shown = status::fit(&status, status::MOST);
-        self.shared.outbox.report(&held.name, &held.uid, shown);
-        self.status = status;
+        let kept = Arc::new(Kept::of(&shown));
+        self.shared
+            .outbox
+            .report(&held.name, &held.uid, kept.clone());
+        self.status = if Arc::ptr_eq(&shown, &status) {
+            kept
+        } else {
+            Arc::new(Kept::unreported(status))
+        };
     }
 }

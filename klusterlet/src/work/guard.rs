@@ -18,6 +18,9 @@ use tokio::{sync::watch, time::Instant};
 /// Deletions within this time count together.
 const WINDOW: Duration = Duration::from_secs(600);
 
+/// What is let pass within this time is one entry: a list of all would grow with the works of a cluster, and be stored each time.
+const TOGETHER: Duration = Duration::from_secs(1);
+
 /// How much may be deleted without being asked for twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
@@ -146,7 +149,7 @@ impl DeletionGuard {
             if age < WINDOW
                 && let Some(at) = now.1.checked_sub(age)
             {
-                state.passed.push_back((at, *objects));
+                note(&mut state.passed, at, *objects);
             }
         }
     }
@@ -242,7 +245,7 @@ impl DeletionGuard {
         let small = self.allowance.lets(&share);
         if small || told <= state.approved {
             state.waiting.remove(work);
-            state.passed.push_back((now, objects));
+            note(&mut state.passed, now, objects);
             self.passes.send_modify(|count| *count += 1);
             // From now on they count as passed, and not as applied as well.
             if let Some(applied) = state.applied.get_mut(work) {
@@ -259,6 +262,14 @@ impl DeletionGuard {
             "{wanted} of {total} applied objects would be deleted within {} minutes; they stay until that is approved: koinon cluster approve-deletion",
             WINDOW.as_secs() / 60
         ))
+    }
+}
+
+/// Adds what was let pass to what was let pass before.
+fn note(passed: &mut VecDeque<(Instant, usize)>, at: Instant, objects: usize) {
+    match passed.back_mut() {
+        Some((last, sum)) if at.saturating_duration_since(*last) < TOGETHER => *sum += objects,
+        _ => passed.push_back((at, objects)),
     }
 }
 
@@ -322,7 +333,7 @@ mod tests {
         let (before, now) = (guard(4, 2), Instant::now());
         assert!(granted(&before, 0, 2, 1, now) && granted(&before, 1, 2, 1, now));
         let stored = before.passed((1_000, now + Duration::from_secs(5)));
-        assert_eq!(stored, [(995, 2), (995, 2)]);
+        assert_eq!(stored, [(995, 4)]);
         let now = now + WINDOW;
         for (unix, left) in [
             (1_000, false),
@@ -336,6 +347,17 @@ mod tests {
             after.restore(&stored, (unix, now));
             assert_eq!(granted(&after, 2, 2, 1, now), left, "{unix}");
         }
+    }
+
+    #[test]
+    fn what_is_remembered_does_not_grow_with_what_goes() {
+        let (guard, now) = (guard(10_000, 1), Instant::now());
+        for n in 0..4_000_u32 {
+            let at = now + Duration::from_millis(n.into());
+            assert!(granted(&guard, n as usize, 1, 1, at));
+        }
+        let passed = guard.passed((1_000, now + Duration::from_secs(4)));
+        assert_eq!(passed, [(996, 1000), (997, 1000), (998, 1000), (999, 1000)]);
     }
 
     #[test]

@@ -4,8 +4,9 @@
 //! knows. UIDs come with the objects and are recorded afterwards; what is only planned is told by its owner reference.
 
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     io::{Read as _, Write as _},
+    ops::Bound,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -34,8 +35,10 @@ pub(super) fn place(object: &Applied) -> Place {
 }
 
 /// Objects by place, with the version that they are applied with.
+///
+/// Each is one text, `group/resource/namespace/name/version`: an agent has as many as it has objects, and seldom reads them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Planned(BTreeMap<Place, String>);
+pub(super) struct Planned(BTreeSet<Box<str>>);
 
 /// The names are too many, or too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -50,10 +53,11 @@ impl Planned {
             None => text.to_owned(),
         };
         let read = |object: &str| {
-            let mut parts = object.split('/').map(str::to_owned);
+            let mut parts = object.split('/');
             let mut part = || parts.next();
             let (group, version) = (part()?, part()?);
-            Some(((group, part()?, part()?, part()?), version))
+            let (resource, namespace, name) = (part()?, part()?, part()?);
+            Some(entry([group, resource, namespace, name, version]))
         };
         Self(plain.split_whitespace().filter_map(read).collect())
     }
@@ -66,7 +70,8 @@ impl Planned {
         let text = self
             .0
             .iter()
-            .map(|((group, resource, namespace, name), version)| {
+            .map(|entry| {
+                let [group, resource, namespace, name, version] = parts(entry);
                 format!("{group}/{version}/{resource}/{namespace}/{name}")
             })
             .collect::<Vec<_>>()
@@ -87,30 +92,60 @@ impl Planned {
     }
 
     pub(super) fn covers(&self, place: &Place) -> bool {
-        self.0.contains_key(place)
+        self.at(&prefix(place)).is_some()
     }
 
     pub(super) fn insert(&mut self, object: &Applied) {
-        self.0.insert(place(object), object.version.clone());
+        let prefix = prefix(&place(object));
+        if let Some(before) = self.at(&prefix).map(str::to_owned) {
+            self.0.remove(before.as_str());
+        }
+        self.0.insert((prefix + &object.version).into());
     }
 
     pub(super) fn retain(&mut self, keep: impl Fn(&Place) -> bool) {
-        self.0.retain(|place, _| keep(place));
+        self.0.retain(|entry| {
+            let [group, resource, namespace, name, _] = parts(entry).map(str::to_owned);
+            keep(&(group, resource, namespace, name))
+        });
     }
 
     /// The objects, as they would be recorded if their uid were known.
     pub(super) fn iter(&self) -> impl Iterator<Item = Applied> {
-        self.0
-            .iter()
-            .map(|((group, resource, namespace, name), version)| Applied {
-                group: group.clone(),
-                version: version.clone(),
-                resource: resource.clone(),
-                namespace: namespace.clone(),
-                name: name.clone(),
+        self.0.iter().map(|entry| {
+            let [group, resource, namespace, name, version] = parts(entry).map(str::to_owned);
+            Applied {
+                group,
+                version,
+                resource,
+                namespace,
+                name,
                 uid: String::new(),
-            })
+            }
+        })
     }
+
+    /// The entry that begins with `prefix`.
+    fn at(&self, prefix: &str) -> Option<&str> {
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        let next = self.0.range::<str, _>(from).next();
+        next.map(Box::as_ref)
+            .filter(|entry| entry.starts_with(prefix))
+    }
+}
+
+fn entry(parts: [&str; 5]) -> Box<str> {
+    parts.join("/").into()
+}
+
+/// How the entry of an object begins, whatever its version.
+fn prefix((group, resource, namespace, name): &Place) -> String {
+    format!("{group}/{resource}/{namespace}/{name}/")
+}
+
+fn parts(entry: &str) -> [&str; 5] {
+    let mut parts = entry.split('/');
+    std::array::from_fn(|_| parts.next().unwrap_or_default())
 }
 
 fn compress(text: &str) -> String {
@@ -160,6 +195,23 @@ mod tests {
             prop_assert_eq!(&Planned::parse(&text), &planned);
             prop_assert!(planned.iter().all(|o| planned.covers(&place(&o))));
         }
+    }
+
+    #[test]
+    fn an_object_is_planned_once_whatever_its_version() {
+        let mut planned = Planned::default();
+        planned.insert(&object("apps", "shop", "web"));
+        planned.insert(&object("apps", "shop", "web-2"));
+        planned.insert(&Applied {
+            version: "v2".into(),
+            ..object("apps", "shop", "web")
+        });
+        let all: Vec<_> = planned.iter().map(|o| (o.name, o.version)).collect();
+        let expected = [("web-2", "v1"), ("web", "v2")].map(|(n, v)| (n.into(), v.into()));
+        assert_eq!(all, expected);
+        planned.retain(|place| place.3 != "web");
+        assert!(!planned.covers(&place(&object("apps", "shop", "web"))));
+        assert!(planned.covers(&place(&object("apps", "shop", "web-2"))));
     }
 
     #[test]

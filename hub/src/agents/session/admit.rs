@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use koinon_api::{
     ManagedCluster,
     labels::{condition, reason},
@@ -14,7 +15,6 @@ use koinon_proto::{
         agent_message, hub_message::Body,
     },
 };
-use koinon_store::Stored;
 use tokio::time::{Instant, timeout};
 use tonic::Status;
 
@@ -29,6 +29,9 @@ use crate::agents::{
 
 /// Digests in one message: names are short, so this is far below what a message may have.
 const DIGESTS: usize = 4096;
+
+/// Bytes of statuses that are digested without giving way to others.
+const AT_ONCE: usize = 256 * 1024;
 
 /// How a denied agent spreads its next attempts: nobody waits for it.
 const DENIED_SPREAD_MS: u32 = 30_000;
@@ -79,7 +82,8 @@ impl Entering {
                 "the registry does not answer; try again later",
             ));
         }
-        self.open(&hello, &cluster)
+        let compared = compare(&hello, self.statuses()).await;
+        self.open(&hello, &cluster, compared)
     }
 
     /// Checks that the cluster is accepted and is the one that enrolled.
@@ -114,10 +118,25 @@ impl Entering {
         Ok(true)
     }
 
+    /// The statuses of the cluster's works.
+    fn statuses(&self) -> Vec<Known> {
+        let snapshot = self.agents.store().snapshot(resource::WORKS);
+        snapshot
+            .namespace(&self.outbox.cluster)
+            .filter(|work| !work.status.is_empty())
+            .map(|work| Known {
+                name: work.key.name.clone(),
+                uid: work.uid.to_string(),
+                status: work.status.clone(),
+            })
+            .collect()
+    }
+
     fn open(
         self: Box<Self>,
         hello: &Hello,
         cluster: &ManagedCluster,
+        (statuses, following): (Statuses, Vec<Body>),
     ) -> Result<Box<Session>, Status> {
         let Self {
             agents,
@@ -146,7 +165,6 @@ impl Entering {
         let accepted_rollback = accepted_rollback(cluster);
         let approved_deletions = approved_deletions(cluster);
         let disposal = disposal(cluster);
-        let (statuses, following) = compare(hello, snapshot.namespace(&outbox.cluster));
         let welcome = Welcome {
             statuses: statuses.into(),
             position: Some(Position {
@@ -254,22 +272,34 @@ impl Session {
     }
 }
 
+/// A status that the hub has.
+struct Known {
+    name: Arc<str>,
+    uid: String,
+    status: Bytes,
+}
+
 /// Compares the statuses that an agent would report with those of its works. Returns what the agent is to do about it, and what it
 /// has to be told for that, last first.
-fn compare<'a>(
-    hello: &Hello,
-    works: impl Iterator<Item = &'a Arc<Stored>>,
-) -> (Statuses, Vec<Body>) {
+async fn compare(hello: &Hello, known: Vec<Known>) -> (Statuses, Vec<Body>) {
     if hello.statuses_digest.is_empty() {
         return (Statuses::Unspecified, Vec::new());
     }
-    let known: Vec<(Arc<str>, String, StatusDigest)> = works
-        .filter(|work| !work.status.is_empty())
-        .map(|work| {
-            let digest = status_digest(&work.status);
-            (work.key.name.clone(), work.uid.to_string(), digest)
-        })
-        .collect();
+    let size: usize = known.iter().map(|one| one.status.len()).sum();
+    let digests = move || -> Vec<(Arc<str>, String, StatusDigest)> {
+        let known = known.into_iter();
+        known
+            .map(|one| (one.name, one.uid, status_digest(&one.status)))
+            .collect()
+    };
+    let known = if size > AT_ONCE {
+        // Seconds, for a thousand large ones: other sessions must not wait for that (P12).
+        tokio::task::spawn_blocking(digests)
+            .await
+            .unwrap_or_default()
+    } else {
+        digests()
+    };
     let all = known
         .iter()
         .map(|(name, uid, digest)| (&**name, uid.as_str(), *digest));

@@ -55,8 +55,9 @@ impl Actor {
             return Ok(true);
         };
         self.count(&record);
-        if meta::condition(&self.status.conditions, condition::DELETING).is_none() {
-            self.report(held, status::deleting(&self.status, &clock::now()));
+        let before = self.status.open();
+        if meta::condition(&before.conditions, condition::DELETING).is_none() {
+            self.report(held, status::deleting(&before, &clock::now()));
         }
         self.dismantle(held, &mut record).await
     }

@@ -38,13 +38,14 @@ impl Actor {
     /// Looks at what is in scope: applies it, reports, records. False if something is left to do.
     pub(super) async fn pass(&mut self, held: &Held, scope: Scope) -> Result<bool, Trouble> {
         let shared = self.shared.clone();
-        let spec = held.spec().map_err(|e| Trouble::Body(e.to_string()))?;
         let another = |(uid, _): &(String, i64)| *uid != held.uid;
+        let mut before = self.status.open();
         if self.current.as_ref().is_some_and(another)
-            || meta::condition(&self.status.conditions, condition::DELETING).is_some()
+            || meta::condition(&before.conditions, condition::DELETING).is_some()
         {
             // What was said was said of another work, or of the end of this one.
             self.status = Arc::default();
+            before = self.status.open();
         }
         let newer = self
             .current
@@ -55,6 +56,9 @@ impl Actor {
         } else {
             scope
         };
+        let whole = scope == Scope::Everything;
+        let spec = held.spec_with(|ordinal| whole || self.is_due(&scope, ordinal));
+        let spec = spec.map_err(|e| Trouble::Body(e.to_string()))?;
         if scope == Scope::Everything
             && !self.is_prepared()
             && !self.ensure_record(held, newer).await?
@@ -118,14 +122,15 @@ impl Actor {
             shared.claims.looked(held, wants);
         }
         let frozen = record.completed.all();
-        let completed = record.completed.after(self.slots.values(), held.generation);
+        let slots = self.slots.values().map(Box::as_ref);
+        let completed = record.completed.after(slots, held.generation);
         if completed != record.completed && !(completed.is_empty() && record.completed.is_empty()) {
             // Before anybody hears of it: what was said to be complete must not be applied again.
             record::set_completed(&shared.cluster, &mut record, completed).await?;
         }
         let generation = frozen.unwrap_or(held.generation);
         let outcomes = self.slots.values().map(|slot| &slot.outcome);
-        let status = status::status(&self.status, generation, outcomes, &clock::now());
+        let status = status::status(&before, generation, outcomes, &clock::now());
         self.report(held, status);
         let settled = if frozen.is_some() {
             self.record = Some(record);
@@ -266,6 +271,6 @@ impl Actor {
                     .insert(key.clone(), Instant::now() + rest);
             }
         }
-        self.slots.insert(ordinal, slot);
+        self.slots.insert(ordinal, Box::new(slot));
     }
 }

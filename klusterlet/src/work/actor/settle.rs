@@ -3,12 +3,12 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use koinon_api::work::ManifestWorkSpec;
-use tokio::time::Instant;
+use tokio::{sync::SemaphorePermit, time::Instant};
 use tracing::debug;
 
 use super::{
     super::{
-        executor,
+        Shared, executor,
         pass::Slot,
         planned::place,
         prune,
@@ -27,8 +27,14 @@ use crate::{
 /// How long uids may wait to be recorded. The record names the objects already.
 const LATER: Duration = Duration::from_millis(700);
 
-/// How often they wait again while works wait to be applied, and at most how long after they were due.
-const AGAIN: Duration = Duration::from_millis(300);
+/// How often they wait again while works wait to be applied, while works keep coming, or while others are recorded.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Works keep coming as long as the last one came less than this ago.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// How long uids wait for works to stop coming.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// When what is applied is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,13 +45,23 @@ pub(super) enum Settle {
 }
 
 impl Actor {
-    /// Puts off what has time while works wait to be applied.
-    pub(super) fn put_off(&mut self) -> bool {
-        let busy = self.shared.permits.available_permits() == 0;
-        if busy {
-            self.agenda.books = Some(Instant::now() + spread(AGAIN));
+    /// Takes the turn to record what is applied. Puts it off if there is something that has less time: a record costs the API
+    /// server as much as applying a work does, so works that come one after the other would each wait for those before them.
+    pub(super) fn recording<'s>(&mut self, shared: &'s Shared) -> Option<SemaphorePermit<'s>> {
+        let now = Instant::now();
+        let since = *self.books_since.get_or_insert(now);
+        let coming = now.duration_since(*shared.asked_at.lock()) < QUIET;
+        let turn = if shared.permits.available_permits() == 0
+            || coming && now.duration_since(since) < PATIENCE
+        {
+            None
+        } else {
+            shared.recording.try_acquire().ok()
+        };
+        if turn.is_none() {
+            self.agenda.books = Some(now + spread(AGAIN));
         }
-        busy
+        turn
     }
 
     /// Remembers and reports that a deletion waits, or no longer does.
@@ -56,7 +72,7 @@ impl Actor {
                 self.shared.unmanaged.hold(&self.name, why);
             }
             self.delayed = delayed;
-            self.report(held, (*self.status).clone());
+            self.report(held, (*self.status.open()).clone());
         }
     }
 
@@ -84,7 +100,7 @@ impl Actor {
         recorded.extend(record.owned().into_iter().filter(|o| o.uid.is_empty()));
         let mut pruning = prune::prune(&recorded, &planned, &unmapped);
         let unreadable = |slot: &Slot| slot.key.is_none() && slot.unmapped.is_none();
-        if self.slots.values().any(unreadable) {
+        if self.slots.values().any(|slot| unreadable(slot)) {
             // It may be meant for any of them.
             let spared = std::mem::take(&mut pruning.drop).into_iter();
             pruning.keep.extend(spared.filter(|o| !o.uid.is_empty()));
@@ -105,10 +121,11 @@ impl Actor {
                 let later = Instant::now() + spread(LATER);
                 Some(self.agenda.books.map_or(later, |due| due.min(later)))
             };
+            self.books_since = self.agenda.books.and(self.books_since);
             self.record = Some(record);
             return Ok(true);
         }
-        self.agenda.books = None;
+        (self.agenda.books, self.books_since) = (None, None);
         self.unrecorded.clone_from(&keep);
         let judge = shared.policies.known().await;
         // Also what could not be read this time.
