@@ -1,8 +1,12 @@
 //! What a work owns, and what it owned: records the one, deletes the other.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use koinon_api::work::ManifestWorkSpec;
+use koinon_api::{applied::AppliedManifestResourceMeta, work::ManifestWorkSpec};
 use tokio::{sync::SemaphorePermit, time::Instant};
 use tracing::debug;
 
@@ -107,8 +111,15 @@ impl Actor {
             pruning.keep = prune::sorted(pruning.keep);
         }
         let (shared, mut keep) = (self.shared.clone(), pruning.keep);
+        // A uid that is missing is told by the owner reference; a wrong one must not be left for later.
+        let uids: BTreeMap<_, _> = record.applied.iter().map(|o| (place(o), &o.uid)).collect();
+        let made_anew = |o: &AppliedManifestResourceMeta| {
+            let recorded = uids.get(&place(o));
+            recorded.is_some_and(|uid| !o.uid.is_empty() && **uid != o.uid)
+        };
         if when == Settle::Soon
             && pruning.drop.is_empty()
+            && !keep.iter().any(made_anew)
             && keep.iter().all(|o| record.planned.covers(&place(o)))
         {
             shared.guard.content(&self.name);
