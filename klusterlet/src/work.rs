@@ -21,7 +21,6 @@ mod guard;
 mod ignore;
 mod leftover;
 mod order;
-
 mod pass;
 mod plan;
 mod planned;

@@ -30,6 +30,7 @@ use super::{
     planned::Planned,
     record::{self, Expect, Record},
     removal::Removal,
+    share,
     status::{self, Delayed},
 };
 use crate::{
