@@ -56,7 +56,8 @@ impl Actor {
         } else {
             scope
         };
-        let whole = scope == Scope::Everything;
+        // What the work claims is told by all of its manifests.
+        let whole = scope == Scope::Everything || shared.claims.is_open(held);
         let spec = held.spec_with(|ordinal| whole || self.is_due(&scope, ordinal));
         let spec = spec.map_err(|e| Trouble::Body(e.to_string()))?;
         if scope == Scope::Everything
@@ -117,7 +118,7 @@ impl Actor {
         drop(pass);
         self.slots.retain(|ordinal, _| *ordinal < manifests.len());
         self.current = Some((held.uid.clone(), held.generation));
-        if scope == Scope::Everything || shared.claims.is_open(held) {
+        if whole {
             let wants = self.wants(&manifests, &record.completed);
             shared.claims.looked(held, wants);
         }
