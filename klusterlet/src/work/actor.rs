@@ -30,7 +30,6 @@ use super::{
     planned::Planned,
     record::{self, Expect, Record},
     removal::Removal,
-    share,
     status::{self, Delayed},
 };
 use crate::{
