@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::ensure;
-use koinon_tests::{Hub, Postgres, eventually};
+use koinon_tests::{Hub, League, Postgres, eventually};
 use sqlx::Connection;
 
 const SECRET: &str = "correct-horse-battery-staple";
@@ -175,5 +175,102 @@ async fn an_embedded_registry_has_a_key_of_its_own() -> anyhow::Result<()> {
     std::fs::rename(&away, &key)?;
     hub.restart().await?;
     ensure!(value(&hub).await? == "eA==", "nothing was lost by that");
+    Ok(())
+}
+
+/// A work's Secret reaches its cluster, and is in no dump; nor is the set's from which the work was made.
+#[tokio::test]
+async fn a_secret_in_a_work_reaches_its_cluster_and_no_dump() -> anyhow::Result<()> {
+    let postgres = Postgres::start().await?;
+    let dir = tempfile::tempdir()?;
+    let keys = dir.path().join("keys");
+    std::fs::write(&keys, ONE)?;
+    let mut league = League::start()
+        .hub_flag(format!("--database-url={}", postgres.url()))
+        .hub_flag(format!("--secrets-key-file={}", keys.display()))
+        .clusters(["east"])
+        .await?;
+    let kubectl = league.kubectl();
+    let work = |text: &str| {
+        format!(
+            "
+apiVersion: work.open-cluster-management.io/v1
+kind: ManifestWork
+metadata: {{name: small, namespace: east}}
+spec:
+  workload:
+    manifests:
+    - {{apiVersion: v1, kind: Secret, metadata: {{name: small, namespace: default}}, stringData: {{p: {text}}}}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {{name: apps}}
+---
+apiVersion: cluster.open-cluster-management.io/v1beta2
+kind: ManagedClusterSetBinding
+metadata: {{name: default, namespace: apps}}
+spec: {{clusterSet: default}}
+---
+apiVersion: cluster.open-cluster-management.io/v1beta1
+kind: Placement
+metadata: {{name: all, namespace: apps}}
+spec: {{}}
+---
+apiVersion: work.open-cluster-management.io/v1alpha1
+kind: ManifestWorkReplicaSet
+metadata: {{name: large, namespace: apps}}
+spec:
+  placementRefs: [{{name: all}}]
+  manifestWorkTemplate:
+    workload:
+      manifests:
+      - {{apiVersion: v1, kind: Secret, metadata: {{name: large, namespace: default}}, stringData: {{p: {text}, filler: {filler}}}}}
+",
+            filler = "y".repeat(4000),
+        )
+    };
+    let has = async |league: &League, text: &str| {
+        let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text);
+        for name in ["small", "large"] {
+            let member = league.member_kubectl("east");
+            let wanted = &encoded;
+            eventually("the cluster has the secret", async || {
+                let path = [
+                    "get",
+                    "secret",
+                    name,
+                    "-n",
+                    "default",
+                    "-o",
+                    "jsonpath={.data.p}",
+                ];
+                Ok((member.run(&path).await? == *wanted).then_some(()))
+            })
+            .await?;
+        }
+        let dump = dump(&postgres.url()).await?;
+        ensure!(
+            !dump.contains(text) && !dump.contains(&encoded),
+            "a dump shows the secret"
+        );
+        anyhow::Ok(())
+    };
+    kubectl.apply(&work(SECRET)).await?;
+    has(&league, SECRET).await?;
+
+    // Another key, another process; the agent does not notice, and what is written then arrives as well.
+    for text in [format!("{ONE}{TWO}"), format!("{TWO}{ONE}"), TWO.to_owned()] {
+        league.hub.stop().await?;
+        std::fs::write(&keys, text)?;
+        league.hub.restart().await?;
+        league.available("east", "True").await?;
+    }
+    let text = dump(&postgres.url()).await?;
+    ensure!(!text.contains("first-key") && text.contains("second-key"));
+    let next = format!("next-{SECRET}");
+    league.kubectl().apply(&work(&next)).await?;
+    has(&league, &next).await?;
+    ensure!(!dump(&postgres.url()).await?.contains(SECRET));
+    league.finish();
     Ok(())
 }
