@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures::future::BoxFuture;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use koinon_api::{ManagedCluster, labels::condition, meta::condition as find_condition};
 use koinon_machinery::ApiError;
@@ -17,9 +17,6 @@ use super::{
     queue::Queue,
     resource,
 };
-
-/// A condition that is older when it is first seen was announced by an earlier leader.
-const NEWS: SignedDuration = SignedDuration::from_secs(60);
 
 /// The conditions of clusters whose changes are told.
 const TOPICS: [Topic; 2] = [Topic::Claims, Topic::Availability];
@@ -65,15 +62,16 @@ struct Shown {
     gist: String,
     status: String,
     message: String,
-    since: Timestamp,
 }
 
 /// What clusters show of the topics.
 #[derive(Debug, Default)]
 pub(super) struct Announcements {
-    shown: BTreeMap<(String, Topic), Shown>,
-    /// What may be to be announced, and whether it replaces something that was known.
-    news: BTreeMap<(String, Topic), (Shown, bool)>,
+    /// Of each cluster that was seen. What it shows when it is seen first was announced by an earlier leader, as far as events go: they
+    /// are a courtesy, and a leader that finds everything in order writes nothing.
+    shown: BTreeMap<String, BTreeMap<Topic, Shown>>,
+    /// What is to be announced.
+    news: BTreeMap<(String, Topic), Shown>,
 }
 
 impl Keyed for Announcements {
@@ -90,27 +88,31 @@ impl Keyed for Announcements {
 
     fn observe(&mut self, event: &Event, queue: &mut Queue<String>) {
         let name = event.latest().key.name.to_string();
-        let after = event.after.as_deref();
-        let conditions = after.map(decode::conditions).unwrap_or_default();
+        let Some(after) = event.after.as_deref() else {
+            self.shown.remove(&name);
+            self.news.retain(|(cluster, _), _| *cluster != name);
+            return;
+        };
+        let first = !self.shown.contains_key(&name);
+        let shown = self.shown.entry(name.clone()).or_default();
+        let conditions = decode::conditions(after);
         for topic in TOPICS {
             let key = (name.clone(), topic);
-            let found = after.zip(find_condition(&conditions, topic.condition()));
-            let Some((stored, found)) = found else {
-                self.shown.remove(&key);
+            let Some(found) = find_condition(&conditions, topic.condition()) else {
+                shown.remove(&topic);
                 self.news.remove(&key);
                 continue;
             };
             let new = Shown {
-                uid: stored.uid.to_string(),
+                uid: after.uid.to_string(),
                 gist: topic.gist(found),
                 status: found.status.clone(),
                 message: found.message.clone(),
-                since: found.last_transition_time.0,
             };
-            let old = self.shown.insert(key.clone(), new.clone());
-            let known = |old: &Shown| old.uid == new.uid && old.gist == new.gist;
-            if !old.as_ref().is_some_and(known) {
-                self.news.insert(key, (new, old.is_some()));
+            let old = shown.insert(topic, new.clone());
+            let known = |old: Shown| old.uid == new.uid && old.gist == new.gist;
+            if !first && !old.is_some_and(known) {
+                self.news.insert(key, new);
                 queue.add(name.clone());
             }
         }
@@ -122,15 +124,13 @@ impl Keyed for Announcements {
         }
     }
 
-    fn decide(&mut self, key: &String, now: Timestamp) -> Option<Vec<Note>> {
+    fn decide(&mut self, key: &String, _now: Timestamp) -> Option<Vec<Note>> {
         let mut notes = Vec::new();
         for topic in TOPICS {
-            let Some((shown, replaces)) = self.news.remove(&(key.clone(), topic)) else {
+            let Some(shown) = self.news.remove(&(key.clone(), topic)) else {
                 continue;
             };
-            // A message that changes keeps its time.
-            let new = replaces || now.duration_since(shown.since) <= NEWS;
-            let Some((warning, reason)) = topic.event(&shown.status).filter(|_| new) else {
+            let Some((warning, reason)) = topic.event(&shown.status) else {
                 continue;
             };
             notes.push(Note {
@@ -163,14 +163,12 @@ mod tests {
         *,
     };
 
-    const SOON: &str = "2026-01-01T00:00:05Z";
-    const LATER: &str = "2026-01-01T01:00:00Z";
+    const NOTHING: (&str, &str, &str) = ("", "", "");
 
     /// The events after a cluster shows a condition; none without a status.
     fn said(
         seen: &mut Announcements,
         (condition, status, message): (&str, &str, &str),
-        now: &str,
     ) -> Vec<(bool, &'static str, String)> {
         let shown = json!({
             "type": condition, "status": status, "reason": "R", "message": message,
@@ -185,7 +183,7 @@ mod tests {
         let object = stored(resource::CLUSTERS, "", "east", json!({}), json!({}), status);
         let mut queue = Queue::default();
         seen.observe(&put(object), &mut queue);
-        let notes = seen.decide(&"east".to_owned(), now.parse().unwrap());
+        let notes = seen.decide(&"east".to_owned(), Timestamp::UNIX_EPOCH);
         let notes = notes.unwrap_or_default().into_iter();
         notes
             .map(|note| (note.warning, note.reason, note.message))
@@ -193,29 +191,18 @@ mod tests {
     }
 
     #[test]
-    fn each_new_message_is_announced_once_and_old_ones_are_not_again() {
+    fn each_new_message_is_announced_once_and_not_again_by_the_next_leader() {
         let shows = |message| ("ClusterClaimsTruncated", "True", message);
         let warned =
             |message: &str| vec![(true, "CustomClusterClaimsTruncated", message.to_owned())];
         let mut seen = Announcements::default();
-        assert!(said(&mut seen, ("ClusterClaimsTruncated", "", ""), SOON).is_empty());
-        assert_eq!(
-            said(&mut seen, shows("5 too many"), SOON),
-            warned("5 too many")
-        );
-        assert!(said(&mut seen, shows("5 too many"), SOON).is_empty());
-        assert_eq!(
-            said(&mut seen, shows("6 too many"), LATER),
-            warned("6 too many")
-        );
-        // The next leader finds it there.
+        assert!(said(&mut seen, NOTHING).is_empty());
+        assert_eq!(said(&mut seen, shows("5 too many")), warned("5 too many"));
+        assert!(said(&mut seen, shows("5 too many")).is_empty());
+        assert_eq!(said(&mut seen, shows("6 too many")), warned("6 too many"));
         let mut next = Announcements::default();
-        assert!(said(&mut next, shows("6 too many"), LATER).is_empty());
-        let mut next = Announcements::default();
-        assert_eq!(
-            said(&mut next, shows("5 too many"), SOON),
-            warned("5 too many")
-        );
+        assert!(said(&mut next, shows("6 too many")).is_empty());
+        assert_eq!(said(&mut next, shows("7 too many")), warned("7 too many"));
     }
 
     #[test]
@@ -223,14 +210,15 @@ mod tests {
         let shows = |status, message| ("ManagedClusterConditionAvailable", status, message);
         let mut seen = Announcements::default();
         let up = || vec![(false, "Available", "up".to_owned())];
-        assert_eq!(said(&mut seen, shows("True", "up"), SOON), up());
-        assert!(said(&mut seen, shows("True", "still up"), LATER).is_empty());
+        assert!(said(&mut seen, NOTHING).is_empty());
+        assert_eq!(said(&mut seen, shows("True", "up")), up());
+        assert!(said(&mut seen, shows("True", "still up")).is_empty());
         let down = vec![(true, "Unavailable", "down".to_owned())];
-        assert_eq!(said(&mut seen, shows("False", "down"), LATER), down);
-        assert!(said(&mut seen, shows("False", "down, status code: 500"), LATER).is_empty());
+        assert_eq!(said(&mut seen, shows("False", "down")), down);
+        assert!(said(&mut seen, shows("False", "down, status code: 500")).is_empty());
         // Silence is told by whoever notices it.
-        assert!(said(&mut seen, shows("Unknown", "silent"), LATER).is_empty());
-        assert_eq!(said(&mut seen, shows("True", "up"), LATER), up());
-        assert!(said(&mut Announcements::default(), shows("True", "up"), LATER).is_empty());
+        assert!(said(&mut seen, shows("Unknown", "silent")).is_empty());
+        assert_eq!(said(&mut seen, shows("True", "up")), up());
+        assert!(said(&mut Announcements::default(), shows("True", "up")).is_empty());
     }
 }

@@ -1,4 +1,7 @@
 //! Connections: how they are made, and how long anybody waits for them.
+//!
+//! Advisory locks are of class 1802463598 and have a number each: 1 the writer of the log, 2 who leads, 3 the writer of the audit
+//! table, 4 (shared) whoever listens.
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 

@@ -27,7 +27,7 @@ impl Peers {
     /// Shows that this replica listens on `listener` from now on.
     pub(crate) async fn join(&self, listener: &mut PgListener) -> sqlx::Result<()> {
         let row = sqlx::query!(
-            r#"select pg_backend_pid() as "pid!", pg_advisory_lock_shared(1802463598, 3) as "lock: String",
+            r#"select pg_backend_pid() as "pid!", pg_advisory_lock_shared(1802463598, 4) as "lock: String",
                       pg_notify('koinon_changes', '') as "told: String""#
         )
         .fetch_one(listener)
@@ -48,7 +48,7 @@ impl Peers {
         let others = sqlx::query_scalar!(
             r#"select exists(
                    select from pg_locks
-                   where locktype = 'advisory' and classid = 1802463598::oid and objid = 3::oid and objsubid = 2
+                   where locktype = 'advisory' and classid = 1802463598::oid and objid = 4::oid and objsubid = 2
                      and database = (select oid from pg_database where datname = current_database())
                      and granted and pid <> $1
                ) as "others!""#,
