@@ -55,6 +55,22 @@ async fn holder(league: &League) -> anyhow::Result<String> {
     Ok(holder.unwrap_or_default().to_owned())
 }
 
+/// The versions, once every record names the uid of what was applied: it is written a while after the object.
+async fn settled(league: &League) -> anyhow::Result<Vec<String>> {
+    let get = ["get", "appliedmanifestworks"];
+    eventually("all is recorded", async || {
+        let records: Value = league.member_kubectl("east").json(&get).await?;
+        let records = records["items"].as_array().context("no list")?;
+        let recorded = records.iter().all(|record| {
+            let resources = record["status"]["appliedResources"].as_array();
+            resources.is_some_and(|all| all.len() == 1 && all[0]["uid"].is_string())
+        });
+        Ok((recorded && records.len() == 2).then_some(()))
+    })
+    .await?;
+    versions(league).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_agents_one_writes_and_a_stopped_one_does_nothing_when_it_goes_on()
 -> anyhow::Result<()> {
@@ -113,7 +129,7 @@ async fn of_two_agents_one_writes_and_a_stopped_one_does_nothing_when_it_goes_on
     league.kubectl().run(&delete).await?;
     applied(&league, "kept").await?;
     applied(&league, "newer").await?;
-    let (before, now) = (versions(&league).await?, holder(&league).await?);
+    let (before, now) = (settled(&league).await?, holder(&league).await?);
 
     // The first one goes on with all that it knew: it ends, and has changed nothing.
     let witness = Witness::of(&league.site("east").member).await?;
