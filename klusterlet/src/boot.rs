@@ -182,7 +182,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
     guard.restore(&deletions, (clock::unix(), Instant::now()));
     tasks.spawn(
         "deletions",
-        Policy::Optional,
+        Policy::Essential,
         remember(guard.clone(), store.clone(), stop.clone()),
     );
     let unmanaged = Unmanaged::default();
@@ -339,15 +339,12 @@ async fn until_changed(path: PathBuf, stop: CancellationToken) {
     }
 }
 
-/// Least time between two writes of what deletions were let pass.
-const REMEMBERING: Duration = Duration::from_secs(1);
-
-/// Stores what deletions were let pass, soon after one is.
+/// Stores what deletions were let pass: before they begin, and all at once that came while the last were stored.
 async fn remember(guard: DeletionGuard, store: Store, stop: CancellationToken) {
     let mut passes = guard.passes();
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
     while let Some(Ok(())) = stop.run_until_cancelled(passes.changed()).await {
-        passes.mark_unchanged();
+        let count = *passes.borrow_and_update();
         while let Err(error) = store
             .save_deletions(&guard.passed((clock::unix(), Instant::now())))
             .await
@@ -359,10 +356,7 @@ async fn remember(guard: DeletionGuard, store: Store, stop: CancellationToken) {
             }
         }
         backoff.reset();
-        let pause = tokio::time::sleep(REMEMBERING);
-        if stop.run_until_cancelled(pause).await.is_none() {
-            return;
-        }
+        guard.stored(count);
     }
 }
 

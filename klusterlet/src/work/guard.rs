@@ -110,6 +110,8 @@ pub struct DeletionGuard {
     room: watch::Sender<u64>,
     /// Counts what was let pass.
     passes: watch::Sender<u64>,
+    /// How much of that would be known after a restart; nothing is said where nobody stores it.
+    stored: watch::Sender<Option<u64>>,
 }
 
 impl DeletionGuard {
@@ -121,13 +123,32 @@ impl DeletionGuard {
             allowance,
             room: watch::Sender::new(0),
             passes: watch::Sender::new(0),
+            stored: watch::Sender::new(None),
         }
     }
 
-    /// Tells when a deletion was let pass, so that it is remembered across a restart.
+    /// Counts the deletions that were let pass, for who stores them: from now on none begins before it is said to be
+    /// [stored](Self::stored). An agent that dies in between must not let as much pass again.
     #[must_use]
     pub fn passes(&self) -> watch::Receiver<u64> {
+        self.stored
+            .send_modify(|stored| _ = stored.get_or_insert(0));
         self.passes.subscribe()
+    }
+
+    /// What was let pass up to this count would be known after a restart.
+    pub fn stored(&self, count: u64) {
+        self.stored.send_replace(Some(count));
+    }
+
+    /// Waits until what was let pass by now is stored.
+    pub(super) async fn is_stored(&self) {
+        let passed = *self.passes.borrow();
+        let mut stored = self.stored.subscribe();
+        // The sender is ours, so there is no error.
+        let _ = stored
+            .wait_for(|stored| stored.is_none_or(|stored| stored >= passed))
+            .await;
     }
 
     /// What was let pass lately: Unix time in seconds, and objects. `now` is one moment by both clocks.
@@ -347,6 +368,26 @@ mod tests {
             after.restore(&stored, (unix, now));
             assert_eq!(granted(&after, 2, 2, 1, now), left, "{unix}");
         }
+    }
+
+    #[tokio::test]
+    async fn nothing_goes_before_it_is_stored_that_it_may() {
+        let (guard, now) = (guard(10, 1), Instant::now());
+        let waits = async |guard: &DeletionGuard| {
+            tokio::select! {
+                biased;
+                () = guard.is_stored() => false,
+                () = tokio::task::yield_now() => true,
+            }
+        };
+        assert!(granted(&guard, 0, 1, 1, now));
+        assert!(!waits(&guard).await, "nobody stores it");
+        let passes = guard.passes();
+        assert!(waits(&guard).await);
+        guard.stored(*passes.borrow());
+        assert!(!waits(&guard).await);
+        assert!(granted(&guard, 1, 1, 1, now));
+        assert!(waits(&guard).await);
     }
 
     #[test]

@@ -159,8 +159,12 @@ impl Removal {
                 false
             })
         });
-        let answer = leaving.quota.ask(self.fresh(&doomed, &progress.pending));
+        let fresh = self.fresh(&doomed, &progress.pending);
+        let answer = leaving.quota.ask(fresh);
         if answer == Permit::Granted {
+            if fresh > 0 {
+                leaving.quota.guard.is_stored().await;
+            }
             self.granted
                 .extend(doomed.iter().map(|one| one.uid.clone()));
             for recorded in stays {
