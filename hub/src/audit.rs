@@ -10,6 +10,7 @@
 //! hides what is done behind what is not. A crash of the hub takes what is in the queue with it.
 
 mod event;
+mod lines;
 mod policy;
 mod recording;
 mod redact;

@@ -18,6 +18,7 @@ mod machine;
 mod memory;
 mod objects;
 mod placing;
+mod reports;
 mod scale;
 mod steady;
 mod table;
@@ -36,6 +37,8 @@ pub struct Settings {
     pub parts: Vec<Part>,
     /// How long each load of writes runs.
     pub load: Duration,
+    /// How many clients write at once, in each load.
+    pub clients: Vec<usize>,
     /// How many agents the fleet has.
     pub agents: usize,
     /// How many works are timed one by one.
@@ -65,6 +68,8 @@ pub enum Part {
     Writes,
     /// Status updates through the API, beside kube-apiserver on etcd.
     Statuses,
+    /// The same over the sessions of agents.
+    Reports,
     /// A list of many objects, its first page and all of it, beside kube-apiserver on etcd.
     Lists,
     /// Many watchers of the same changes, beside kube-apiserver on etcd.
@@ -102,6 +107,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         let done = match part {
             Part::Writes => Box::pin(writes::run(&settings, &mut table)).await,
             Part::Statuses => Box::pin(writes::statuses(&settings, &mut table)).await,
+            Part::Reports => Box::pin(reports::run(&settings, &mut table)).await,
             Part::Lists => Box::pin(lists::run(&settings, &mut table)).await,
             Part::Watchers => Box::pin(watchers::run(&settings, &mut table)).await,
             Part::Cold => Box::pin(scale::cold(&settings, &mut table)).await,

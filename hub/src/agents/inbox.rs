@@ -162,7 +162,8 @@ fn normalise(json: &[u8], before: &[u8]) -> Result<bytes::Bytes, Reject> {
     }
     serde_json::to_value(&status)
         .and_then(|value| serde_json::to_vec(&value))
-        .map(Into::into)
+        // It is kept for long: without the room that it was written in.
+        .map(|json| json.into_boxed_slice().into())
         .map_err(|_| Reject::Malformed)
 }
 

@@ -13,14 +13,15 @@ use koinon_api::audit::{Head, Record, TRIMMED};
 use koinon_store::AuditLog;
 use serde_json::{Value, json};
 use tokio::{
-    fs::File,
-    io::AsyncWriteExt as _,
     sync::{OwnedSemaphorePermit, mpsc},
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Untold, Waiting};
+use super::{
+    Untold, Waiting,
+    lines::{self, Lines},
+};
 use crate::{clock, tasks::Backoff};
 
 /// Records written at once.
@@ -85,19 +86,38 @@ impl Writer {
     /// # Errors
     ///
     /// When the file cannot be opened.
-    pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         use anyhow::Context as _;
-        let mut lines = match &self.sinks.lines {
-            None => Lines::None,
-            Some(path) if path.as_os_str() == "-" => Lines::Stdout,
-            Some(path) => {
-                let file = open(path).await;
-                Lines::File(file.with_context(|| format!("cannot write to {}", path.display()))?)
+        let Some(path) = self.sinks.lines.clone() else {
+            self.write(Lines::default(), &stop).await;
+            return Ok(());
+        };
+        let opened = lines::open(&path).await;
+        let (lines, sink) =
+            opened.with_context(|| format!("cannot write to {}", path.display()))?;
+        let ended = CancellationToken::new();
+        let records = async {
+            self.write(lines, &stop).await;
+            ended.cancel();
+        };
+        let rest = async {
+            ended.cancelled().await;
+            tokio::time::sleep(LAST).await;
+        };
+        let sink = async {
+            tokio::select! {
+                () = sink.run() => {}
+                () = rest => tracing::warn!("the last audit lines are not written"),
             }
         };
+        tokio::join!(records, sink);
+        Ok(())
+    }
+
+    async fn write(mut self, mut lines: Lines, stop: &CancellationToken) {
         let begin = self.begin().await;
         let mut waiting = vec![self.seal(&begin)];
-        write_lines(&mut lines, &waiting).await;
+        lines.write(&waiting);
         let mut pause = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         let mut look_at = Instant::now();
         loop {
@@ -108,7 +128,7 @@ impl Writer {
                         records = waiting.len(),
                         "audit records are not in the table"
                     );
-                    return Ok(());
+                    return;
                 }
             } else {
                 waiting.clear();
@@ -127,7 +147,7 @@ impl Writer {
             // What waits for the table holds up new events, which then wait in the queue: nothing grows.
             let more = BATCH.saturating_sub(waiting.len());
             let wait = waiting.is_empty() && said.is_empty();
-            let (events, ended) = self.gather(more, &stop, wait.then_some(look_at)).await;
+            let (events, ended) = self.gather(more, stop, wait.then_some(look_at)).await;
             let count = |kind: &str, count: &AtomicU64| {
                 let events = count.swap(0, Ordering::Relaxed);
                 (events > 0).then(|| json!({ "kind": kind, "events": events, "at": now() }))
@@ -145,12 +165,12 @@ impl Writer {
                 .chain(untold.into_iter().flatten())
                 .chain(events);
             let fresh: Vec<Record> = all.map(|event| self.seal(&event)).collect();
-            write_lines(&mut lines, &fresh).await;
+            lines.write(&fresh);
             waiting.extend(fresh);
             if ended && waiting.is_empty() {
                 // Nobody is left who could record anything; that is no reason to end before the hub does.
                 stop.cancelled().await;
-                return Ok(());
+                return;
             }
         }
     }
@@ -286,53 +306,6 @@ impl Writer {
                 false
             }
         }
-    }
-}
-
-async fn open(path: &std::path::Path) -> std::io::Result<File> {
-    let mut options = tokio::fs::OpenOptions::new();
-    options.create(true).append(true).mode(0o600);
-    options.open(path).await
-}
-
-/// Where JSON lines go.
-enum Lines {
-    None,
-    File(File),
-    Stdout,
-}
-
-/// A file that does not take lines is reported and not waited for: the table has them.
-async fn write_lines(lines: &mut Lines, records: &[Record]) {
-    let mut text = Vec::new();
-    for record in records {
-        if serde_json::to_writer(&mut text, record).is_ok() {
-            text.push(b'\n');
-        }
-    }
-    let written = match lines {
-        Lines::None => Ok(()),
-        Lines::File(file) => {
-            async {
-                file.write_all(&text).await?;
-                file.flush().await
-            }
-            .await
-        }
-        Lines::Stdout => {
-            // Whoever reads it may be slow.
-            let write = move || {
-                use std::io::Write as _;
-                let mut out = std::io::stdout().lock();
-                out.write_all(&text).and_then(|()| out.flush())
-            };
-            tokio::task::spawn_blocking(write)
-                .await
-                .unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()))
-        }
-    };
-    if let Err(error) = written {
-        tracing::error!(%error, records = records.len(), "cannot write audit lines");
     }
 }
 

@@ -269,8 +269,16 @@ impl Registry {
             return Err(metadata::version_missing(kind, old));
         }
         if part != Part::Main {
-            let mut updated = old.clone();
-            updated.set_status(object.status().cloned());
+            // A patch of the status leaves the rest alone: then nothing need be copied.
+            let rest_differs =
+                !object.same_body(old) || object.metadata() != old.metadata();
+            let mut updated = if rest_differs {
+                let mut updated = old.clone();
+                updated.set_status(object.status().cloned());
+                updated
+            } else {
+                std::mem::take(&mut object)
+            };
             let mut admission = Admission {
                 now: clock::now(),
                 user: &writer.user,
@@ -289,7 +297,8 @@ impl Registry {
                 Owners::Record => {
                     ownership::changed(kind, part, old, &mut updated, writer, clock::now());
                 }
-                Owners::Settled => ownership::carry(&object, &mut updated),
+                Owners::Settled if rest_differs => ownership::carry(&object, &mut updated),
+                Owners::Settled => {}
             }
             self.check_status(kind, &updated, old)?;
             let mut draft = Draft {

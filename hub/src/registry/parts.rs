@@ -128,23 +128,11 @@ pub(super) fn shown(key: Key, object: Object, revision: Revision) -> Result<Stor
     })
 }
 
-/// Whether writing `draft` over `stored` would change nothing.
+/// Whether writing `draft` over `stored` would change nothing; all that is stored is canonical.
 pub(super) fn same(draft: &Draft, stored: &Stored) -> bool {
     draft.metadata == stored.metadata
         && draft.body == stored.body
-        && same_status(&draft.status, &stored.status)
-}
-
-/// Statuses that agents write are not always in canonical order.
-fn same_status(new: &[u8], old: &[u8]) -> bool {
-    new == old
-        || match (
-            serde_json::from_slice::<Value>(new),
-            serde_json::from_slice::<Value>(old),
-        ) {
-            (Ok(new), Ok(old)) => new == old,
-            _ => false,
-        }
+        && draft.status == stored.status
 }
 
 /// Merges `shown` into an object, for the only response that may show it.

@@ -4,6 +4,7 @@
 //! snapshots that nobody waits for. A stretch is published in an order that makes P1 easy to see:
 //! objects, then events, then who follows them is told, then the revision. So whoever loads the revision first finds all that led to it.
 
+mod crier;
 mod followers;
 mod intern;
 mod ring;
@@ -18,7 +19,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch as signal};
 use uuid::Uuid;
 
-pub(crate) use self::ring::Limits;
+pub(crate) use self::{crier::Crier, ring::Limits};
 use self::{followers::Followers, intern::Bodies, ring::Ring, snapshot::Objects};
 pub use self::{
     ring::{Event, Expired},
@@ -88,6 +89,7 @@ pub(crate) struct Cache {
     lineage: Lineage,
     /// Opens what comes from the log.
     sealer: Sealer,
+    crier: Arc<Crier>,
 }
 
 impl Cache {
@@ -106,6 +108,7 @@ impl Cache {
             limits,
             lineage: Lineage::default(),
             sealer: Sealer::default(),
+            crier: Arc::default(),
         };
         {
             let mut bodies = cache.writer.lock();
@@ -128,6 +131,11 @@ impl Cache {
     pub(crate) fn with_sealer(mut self, sealer: Sealer) -> Self {
         self.sealer = sealer;
         self
+    }
+
+    /// Wakes crowds of watchers, if somebody runs it.
+    pub(crate) fn crier(&self) -> Arc<Crier> {
+        Arc::clone(&self.crier)
     }
 
     pub(crate) fn sealer(&self) -> &Sealer {
@@ -299,7 +307,7 @@ impl Cache {
             name: name.clone(),
             objects: ArcSwap::default(),
             ring: RwLock::new(Ring::new(self.floor, self.limits)),
-            followers: Followers::default(),
+            followers: Followers::new(Arc::clone(&self.crier)),
         };
         self.resources
             .write()

@@ -46,8 +46,8 @@ impl Compaction {
                 .database
                 .run(async |connection| trim(connection, age, self.retain_changes).await)
                 .await?;
-            trimmed += chunk;
-            if chunk < CHUNK as u64 {
+            trimmed += chunk.removed;
+            if chunk.passed < CHUNK {
                 break;
             }
             sleep(BREATH).await;
@@ -84,29 +84,65 @@ impl Compaction {
     }
 }
 
-/// Removes the oldest changes that need not be retained; at most a chunk of them.
-async fn trim(connection: &mut PgConnection, age: f64, keep: i64) -> sqlx::Result<u64> {
+/// What a chunk of the log came to.
+struct Trimmed {
+    /// Changes that watches and replicas cannot begin from any more.
+    passed: i64,
+    /// Those of them that are gone.
+    removed: u64,
+}
+
+/// Moves the horizon past the oldest changes that need not be retained, a chunk of them at most, and removes them.
+///
+/// What is at the horizon stays: the last change of each object before it, and the one that this rests on if only the status was
+/// changed then. What comes after the horizon names them as the state before, and the past is told from them.
+async fn trim(connection: &mut PgConnection, age: f64, keep: i64) -> sqlx::Result<Trimmed> {
     let mut chunk = connection.begin().await?;
     lock(&mut chunk).await?;
-    let end = sqlx::query_scalar!(
-        "select max(oldest.revision)
-         from (select revision, at from changes order by revision limit $1) oldest, registry
-         where oldest.at < now() - make_interval(secs => $2) or oldest.revision <= registry.revision - $3",
+    let stretch = sqlx::query!(
+        r#"select min(horizon) as "from", max(oldest.revision) as upto, count(oldest.revision) as "passed!"
+           from registry
+                cross join lateral (
+                    select revision, at from changes where changes.revision > horizon order by changes.revision limit $1
+                ) oldest
+           where oldest.at < now() - make_interval(secs => $2) or oldest.revision <= registry.revision - $3"#,
         CHUNK,
         age,
         keep
     )
     .fetch_one(&mut *chunk)
     .await?;
-    let Some(end) = end else { return Ok(0) };
-    sqlx::query!("update registry set horizon = greatest(horizon, $1)", end)
+    let (Some(from), Some(upto)) = (stretch.from, stretch.upto) else {
+        return Ok(Trimmed {
+            passed: 0,
+            removed: 0,
+        });
+    };
+    sqlx::query!("update registry set horizon = $1", upto)
         .execute(&mut *chunk)
         .await?;
-    let gone = sqlx::query!("delete from changes where revision <= $1", end)
-        .execute(&mut *chunk)
-        .await?;
+    // 3 is a change of the status, 4 a deletion.
+    let gone = sqlx::query!(
+        "delete from changes
+         where revision in (
+             select prior from changes
+             where revision > $1 and revision <= $2 and (kind = 4 or prior <> written)
+             union all
+             select before.written from changes l join changes before on before.revision = l.prior
+             where l.revision > $1 and l.revision <= $2 and l.kind <> 3
+             union all
+             select revision from changes where revision > $1 and revision <= $2 and kind = 4
+         )",
+        from,
+        upto
+    )
+    .execute(&mut *chunk)
+    .await?;
     chunk.commit().await?;
-    Ok(gone.rows_affected())
+    Ok(Trimmed {
+        passed: stretch.passed,
+        removed: gone.rows_affected(),
+    })
 }
 
 /// Looks at the next bodies after a digest. Returns the last one it looked at and how many it removed.

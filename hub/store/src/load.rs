@@ -65,8 +65,8 @@ pub(crate) async fn load(
 #[derive(Debug, Default)]
 struct Loaded {
     objects: Vec<Stored>,
-    /// Revision of each object's last change to anything but its status.
-    written: HashMap<Key, Revision>,
+    /// By the revision of an object whose last change was one of its status: that of the last change to anything else.
+    written: HashMap<i64, i64>,
     bodies: Bodies,
 }
 
@@ -94,7 +94,9 @@ async fn objects(connection: &mut PgConnection, sealer: &Sealer) -> sqlx::Result
         if row.body.is_none() {
             bodiless.push(loaded.objects.len());
         }
-        loaded.written.insert(key.clone(), Revision(row.written));
+        if row.written != row.revision {
+            loaded.written.insert(row.revision, row.written);
+        }
         loaded.objects.push(Stored {
             key,
             uid: row.uid,

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     audit::AuditLog,
     authorities::Authorities,
-    cache::{ApplyError, Cache, Expired, Limits, Moves, Snapshot, Watch},
+    cache::{ApplyError, Cache, Crier, Expired, Limits, Moves, Snapshot, Watch},
     compaction::Compaction,
     config::StoreConfig,
     database::{Database, Line},
@@ -81,7 +81,7 @@ struct Shared {
     query_timeout: Duration,
 }
 
-/// The writer lane, the feeder of the cache and compaction; they run until stopped.
+/// The writer lane, the feeder of the cache, the crier of its watchers and compaction; they run until stopped.
 #[derive(Debug)]
 pub struct StoreTasks {
     lane: Lane,
@@ -90,6 +90,7 @@ pub struct StoreTasks {
     fresh: FreshTask,
     compaction: Compaction,
     resealing: Resealing,
+    crier: Arc<Crier>,
 }
 
 impl Store {
@@ -173,6 +174,7 @@ impl Store {
                 interval: config.compaction_interval,
             },
             resealing,
+            crier: cache.crier(),
         };
         let shared = Shared {
             database,
@@ -362,6 +364,7 @@ impl StoreTasks {
             fresh,
             compaction,
             resealing,
+            crier,
         } = self;
         // The lane stops first: it may need the feeder for the last answers.
         let rest = CancellationToken::new();
@@ -378,6 +381,13 @@ impl StoreTasks {
         tasks.spawn(feeder.run(rest.clone()));
         tasks.spawn(fresh.run(rest.clone()));
         tasks.spawn(compaction.run(rest.clone()));
+        tasks.spawn({
+            let rest = rest.clone();
+            async move {
+                rest.run_until_cancelled(crier.run()).await;
+                Ok(())
+            }
+        });
         tasks.spawn({
             let resealing = resealing.again(rest.clone());
             async move {

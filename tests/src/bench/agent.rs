@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -16,6 +16,7 @@ use koinon_proto::v1::{
     Hello, PullRequest, WorkNotice, WorkRef, WorkStatus, WorkStatusBatch, agent_message,
     enrol_response, enrolment_client::EnrolmentClient, hub_message, session_client::SessionClient,
 };
+use parking_lot::Mutex;
 use rcgen::{CertificateParams, KeyPair};
 use rustls::{
     ClientConfig, RootCertStore,
@@ -27,11 +28,15 @@ use tokio_rustls::TlsConnector;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
+use super::objects;
+
 /// What the agents of a fleet did, counted.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) connected: AtomicUsize,
     pub(super) pulled: AtomicUsize,
+    /// Whether agents report new statuses of all their works, again and again, as fast as the hub takes them.
+    pub(super) reporting: AtomicBool,
 }
 
 /// An enrolled agent.
@@ -112,19 +117,24 @@ impl Agent {
             .await?
             .into_inner();
         let mut beating = None;
+        let works = Arc::new(Mutex::new(Vec::new()));
+        let reporting = report_on(sender.clone(), Arc::clone(&works), Arc::clone(&counters));
+        let _reporting = Ends(tokio::spawn(reporting));
         while let Some(message) = down.message().await? {
             match message.body {
                 Some(hub_message::Body::Welcome(welcome)) => {
                     send(agent_message::Body::Report(report())).await?;
                     let every =
                         Duration::from_millis(u64::from(welcome.heartbeat_interval_ms.max(100)));
-                    beating = Some(Beating(tokio::spawn(beat(sender.clone(), every))));
+                    beating = Some(Ends(tokio::spawn(beat(sender.clone(), every))));
                     counters.connected.fetch_add(1, Ordering::Relaxed);
                 }
                 Some(hub_message::Body::Notices(notices)) => {
                     let (statuses, acks) =
                         self.follow(&mut client, notices.notices, &counters).await?;
                     if !statuses.is_empty() {
+                        let named = statuses.iter().map(|of| (of.name.clone(), of.uid.clone()));
+                        works.lock().extend(named);
                         send(agent_message::Body::Statuses(WorkStatusBatch { statuses })).await?;
                     }
                     send(agent_message::Body::Acks(AckBatch { acks })).await?;
@@ -196,10 +206,10 @@ impl Agent {
     }
 }
 
-/// Ends the heartbeats with the session.
-struct Beating(tokio::task::JoinHandle<()>);
+/// A task that ends with the session.
+struct Ends(tokio::task::JoinHandle<()>);
 
-impl Drop for Beating {
+impl Drop for Ends {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -210,6 +220,31 @@ async fn beat(sender: mpsc::Sender<AgentMessage>, every: Duration) {
     for sequence in 1_u64.. {
         ticks.tick().await;
         let body = Some(agent_message::Body::Heartbeat(Heartbeat { sequence }));
+        if sender.send(AgentMessage { body }).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Sends statuses while that is wanted, each time others.
+async fn report_on(
+    sender: mpsc::Sender<AgentMessage>,
+    works: Arc<Mutex<Vec<(String, String)>>>,
+    counters: Arc<Counters>,
+) {
+    for count in 0.. {
+        while !counters.reporting.load(Ordering::Relaxed) {
+            pause(20).await;
+        }
+        let status = objects::status(count)["status"].to_string().into_bytes();
+        let status = bytes::Bytes::from(status);
+        let of = |(name, uid): &(String, String)| WorkStatus {
+            name: name.clone(),
+            uid: uid.clone(),
+            status_json: status.clone(),
+        };
+        let statuses = works.lock().iter().map(of).collect();
+        let body = Some(agent_message::Body::Statuses(WorkStatusBatch { statuses }));
         if sender.send(AgentMessage { body }).await.is_err() {
             return;
         }

@@ -14,6 +14,9 @@ struct Args {
     /// Seconds that each load of writes runs.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
+    /// Numbers of clients that write at once, one load for each.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 32, 256])]
+    clients: Vec<usize>,
     /// Simulated agents.
     #[arg(long, default_value_t = 1000)]
     agents: usize,
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
     let Args {
         parts,
         seconds,
+        clients,
         agents,
         works,
         burst,
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
     let settings = Settings {
         parts,
         load: Duration::from_secs(seconds),
+        clients,
         agents,
         works,
         burst,

@@ -10,7 +10,10 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch as signal};
 
-use super::ring::Event;
+use super::{
+    crier::{Circle, Crier},
+    ring::Event,
+};
 use crate::key::Revision;
 
 /// Namespaces are looked through for those that nobody follows any more when there are so many.
@@ -18,40 +21,39 @@ const FIRST_SWEEP: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Followers {
-    /// Revision of the resource's last event.
-    all: signal::Sender<Revision>,
+    /// Of the whole resource.
+    all: Arc<Circle>,
     within: Mutex<Within>,
     bells: Mutex<Vec<Weak<Notify>>>,
+    crier: Arc<Crier>,
 }
 
 /// Followers of single namespaces.
 #[derive(Debug)]
 struct Within {
-    /// Revision of the last event in each namespace that somebody follows.
-    by_namespace: HashMap<Arc<str>, signal::Sender<Revision>>,
+    by_namespace: HashMap<Arc<str>, Arc<Circle>>,
     sweep_at: usize,
     /// When all of them were last woken.
     nudged: Revision,
 }
 
-impl Default for Followers {
-    fn default() -> Self {
+impl Followers {
+    pub(super) fn new(crier: Arc<Crier>) -> Self {
         Self {
-            all: signal::Sender::new(Revision::default()),
+            all: Arc::new(Circle::new(Revision::default())),
             within: Mutex::new(Within {
                 by_namespace: HashMap::new(),
                 sweep_at: FIRST_SWEEP,
                 nudged: Revision::default(),
             }),
             bells: Mutex::default(),
+            crier,
         }
     }
-}
 
-impl Followers {
     /// Follows the whole resource.
     pub(super) fn all(&self) -> signal::Receiver<Revision> {
-        self.all.subscribe()
+        self.all.join()
     }
 
     /// Follows one namespace.
@@ -60,15 +62,15 @@ impl Followers {
         if within.by_namespace.len() >= within.sweep_at {
             within
                 .by_namespace
-                .retain(|_, sender| sender.receiver_count() > 0);
+                .retain(|_, circle| !circle.is_empty());
             within.sweep_at = FIRST_SWEEP.max(within.by_namespace.len() * 2);
         }
         within
             .by_namespace
             .entry(namespace.clone())
             // What happened in the namespace before anybody followed it is not known: any event may be one of its own.
-            .or_insert_with(|| signal::Sender::new(*self.all.borrow()))
-            .subscribe()
+            .or_insert_with(|| Arc::new(Circle::new(self.all.revision())))
+            .join()
     }
 
     /// Rings `bell` at every change.
@@ -81,21 +83,19 @@ impl Followers {
     /// Who follows a namespace in which nothing happens sleeps, and yet must not fall out of the ring: all are woken before
     /// the ring has forgotten when they last were.
     pub(super) fn tell(&self, events: &[Arc<Event>], to: Revision, middle: Revision) {
-        self.all.send_replace(to);
+        self.all.tell(to, &self.crier);
         {
             let mut within = self.within.lock();
             if !within.by_namespace.is_empty() {
                 for event in events {
-                    if let Some(sender) = within.by_namespace.get(&event.latest().key.namespace) {
-                        sender.send_replace(to);
+                    if let Some(circle) = within.by_namespace.get(&event.latest().key.namespace) {
+                        circle.tell(to, &self.crier);
                     }
                 }
             }
             if middle > within.nudged {
                 within.nudged = to;
-                for sender in within.by_namespace.values() {
-                    sender.send_modify(|_| {});
-                }
+                within.by_namespace.values().for_each(|circle| circle.wake());
             }
         }
         self.bells.lock().retain(|bell| match bell.upgrade() {

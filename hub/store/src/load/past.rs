@@ -51,7 +51,6 @@ pub(super) struct Past {
     window: Vec<i64>,
     /// The window and what it refers to.
     rows: HashMap<i64, Row>,
-    bodies: Bodies,
     sealer: Sealer,
 }
 
@@ -68,8 +67,9 @@ impl Past {
             Row,
             r#"select revision, prior, written, kind, resource, namespace, name, uid, generation, digest,
                       labels as "labels: Json<BTreeMap<String, String>>", metadata, body, status
-               from changes order by revision desc limit $1"#,
-            limit
+               from changes where revision > $2 order by revision desc limit $1"#,
+            limit,
+            horizon.0
         )
         .fetch_all(&mut *connection)
         .await?;
@@ -117,7 +117,6 @@ impl Past {
             floor,
             window,
             rows,
-            bodies: bodies.clone(),
             sealer: sealer.clone(),
         })
     }
@@ -209,7 +208,7 @@ impl States<'_> {
                     bytes: body.clone().into(),
                     digest: name,
                 },
-                None => self.past.bodies.get(&name)?.clone().ok()?,
+                None => self.loaded.bodies.get(&name)?.clone().ok()?,
             };
             let mut stored = Stored {
                 key: key.clone(),
@@ -227,8 +226,8 @@ impl States<'_> {
             return Some(stored);
         }
         // Written long ago and only its status changed since: all but the status is as it is now.
-        let current =
-            current.filter(|_| self.loaded.written.get(key) == Some(&Revision(row.written)))?;
+        let current = current
+            .filter(|current| self.loaded.written.get(&current.revision.0) == Some(&row.written))?;
         Some(current.with_status(Revision(revision), status))
     }
 }

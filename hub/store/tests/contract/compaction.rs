@@ -41,8 +41,9 @@ async fn old_changes_and_unreferenced_bodies_are_removed() {
 
     let replica = Replica::open(trimming(&postgres, 20)).await;
     let mut inspector = postgres.connect().await;
+    // And those that made the state of two objects at the horizon, each with a status on top.
     eventually("changes are trimmed", async || {
-        inspector.count("changes").await == 20
+        inspector.count("changes").await == 20 + 2 * 2
     })
     .await;
     eventually("the unused body is swept", async || {
@@ -88,12 +89,79 @@ async fn nothing_is_trimmed_before_its_time() {
     };
     let replica = Replica::open(aged).await;
     let mut inspector = postgres.connect().await;
-    eventually("everything is too old", async || {
-        inspector.count("changes").await == 0
+    eventually("all but the last state is too old", async || {
+        inspector.count("changes").await == 2
     })
     .await;
     assert!(replica.store.get(&key("a")).is_some());
     replica.store.write(create("b")).await.unwrap();
+    replica.close().await;
+}
+
+/// What was left alone since before the horizon, and changed after it, had a state in between.
+#[tokio::test]
+async fn a_state_is_remembered_until_the_horizon_has_passed_the_next_one() {
+    let postgres = TestPostgres::start().await.unwrap();
+    let replica = Replica::open(postgres.config()).await;
+    let store = &replica.store;
+    let plain = store.write(create("plain")).await.unwrap();
+    let told = store.write(create("told")).await.unwrap();
+    let told = store.write(status(&told, "early")).await.unwrap();
+    let told = store.write(status(&told, "late")).await.unwrap();
+    let gone = store.write(create("gone")).await.unwrap();
+    let ended = store.write(create("ended")).await.unwrap();
+    store.write(delete(&ended)).await.unwrap();
+    let busy = store.write(create("busy")).await.unwrap();
+    for i in 0..30 {
+        store.write(status(&busy, &i.to_string())).await.unwrap();
+    }
+    replica.close().await;
+
+    let replica = Replica::open(trimming(&postgres, 3)).await;
+    let store = &replica.store;
+    let mut inspector = postgres.connect().await;
+    // 3 that are retained; 1, 2, 1 and 2 that made what is at the horizon.
+    eventually("the log is trimmed", async || {
+        inspector.count("changes").await == 9
+    })
+    .await;
+    let then = store.fresh().await.unwrap();
+    let told = store.write(replace(&told, "another")).await.unwrap();
+    store.write(replace(&plain, "another")).await.unwrap();
+    store.write(delete(&gone)).await.unwrap();
+
+    let past = store.recall(&[WIDGETS], then).await.unwrap();
+    let mut were: Vec<_> = past
+        .objects
+        .iter()
+        .map(|one| {
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            (one.key.name.to_string(), text(&one.body), text(&one.status))
+        })
+        .collect();
+    were.sort();
+    let first = r#"{"spec":{"text":"first"}}"#;
+    let expected = [
+        ("busy", r#"{"text":"29"}"#),
+        ("gone", ""),
+        ("plain", ""),
+        ("told", r#"{"text":"late"}"#),
+    ];
+    assert_eq!(
+        were,
+        expected.map(|(name, status)| (name.to_owned(), first.to_owned(), status.to_owned()))
+    );
+
+    // Once the horizon has passed the next state of something, the one before is not needed any more.
+    for i in 0..30 {
+        store.write(status(&told, &i.to_string())).await.unwrap();
+    }
+    // 3 that are retained; busy and told with a status on top, plain.
+    eventually("the log is trimmed again", async || {
+        inspector.count("changes").await == 3 + 2 + 2 + 1
+    })
+    .await;
+    assert!(store.recall(&[WIDGETS], then).await.is_err());
     replica.close().await;
 }
 
