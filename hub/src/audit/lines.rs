@@ -83,7 +83,9 @@ impl Lines {
             }
             Err(_) => self.left_out += records.len(),
         }
-        let due = self.complained.is_none_or(|last| last.elapsed() >= COMPLAINT);
+        let due = self
+            .complained
+            .is_none_or(|last| last.elapsed() >= COMPLAINT);
         if self.left_out > 0 && due {
             tracing::error!(
                 records = std::mem::take(&mut self.left_out),
@@ -132,7 +134,13 @@ mod tests {
     async fn a_pipe_that_nobody_reads_holds_up_nobody() {
         let dir = tempfile::tempdir().unwrap();
         let pipe = dir.path().join("pipe");
-        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(
+            Command::new("mkfifo")
+                .arg(&pipe)
+                .status()
+                .unwrap()
+                .success()
+        );
         let (mut lines, sink) = open(&pipe).await.unwrap();
         let writing = tokio::spawn(sink.run());
         let large = record(&"x".repeat(100_000));
@@ -165,6 +173,9 @@ mod tests {
         }
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 4);
-        assert!(text.lines().all(|line| serde_json::from_str::<Record>(line).is_ok()));
+        assert!(
+            text.lines()
+                .all(|line| serde_json::from_str::<Record>(line).is_ok())
+        );
     }
 }

@@ -164,7 +164,10 @@ async fn refresh(
         let resources = reconciler.resources();
         reconciler.reset();
         let open = Feed::open(store, &resources, |event| reconciler.observe(event));
-        *feed = Some(open.map_err(|expired| Failure::Api(expired.to_string()))?);
+        *feed = Some(
+            open.await
+                .map_err(|expired| Failure::Api(expired.to_string()))?,
+        );
     }
     Ok(())
 }

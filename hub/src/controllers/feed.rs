@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use koinon_store::{Event, Expired, Moves, Store, Watch};
 
+/// Objects observed before others get a turn: a large fleet has a hundred thousand, and signs of life are on time all the same.
+const AT_ONCE: usize = 128;
+
 /// Watches of several resources, read as one.
 #[derive(Debug)]
 pub(super) struct Feed {
@@ -13,7 +16,7 @@ pub(super) struct Feed {
 
 impl Feed {
     /// Observes everything there is, and follows from there.
-    pub(super) fn open(
+    pub(super) async fn open(
         store: &Store,
         resources: &[Arc<str>],
         mut observe: impl FnMut(&Event),
@@ -23,7 +26,10 @@ impl Feed {
         for resource in resources {
             let snapshot = store.snapshot(resource);
             watches.push(store.watch(resource, snapshot.revision())?);
-            for stored in snapshot.iter() {
+            for (index, stored) in snapshot.iter().enumerate() {
+                if index % AT_ONCE == AT_ONCE - 1 {
+                    tokio::task::yield_now().await;
+                }
                 observe(&Event {
                     revision: stored.revision,
                     before: None,

@@ -15,6 +15,9 @@ use super::{
 };
 use crate::clock;
 
+/// Decided before others get a turn.
+const AT_ONCE: usize = 128;
+
 /// Plans and their effects, key by key. The plans are pure.
 pub(super) trait Keyed: Send + 'static {
     type Key: Clone + Ord + Hash + Debug + Send + Sync;
@@ -113,7 +116,10 @@ impl<K: Keyed> Reconciler for Loop<K> {
                 ..Outcome::default()
             };
             let mut plans = Vec::new();
-            for key in keys {
+            for (index, key) in keys.into_iter().enumerate() {
+                if index % AT_ONCE == AT_ONCE - 1 {
+                    tokio::task::yield_now().await;
+                }
                 match self.keyed.decide(&key, clock::now()) {
                     Some(plan) => plans.push((key, plan)),
                     None => self.queue.succeeded(&key),

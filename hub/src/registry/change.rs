@@ -270,8 +270,7 @@ impl Registry {
         }
         if part != Part::Main {
             // A patch of the status leaves the rest alone: then nothing need be copied.
-            let rest_differs =
-                !object.same_body(old) || object.metadata() != old.metadata();
+            let rest_differs = !object.same_body(old) || object.metadata() != old.metadata();
             let mut updated = if rest_differs {
                 let mut updated = old.clone();
                 updated.set_status(object.status().cloned());

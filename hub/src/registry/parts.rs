@@ -130,9 +130,7 @@ pub(super) fn shown(key: Key, object: Object, revision: Revision) -> Result<Stor
 
 /// Whether writing `draft` over `stored` would change nothing; all that is stored is canonical.
 pub(super) fn same(draft: &Draft, stored: &Stored) -> bool {
-    draft.metadata == stored.metadata
-        && draft.body == stored.body
-        && draft.status == stored.status
+    draft.metadata == stored.metadata && draft.body == stored.body && draft.status == stored.status
 }
 
 /// Merges `shown` into an object, for the only response that may show it.

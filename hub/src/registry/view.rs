@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use koinon_machinery::Result;
-use koinon_store::{Applied, Key, Stored, Unavailable};
+use koinon_store::{Key, Stored};
 
 use super::{Kind, Registry, Source, parts, unavailable};
 use crate::clock;
@@ -36,11 +36,7 @@ impl Registry {
             (Vec::from_iter(one), ages.map(Vec::from_iter))
         };
         let ages: HashMap<_, _> = ages
-            .map_err(|error| {
-                // A read leaves no doubt about what was written.
-                let applied = Applied::No;
-                unavailable(&Unavailable { applied, ..error })
-            })?
+            .map_err(|error| unavailable(&error))?
             .into_iter()
             .collect();
         let now = clock::now();

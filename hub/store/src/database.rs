@@ -109,14 +109,23 @@ impl Database {
         ])
     }
 
-    /// Runs what a user asked for, and what may take as long as a query may: a few at a time, so that nobody else waits for it.
+    /// Reads what a user asked for, and what may take as long as a query may: a few at a time, so that nobody else waits for it.
     pub(crate) async fn run_aside<T>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
     ) -> Result<T, Unavailable> {
         let turn = timeout(self.timeout, self.aside.acquire()).await;
         let _turn = turn.map_err(|_| Unavailable::new("too many long queries are waiting"))?;
-        self.run(work).await
+        self.read(work).await
+    }
+
+    /// Runs a short piece of reading with a deadline: however it fails, nothing was changed.
+    pub(crate) async fn read<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
+    ) -> Result<T, Unavailable> {
+        let read = self.run(work).await;
+        read.map_err(|error| Unavailable::new(error.reason))
     }
 
     /// Runs a short piece of database work with a deadline.

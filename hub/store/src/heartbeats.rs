@@ -69,7 +69,7 @@ impl Heartbeats {
 
     /// Returns how long ago one cluster was last heard of, by the database's clock.
     pub async fn age(&self, cluster: &str) -> Result<Option<Duration>, Unavailable> {
-        let run = self.0.database().run(async |connection| {
+        let run = self.0.database().read(async |connection| {
             sqlx::query_scalar!(
                 r#"select extract(epoch from clock_timestamp() - at)::float8 as "age!"
                    from heartbeats where cluster = $1"#,
@@ -86,7 +86,7 @@ impl Heartbeats {
 
     /// Returns the last sign of life of each cluster.
     pub async fn all(&self) -> Result<Vec<Heartbeat>, Unavailable> {
-        let run = self.0.database().run(async |connection| {
+        let run = self.0.database().read(async |connection| {
             sqlx::query!(
                 r#"select cluster, session, at as "at: jiff_sqlx::Timestamp",
                           extract(epoch from clock_timestamp() - at)::float8 as "age!"

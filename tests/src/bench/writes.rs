@@ -24,10 +24,8 @@ const MANY: usize = 32;
 const WORKS: &str = "/apis/work.open-cluster-management.io/v1/namespaces/bench/manifestworks";
 
 pub(super) async fn run(settings: &Settings, table: &mut Table) -> anyhow::Result<()> {
-    let (ours, beside) = beside::both(Kinds::BuiltIn, async |side| {
-        creates(side, settings).await
-    })
-    .await?;
+    let (ours, beside) =
+        beside::both(Kinds::BuiltIn, async |side| creates(side, settings).await).await?;
     let beside = beside.unwrap_or_default();
     let names = settings.clients.iter().map(|clients| {
         let bar = BARS.iter().find(|(of, _)| of == clients);

@@ -126,7 +126,11 @@ mod tests {
             one.mark_unchanged();
             woken
         };
-        followers.iter_mut().map(woken).filter(|woken| *woken).count()
+        followers
+            .iter_mut()
+            .map(woken)
+            .filter(|woken| *woken)
+            .count()
     }
 
     #[test]

@@ -60,9 +60,7 @@ impl Followers {
     pub(super) fn within(&self, namespace: &Arc<str>) -> signal::Receiver<Revision> {
         let mut within = self.within.lock();
         if within.by_namespace.len() >= within.sweep_at {
-            within
-                .by_namespace
-                .retain(|_, circle| !circle.is_empty());
+            within.by_namespace.retain(|_, circle| !circle.is_empty());
             within.sweep_at = FIRST_SWEEP.max(within.by_namespace.len() * 2);
         }
         within
@@ -95,7 +93,10 @@ impl Followers {
             }
             if middle > within.nudged {
                 within.nudged = to;
-                within.by_namespace.values().for_each(|circle| circle.wake());
+                within
+                    .by_namespace
+                    .values()
+                    .for_each(|circle| circle.wake());
             }
         }
         self.bells.lock().retain(|bell| match bell.upgrade() {

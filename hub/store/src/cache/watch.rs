@@ -1,10 +1,10 @@
 //! A watcher: a cursor into a resource's ring, nothing more.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Notify, watch as signal},
-    time::{Instant, timeout_at},
+    time::{Instant, Sleep, sleep_until},
 };
 
 use super::{Cache, Event, Expired, Resource};
@@ -30,6 +30,8 @@ pub struct Watch {
     told: Revision,
     progress: Duration,
     progress_at: Instant,
+    /// Set for when progress is due, or was due when it was set: to set it anew at each event costs more than that it goes off too soon.
+    alarm: Option<Pin<Box<Sleep>>>,
 }
 
 /// Wakes whoever has many watches once for all of them.
@@ -78,6 +80,7 @@ impl Watch {
             told: from,
             progress: PROGRESS,
             progress_at: Instant::now() + PROGRESS,
+            alarm: None,
         })
     }
 
@@ -115,8 +118,16 @@ impl Watch {
             if let Some(batch) = self.try_next()? {
                 return Ok(batch);
             }
-            // An error means that the time is up (the sender lives in `self.resource`); look at the revision then.
-            let _ = timeout_at(self.progress_at, self.changed.changed()).await;
+            let due = self.progress_at;
+            let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
+            if alarm.is_elapsed() || alarm.deadline() > due {
+                alarm.as_mut().reset(due);
+            }
+            tokio::select! {
+                // The sender lives in `self.resource`: it cannot be gone.
+                _ = self.changed.changed() => {}
+                () = alarm.as_mut() => {}
+            }
         }
     }
 
