@@ -143,6 +143,8 @@ impl Inbox {
             key,
             uid,
             status: normalise(&status.status_json, &stored.status)?,
+            // The session is the only writer.
+            expected: None,
         })
     }
 }

@@ -370,7 +370,16 @@ impl Registry {
                 if draft.status != stored.status && draft.body == stored.body {
                     deed = Deed::UpdateStatus;
                 }
-                Change::Replace { draft, expected }
+                if draft.metadata == stored.metadata && draft.body == stored.body {
+                    Change::Status {
+                        key: draft.key,
+                        uid: draft.uid,
+                        status: draft.status,
+                        expected: Some(expected),
+                    }
+                } else {
+                    Change::Replace { draft, expected }
+                }
             }
             Plan::Remove(draft) => {
                 let change = Change::Delete {

@@ -108,6 +108,7 @@ impl Client {
                     key: owned.key.clone(),
                     uid: owned.uid,
                     status: status.clone(),
+                    expected: None,
                 };
                 self.owned
                     .iter()

@@ -17,9 +17,14 @@ pub enum Change {
     Create(Draft),
     /// Replaces the whole object if its revision is still `expected`.
     Replace { draft: Draft, expected: Revision },
-    /// Replaces the status alone, whatever the revision; for a status that has one writer.
+    /// Replaces the status alone: if the revision is still `expected`, or, for a status that has one writer, whatever it is.
     /// Writes nothing when the status is the same already.
-    Status { key: Key, uid: Uuid, status: Bytes },
+    Status {
+        key: Key,
+        uid: Uuid,
+        status: Bytes,
+        expected: Option<Revision>,
+    },
     /// Removes the object, if it still is the one described.
     Delete {
         key: Key,

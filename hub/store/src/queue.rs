@@ -258,6 +258,7 @@ mod tests {
             key: Key::new("r", "", name),
             uid: Uuid::nil(),
             status: Bytes::new(),
+            expected: None,
         }
         .into()
     }
@@ -336,6 +337,7 @@ mod tests {
                 key: Key::new("r", "", name),
                 uid: Uuid::nil(),
                 status: vec![b' '; 2 << 20].into(),
+                expected: None,
             };
             Mutation::from(change)
         };

@@ -16,11 +16,14 @@ use super::{
     objects,
     table::Table,
 };
+use crate::hub::Hub;
 
 /// What the design asks for, by the number of clients.
 const BARS: [(usize, &str); 3] = [(1, "> 2,000/s"), (32, "> 10,000/s"), (256, "> 12,000/s")];
 /// Clients of the account, and of the statuses: where both servers are busy.
 const MANY: usize = 32;
+/// The first writes after a start fill caches and allocate; they are nobody's usual.
+const WARMING: Duration = Duration::from_secs(1);
 const WORKS: &str = "/apis/work.open-cluster-management.io/v1/namespaces/bench/manifestworks";
 
 pub(super) async fn run(settings: &Settings, table: &mut Table) -> anyhow::Result<()> {
@@ -42,7 +45,25 @@ pub(super) async fn run(settings: &Settings, table: &mut Table) -> anyhow::Resul
             .map_or_else(String::new, ToString::to_string);
         table.row(&name, &shown, &beside::kube(beside.get(index)), bar);
     }
+    table.row(
+        &format!("API creates of 1 KB, {MANY} clients, all recorded in the audit log"),
+        &audited(settings.load).await?.to_string(),
+        "",
+        "",
+    );
     Ok(())
+}
+
+/// Creates by an admin on a hub that records who changes what.
+async fn audited(how_long: Duration) -> anyhow::Result<Load> {
+    let dir = super::folder()?;
+    let flags = ["--audit-level=metadata"];
+    let hub = Hub::start_with(&dir.path().join("hub"), &flags).await?;
+    let side = Side::Ours(Box::new(hub));
+    let target = side.admin()?;
+    namespace(&mut target.connect().await?).await?;
+    create(&target, 8, WARMING, "warm").await?;
+    create(&target, MANY, how_long, "audited").await
 }
 
 /// Statuses of works, as agents that use the API write them: a merge patch of `/status`, each client of its own work.
@@ -80,8 +101,7 @@ async fn creates(side: &Side, settings: &Settings) -> anyhow::Result<Vec<Load>> 
     let mut api = target.connect().await?;
     namespace(&mut api).await?;
     let account = side.holder(&account(&mut api).await?)?;
-    // The first writes after a start fill caches and allocate; they are nobody's usual.
-    create(&target, 8, Duration::from_secs(1), "warm").await?;
+    create(&target, 8, WARMING, "warm").await?;
     let mut loads = Vec::new();
     for clients in &settings.clients {
         loads.push(create(&target, *clients, settings.load, &format!("c{clients}")).await?);

@@ -56,8 +56,13 @@ impl<'a> Batch<'a> {
                     batch.head(2, Some(draft.uid), Some(*expected));
                     batch.draft(draft, job, intern_above, &mut shared);
                 }
-                Change::Status { uid, status, .. } => {
-                    batch.head(3, Some(*uid), None);
+                Change::Status {
+                    uid,
+                    status,
+                    expected,
+                    ..
+                } => {
+                    batch.head(3, Some(*uid), *expected);
                     batch.blank();
                     batch.statuses.push(Some(status));
                 }
@@ -238,7 +243,9 @@ impl Verdict {
                 Change::Create(draft) | Change::Replace { draft, .. } => {
                     Effect::Put(draft.into_stored(revision, digest))
                 }
-                Change::Status { key, uid, status } => Effect::Status { key, uid, status },
+                Change::Status {
+                    key, uid, status, ..
+                } => Effect::Status { key, uid, status },
                 Change::Delete { key, .. } => Effect::Delete { key },
             };
             deltas.push(Delta { revision, effect });

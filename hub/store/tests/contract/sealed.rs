@@ -90,6 +90,7 @@ async fn reports(store: &Store, text: &str) {
         key: key("small"),
         uid: stored.uid,
         status: Bytes::from(format!(r#"{{"said":"{text}"}}"#)),
+        expected: None,
     };
     store.write(change).await.unwrap();
 }

@@ -50,6 +50,7 @@ pub(crate) fn status(written: &Written, text: &str) -> Change {
         key: written.stored.key.clone(),
         uid: written.stored.uid,
         status,
+        expected: None,
     }
 }
 

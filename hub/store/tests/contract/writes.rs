@@ -44,6 +44,59 @@ async fn an_object_lives_and_dies() {
     replica.close().await;
 }
 
+/// Alone and among others: a status that is written on a state is refused on another, and repeats nothing but itself in the log.
+#[tokio::test]
+async fn a_status_is_written_on_the_state_that_is_expected() {
+    let (postgres, replica) = one().await;
+    let store = &replica.store;
+    for among in [0, 2] {
+        let name = format!("a{among}");
+        let a = store.write(create(&name)).await.unwrap();
+        let on = |written: &Written, text: &str| {
+            let Change::Status {
+                key, uid, status, ..
+            } = status(written, text)
+            else {
+                unreachable!("it is a status")
+            };
+            Change::Status {
+                key,
+                uid,
+                status,
+                expected: Some(written.revision),
+            }
+        };
+        let write = async |change: Change, round: &str| {
+            let others = (0..among).map(|i| create(&format!("{name}-{round}-{i}")));
+            let all = std::iter::once(change).chain(others).map(Mutation::from);
+            store.write_many(all.collect()).await.swap_remove(0)
+        };
+        let first = write(on(&a, "one"), "first").await.unwrap();
+        assert_eq!(first.stored.status, r#"{"text":"one"}"#);
+        for (round, text) in [("other", "two"), ("same", "one")] {
+            let refused = write(on(&a, text), round).await.unwrap_err();
+            assert_eq!(refused, WriteError::Conflict);
+        }
+        let same = write(on(&first, "one"), "nothing").await.unwrap();
+        assert_eq!(same.revision, first.revision);
+        let last = write(on(&same, "three"), "last").await.unwrap();
+        store.write(delete(&last)).await.unwrap();
+        store.write(create(&name)).await.unwrap();
+        let refused = write(on(&last, "four"), "gone").await.unwrap_err();
+        assert_eq!(refused, WriteError::Conflict);
+        let refused = write(status(&last, "four"), "foreign").await.unwrap_err();
+        assert_eq!(refused, WriteError::NotFound);
+        let log = postgres.connect().await.log_texts().await;
+        let kinds: Vec<i16> = log
+            .iter()
+            .filter(|line| line.1 == name)
+            .map(|line| line.2)
+            .collect();
+        assert_eq!(kinds, [1, 3, 3, 4, 1]);
+    }
+    replica.close().await;
+}
+
 #[tokio::test]
 async fn each_write_of_a_batch_has_its_own_outcome() {
     let (_postgres, replica) = one().await;
@@ -65,6 +118,7 @@ async fn each_write_of_a_batch_has_its_own_outcome() {
         key: key("a"),
         uid: uuid::Uuid::new_v4(),
         status: Bytes::from_static(b"{}"),
+        expected: None,
     };
     let outcomes = store
         .write_many(
