@@ -3,12 +3,17 @@
 //! Whoever takes them may be slow, or have stopped: a full pipe, a disk that hangs. Nobody waits for that, neither the table nor a request.
 //! What waits here is bounded; what finds no room is left out and counted.
 
-use std::{io, os::unix::fs::FileTypeExt as _, path::Path, time::Duration};
+use std::{
+    io::{self, Write as _},
+    os::unix::fs::FileTypeExt as _,
+    path::Path,
+    time::Duration,
+};
 
 use koinon_api::audit::Record;
 use tokio::{
     fs::File,
-    io::{AsyncWrite, AsyncWriteExt as _},
+    io::AsyncWriteExt as _,
     sync::mpsc,
     time::{Instant, timeout},
 };
@@ -32,7 +37,12 @@ pub(super) struct Lines {
 /// Where they go.
 pub(super) struct Sink {
     queue: mpsc::Receiver<Vec<u8>>,
-    out: Box<dyn AsyncWrite + Send + Unpin>,
+    out: Out,
+}
+
+enum Out {
+    File(File),
+    Standard,
 }
 
 /// Opens a file or a named pipe; `-` is standard output.
@@ -41,11 +51,11 @@ pub(super) struct Sink {
 ///
 /// When it cannot be opened, or not in time.
 pub(super) async fn open(path: &Path) -> io::Result<(Lines, Sink)> {
-    let out: Box<dyn AsyncWrite + Send + Unpin> = if path.as_os_str() == "-" {
-        Box::new(tokio::io::stdout())
+    let out = if path.as_os_str() == "-" {
+        Out::Standard
     } else {
         let late = |_| io::Error::from(io::ErrorKind::TimedOut);
-        Box::new(timeout(PATIENCE, file(path)).await.map_err(late)??)
+        Out::File(timeout(PATIENCE, file(path)).await.map_err(late)??)
     };
     let (sender, queue) = mpsc::channel(WAITING);
     let lines = Lines {
@@ -101,18 +111,33 @@ impl Sink {
     pub(super) async fn run(mut self) {
         // A piece that broke off leaves half a line.
         let mut broken = false;
-        while let Some(text) = self.queue.recv().await {
-            let written = async {
-                if broken {
-                    self.out.write_all(b"\n").await?;
-                }
-                self.out.write_all(&text).await?;
-                self.out.flush().await
-            };
-            let written = written.await;
+        while let Some(mut text) = self.queue.recv().await {
+            if broken {
+                text.insert(0, b'\n');
+            }
+            let written = self.out.write(text).await;
             broken = written.is_err();
             if let Err(error) = written {
                 tracing::error!(%error, "cannot write audit lines");
+            }
+        }
+    }
+}
+
+impl Out {
+    async fn write(&mut self, text: Vec<u8>) -> io::Result<()> {
+        match self {
+            Self::File(file) => {
+                file.write_all(&text).await?;
+                file.flush().await
+            }
+            Self::Standard => {
+                let write = move || {
+                    let mut out = io::stdout().lock();
+                    out.write_all(&text).and_then(|()| out.flush())
+                };
+                let written = tokio::task::spawn_blocking(write).await;
+                written.unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
             }
         }
     }
