@@ -14,6 +14,6 @@ mod watches;
 pub use account::Account;
 pub use client::{Cluster, Deleted, Force, MANAGER};
 pub use error::{Error, Result, refused};
-pub use mapper::{MapError, Mapper};
+pub use mapper::{MapError, Mapper, Served};
 pub use resource::{Resource, known};
 pub use watches::{ObjectKey, Touch, Wake, Watches};

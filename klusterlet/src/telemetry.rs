@@ -2,7 +2,12 @@
 
 use std::{error::Error, fmt};
 
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
+
+/// What is logged unless `RUST_LOG` says otherwise.
+const DEFAULT: &str = "info,kube_client=warn,kube_runtime=error,hyper=warn,tower=warn";
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -13,11 +18,13 @@ pub enum LogFormat {
     Json,
 }
 
-/// Installs the process's subscriber; `RUST_LOG` overrides the default level.
+/// Installs the process's subscriber; `RUST_LOG` overrides the default levels, by target. (Filters by spans and fields would
+/// bring regular expressions, which the agent needs for nothing else at rest.)
 pub fn install(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        EnvFilter::new("info,kube_client=warn,kube_runtime=error,hyper=warn,tower=warn")
-    });
+    let filter: Targets = std::env::var("RUST_LOG")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| DEFAULT.parse().unwrap_or_default());
     let registry = tracing_subscriber::registry().with(filter);
     let writer = std::io::stderr;
     match format {
@@ -54,5 +61,25 @@ impl fmt::Display for Chain<'_> {
             source = error.source();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn the_default_levels_are_understood() {
+        let targets: Targets = DEFAULT.parse().unwrap();
+        for (target, level, expected) in [
+            ("koinon_klusterlet::boot", Level::INFO, true),
+            ("koinon_klusterlet::boot", Level::DEBUG, false),
+            ("kube_client::client", Level::INFO, false),
+            ("kube_runtime::watcher", Level::WARN, false),
+        ] {
+            assert_eq!(targets.would_enable(target, &level), expected, "{target}");
+        }
     }
 }

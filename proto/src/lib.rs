@@ -30,6 +30,7 @@ pub mod v1 {
     tonic::include_proto!("koinon.agent.v1");
 }
 
+mod codec;
 mod held;
 mod status;
 

@@ -27,7 +27,7 @@ use self::{
     standing::is_let_go,
 };
 use super::{
-    Agents,
+    Agents, resource,
     token::{self, Admission, Applicant, Refusal},
     trail::{Call, Trail},
 };
@@ -50,6 +50,8 @@ const TURN: Duration = Duration::from_secs(10);
 const ATTEMPTS: usize = 5;
 /// Longest UID taken; Kubernetes' have 36 characters.
 const MOST_UID: usize = 128;
+/// How long an enrolment waits for the hub's own bookkeeping.
+const SETTLING: Duration = Duration::from_secs(1);
 /// When the agent asks again: soon if only the hub's own bookkeeping is missing, later if a person is.
 const RETRY_SOON_MS: u32 = 250;
 const RETRY_MS: u32 = 3000;
@@ -156,6 +158,7 @@ async fn admit(
     // The name may have been freed a moment ago, with the cluster that had it: its object is not to be taken for the new one's.
     agents.store().fresh().await?;
     let cluster = accept(agents, &applicant, auto).await?;
+    let cluster = settled(agents, cluster).await;
     if is_let_go(&cluster) || uid_of(&cluster) != applicant.object {
         return Ok(being_removed());
     }
@@ -247,6 +250,28 @@ fn read(request: &EnrolRequest) -> Result<(Subject, Applicant, ProvenKey), Error
 fn ca_sha256(agents: &Agents) -> [u8; 32] {
     use sha2::Digest as _;
     sha2::Sha256::digest(agents.0.authority.certificate()).into()
+}
+
+/// Waits for what the hub does for a cluster that it has accepted: a moment as a rule, and the agent would ask again only a good
+/// while later. Returns the cluster as it is then, settled or not.
+async fn settled(agents: &Agents, cluster: ManagedCluster) -> ManagedCluster {
+    if standing(&cluster) != Standing::Settling {
+        return cluster;
+    }
+    let name = cluster.metadata.name.clone().unwrap_or_default();
+    let from = agents.store().snapshot(resource::CLUSTERS).revision();
+    let wait = async {
+        let mut watch = agents.store().watch(resource::CLUSTERS, from).ok()?;
+        loop {
+            let now = agents.0.client.get::<ManagedCluster>("", &name).ok()??;
+            if standing(&now) != Standing::Settling {
+                return Some(now);
+            }
+            watch.next().await.ok()?;
+        }
+    };
+    let waited = tokio::time::timeout(SETTLING, wait).await;
+    waited.ok().flatten().unwrap_or(cluster)
 }
 
 /// Refuses a name that another cluster has, before a use is spent on it.

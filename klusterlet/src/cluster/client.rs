@@ -434,17 +434,21 @@ impl Cluster {
         within(self.client.request_text(request)).await
     }
 
-    /// Watches the metadata of all objects of a resource, for ever; lists first and after every gap.
+    /// Watches the metadata of all objects of a resource, or of those in one namespace, for ever; lists first and after every gap.
     pub fn watch_metadata(
         &self,
         resource: &Resource,
+        namespace: Option<&str>,
     ) -> impl Stream<Item = watcher::Result<watcher::Event<PartialObjectMeta<DynamicObject>>>>
     + Send
     + use<> {
-        let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(
-            self.client.clone(),
-            &resource.api_resource(),
-        );
+        let (client, resource) = (self.client.clone(), resource.api_resource());
+        let api = match namespace {
+            Some(namespace) => {
+                Api::<PartialObjectMeta<DynamicObject>>::namespaced_with(client, namespace, &resource)
+            }
+            None => Api::all_with(client, &resource),
+        };
         watcher(api, watching()).default_backoff()
     }
 

@@ -1,9 +1,12 @@
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use parking_lot::RwLock;
 use serde_json::Value;
 
-use super::{Cluster, Error, Resource};
+use super::{Cluster, Error, Resource, known::CRDS};
 
 /// Why a kind has no resource.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +19,15 @@ pub enum MapError {
     Cluster(#[from] Error),
 }
 
+/// Why a kind is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Served {
+    /// A definition says so: without it there are no objects of the kind.
+    ByDefinition,
+    /// By the API server itself or by another one, or nobody knows: that it is not served says nothing about its objects.
+    Otherwise,
+}
+
 /// Finds the resource of a kind.
 ///
 /// Asks discovery for one group version at a time, the first time a kind of it is met: the legacy documents are
@@ -25,6 +37,8 @@ pub enum MapError {
 pub struct Mapper {
     cluster: Cluster,
     known: RwLock<HashMap<(String, String), Arc<Resource>>>,
+    /// Names of definitions.
+    defined: RwLock<HashSet<String>>,
 }
 
 impl Mapper {
@@ -34,6 +48,7 @@ impl Mapper {
         Self {
             cluster,
             known: RwLock::default(),
+            defined: RwLock::default(),
         }
     }
 
@@ -59,8 +74,37 @@ impl Mapper {
         let resource = Arc::new(
             find(&document, api_version, kind).ok_or_else(|| MapError::NoMatch(kind.to_owned()))?,
         );
-        self.known.write().insert(key, resource.clone());
+        if self.ask_definition(&resource).await {
+            self.known.write().insert(key, resource.clone());
+        }
         Ok(resource)
+    }
+
+    /// Why a kind is served that was found.
+    #[must_use]
+    pub fn served(&self, resource: &Resource) -> Served {
+        if self.defined.read().contains(&resource.definition()) {
+            Served::ByDefinition
+        } else {
+            Served::Otherwise
+        }
+    }
+
+    /// Finds out whether a kind has a definition. False if that is not known, and may be a moment later.
+    async fn ask_definition(&self, resource: &Resource) -> bool {
+        // Groups of definitions have a dot in their names; Kubernetes' oldest ones have none.
+        if !resource.group.contains('.') {
+            return true;
+        }
+        let definition = resource.definition();
+        match self.cluster.get(&CRDS, "", &definition).await {
+            Ok(Some(_)) => {
+                self.defined.write().insert(definition);
+                true
+            }
+            Ok(None) | Err(Error::Refused { code: 403, .. }) => true,
+            Err(_) => false,
+        }
     }
 
     /// Forgets a kind whose URL the server no longer knows.

@@ -28,6 +28,16 @@ impl Resource {
         }
     }
 
+    /// Returns the name that the kind's definition has if it has one, which names the kind in any case: `things.example.org`.
+    #[must_use]
+    pub fn definition(&self) -> String {
+        if self.group.is_empty() {
+            self.plural.clone()
+        } else {
+            format!("{}.{}", self.plural, self.group)
+        }
+    }
+
     /// Returns the URL path of the collection, or of one object.
     #[must_use]
     pub fn path(&self, namespace: &str, name: Option<&str>) -> String {

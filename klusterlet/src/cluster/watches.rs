@@ -1,3 +1,5 @@
+mod watched;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
@@ -5,15 +7,16 @@ use std::{
 };
 
 use futures::StreamExt as _;
-use kube::runtime::watcher::Event;
+use kube::runtime::watcher;
 use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
 };
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
+use self::watched::{Scope, Watched};
 use super::{Cluster, Resource};
 use crate::{
     backoff::spread,
@@ -98,92 +101,8 @@ impl Wake {
     }
 }
 
-/// One work's interest in one object.
-#[derive(Debug)]
-struct Tracker {
-    work: String,
-    wake: Arc<Wake>,
-    /// Version that the work has dealt with; its own writes carry it and wake nobody.
-    seen: Option<String>,
-}
-
-#[derive(Debug, Default)]
-struct Watched {
-    tracked: HashMap<(String, String), Vec<Tracker>>,
-}
-
-impl Watched {
-    /// A kind that cannot be watched, as with a role that is too narrow for it: its objects are read instead.
-    fn touch_all(&self, resource: &Arc<Resource>) {
-        for ((namespace, name), trackers) in &self.tracked {
-            for tracker in trackers {
-                let key = ObjectKey {
-                    resource: resource.clone(),
-                    namespace: namespace.clone(),
-                    name: name.clone(),
-                };
-                tracker.wake.touch(key, Touch::Unknown);
-            }
-        }
-    }
-
-    fn event(
-        &self,
-        resource: &Arc<Resource>,
-        event: Event<kube::core::PartialObjectMeta<kube::core::DynamicObject>>,
-        listed: &mut HashSet<(String, String)>,
-    ) {
-        let key_of = |(namespace, name): &(String, String)| ObjectKey {
-            resource: resource.clone(),
-            namespace: namespace.clone(),
-            name: name.clone(),
-        };
-        let is_list = matches!(event, Event::InitApply(_));
-        match event {
-            Event::Init => listed.clear(),
-            Event::InitApply(object) | Event::Apply(object) => {
-                let meta = object.metadata;
-                let version = meta.resource_version.unwrap_or_default();
-                let touch = if is_list {
-                    Touch::Listed(version)
-                } else {
-                    Touch::Became(version)
-                };
-                let id = (
-                    meta.namespace.unwrap_or_default(),
-                    meta.name.unwrap_or_default(),
-                );
-                let Some(trackers) = self.tracked.get(&id) else {
-                    return;
-                };
-                for tracker in trackers.iter().filter(|t| touch.is_news(t.seen.as_deref())) {
-                    tracker.wake.touch(key_of(&id), touch.clone());
-                }
-                listed.insert(id);
-            }
-            Event::Delete(object) => {
-                let id = (
-                    object.metadata.namespace.unwrap_or_default(),
-                    object.metadata.name.unwrap_or_default(),
-                );
-                for tracker in self.tracked.get(&id).into_iter().flatten() {
-                    tracker.wake.touch(key_of(&id), Touch::Unknown);
-                }
-            }
-            Event::InitDone => {
-                for (id, trackers) in self.tracked.iter().filter(|(id, _)| !listed.contains(*id)) {
-                    for tracker in trackers.iter().filter(|t| t.seen.is_some()) {
-                        tracker.wake.touch(key_of(id), Touch::Unknown);
-                    }
-                }
-                // With its room: a list is rare, and may have been long.
-                *listed = HashSet::new();
-            }
-        }
-    }
-}
-
-/// Shared metadata watches: one per resource that something was applied to, whatever the number of works.
+/// Shared metadata watches: one per resource that something was applied to, whatever the number of works. Where the agent may not
+/// watch a resource everywhere, one for each namespace that something is in.
 #[derive(Debug, Clone)]
 pub struct Watches {
     cluster: Cluster,
@@ -207,75 +126,62 @@ impl Watches {
 
     /// Wakes `work` when the object changes, from now on.
     pub fn add(&self, work: &str, wake: &Arc<Wake>, key: &ObjectKey) {
-        let mut started = false;
-        {
+        let scope = {
             let mut watched = self.watched.lock();
-            let entry = watched.entry(key.resource.clone()).or_insert_with(|| {
-                started = true;
-                Watched::default()
-            });
-            // Nearly all objects are of one work.
-            let trackers = entry
-                .tracked
-                .entry((key.namespace.clone(), key.name.clone()))
-                .or_insert_with(|| Vec::with_capacity(1));
-            if !trackers.iter().any(|t| t.work == work) {
-                trackers.push(Tracker {
-                    work: work.to_owned(),
-                    wake: wake.clone(),
-                    seen: None,
-                });
+            match watched.get_mut(&key.resource) {
+                Some(entry) => {
+                    entry.track(work, wake, key);
+                    entry.enter(&key.namespace)
+                }
+                None => {
+                    let mut entry = Watched::default();
+                    entry.track(work, wake, key);
+                    watched.insert(key.resource.clone(), entry);
+                    Some(Scope::Everywhere)
+                }
             }
-        }
-        if started {
-            self.tasks.spawn(
-                "watch",
-                Policy::Optional,
-                self.clone().watch(key.resource.clone()),
-            );
+        };
+        self.spawn(&key.resource, scope);
+    }
+
+    fn spawn(&self, resource: &Arc<Resource>, scopes: impl IntoIterator<Item = Scope>) {
+        for scope in scopes {
+            let watch = self.clone().watch(resource.clone(), scope);
+            self.tasks.spawn("watch", Policy::Optional, watch);
         }
     }
 
     /// Ends what [`Watches::add`] began.
     pub fn remove(&self, work: &str, key: &ObjectKey) {
-        let mut watched = self.watched.lock();
-        let Some(entry) = watched.get_mut(&key.resource) else {
-            return;
-        };
-        let id = (key.namespace.clone(), key.name.clone());
-        if let Some(trackers) = entry.tracked.get_mut(&id) {
-            trackers.retain(|t| t.work != work);
-            if trackers.is_empty() {
-                entry.tracked.remove(&id);
-            }
+        if let Some(entry) = self.watched.lock().get_mut(&key.resource) {
+            entry.untrack(work, key);
         }
     }
 
     /// Records that `work` has dealt with this version of the object (`None`: with its absence).
     pub fn seen(&self, work: &str, key: &ObjectKey, version: Option<&str>) {
-        let mut watched = self.watched.lock();
-        let trackers = watched.get_mut(&key.resource).and_then(|w| {
-            w.tracked
-                .get_mut(&(key.namespace.clone(), key.name.clone()))
-        });
-        for tracker in trackers.into_iter().flatten().filter(|t| t.work == work) {
-            tracker.seen = version.map(str::to_owned);
+        if let Some(entry) = self.watched.lock().get_mut(&key.resource) {
+            entry.seen(work, key, version);
         }
     }
 
-    /// Number of open watches.
+    /// Number of resources that are watched.
     #[must_use]
     pub fn count(&self) -> usize {
         self.watched.lock().len()
     }
 
-    async fn watch(self, resource: Arc<Resource>) {
-        debug!(resource = %resource.plural, group = %resource.group, "watching");
-        let mut events = std::pin::pin!(self.cluster.watch_metadata(&resource));
+    async fn watch(self, resource: Arc<Resource>, scope: Scope) {
+        let everywhere = scope == Scope::Everywhere;
+        debug!(resource = %resource.plural, group = %resource.group, ?scope, "watching");
+        let open = || self.cluster.watch_metadata(&resource, scope.namespace());
+        let mut events = std::pin::pin!(open());
         let mut listed = HashSet::new();
         let mut idle_since = None;
         let mut tick = tokio::time::interval(LINGER / 4);
         let mut failing = Failing(self.deaf.clone(), false);
+        // It is refused: its namespaces are watched instead, and it is tried again with the next list.
+        let mut refused = false;
         let mut relist_at = Instant::now() + spread(RELIST);
         loop {
             let event = tokio::select! {
@@ -285,31 +191,49 @@ impl Watches {
                     if failing.1
                         && let Some(watched) = self.watched.lock().get(&resource)
                     {
-                        watched.touch_all(&resource);
+                        watched.touch_all(&resource, &scope);
                     }
-                    events.set(self.cluster.watch_metadata(&resource));
+                    refused = false;
+                    events.set(open());
                     continue;
                 }
                 _ = tick.tick() => {
-                    if self.retire(&resource, &mut idle_since) {
-                        debug!(resource = %resource.plural, group = %resource.group, "watch ended");
+                    if self.retire(&resource, &scope, &mut idle_since) {
+                        debug!(resource = %resource.plural, group = %resource.group, ?scope, "watch ended");
                         return;
                     }
                     continue;
                 }
-                event = events.next() => event,
+                event = events.next(), if !refused => event,
             };
             match event {
                 Some(Ok(event)) => {
                     failing.set(false);
-                    if let Some(watched) = self.watched.lock().get(&resource) {
-                        watched.event(&resource, event, &mut listed);
+                    if let Some(watched) = self.watched.lock().get_mut(&resource) {
+                        if everywhere && matches!(event, watcher::Event::InitDone) {
+                            watched.widen();
+                        }
+                        watched.event(&resource, &scope, event, &mut listed);
                     }
+                }
+                Some(Err(error)) if everywhere && resource.namespaced && is_forbidden(&error) => {
+                    refused = true;
+                    failing.set(false);
+                    let scopes = self
+                        .watched
+                        .lock()
+                        .get_mut(&resource)
+                        .map(Watched::narrow)
+                        .unwrap_or_default();
+                    if !scopes.is_empty() {
+                        info!(resource = %resource.plural, group = %resource.group, error = %Chain(&error), "watching by namespace");
+                    }
+                    self.spawn(&resource, scopes);
                 }
                 Some(Err(error)) => {
                     // The stream backs off and goes on by itself; one line per outage is enough.
                     if !failing.1 {
-                        warn!(resource = %resource.plural, error = %Chain(&error), "a watch on applied objects was interrupted");
+                        warn!(resource = %resource.plural, ?scope, error = %Chain(&error), "a watch on applied objects was interrupted");
                     }
                     failing.set(true);
                 }
@@ -318,18 +242,42 @@ impl Watches {
         }
     }
 
-    /// Removes the watch if nothing was tracked for a while.
-    fn retire(&self, resource: &Arc<Resource>, idle_since: &mut Option<Instant>) -> bool {
-        let mut watched = self.watched.lock();
-        if watched.get(resource).is_some_and(|w| !w.tracked.is_empty()) {
+    /// Removes the watch if nothing was tracked for a while, or another one does its work.
+    fn retire(
+        &self,
+        resource: &Arc<Resource>,
+        scope: &Scope,
+        idle_since: &mut Option<Instant>,
+    ) -> bool {
+        let mut all = self.watched.lock();
+        let Some(watched) = all.get_mut(resource) else {
+            return true;
+        };
+        if !watched.needs(scope) {
+            return true;
+        }
+        if watched.has_any(scope) {
             *idle_since = None;
             return false;
         }
         if idle_since.get_or_insert_with(Instant::now).elapsed() < LINGER {
             return false;
         }
-        watched.remove(resource);
+        if watched.leave(scope) {
+            all.remove(resource);
+        }
         true
+    }
+}
+
+/// Says whether the agent lacks the right to watch.
+fn is_forbidden(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => status.code == 403,
+        _ => false,
     }
 }
 

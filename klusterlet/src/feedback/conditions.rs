@@ -61,6 +61,7 @@ const OWN: [&str; 7] = [
     condition::DELETING,
     condition::DELETION_HELD,
     condition::CONTESTED,
+    condition::OVERTAKEN,
     condition::STATUS_TRUNCATED,
     UNUSABLE,
 ];

@@ -28,12 +28,15 @@ impl Refusal {
     }
 
     pub(super) fn unknown() -> Self {
-        Self("the policies of the cluster cannot be read, so nothing is applied".to_owned())
+        Self(
+            "the policies of the cluster (workpolicies.koinon.dev) cannot be read, so nothing is applied or deleted"
+                .to_owned(),
+        )
     }
 
     pub(super) fn unreadable(policy: &str) -> Self {
         Self(format!(
-            "WorkPolicy {policy:?} of the cluster cannot be read, so nothing is applied"
+            "WorkPolicy {policy:?} of the cluster cannot be read, so nothing is applied or deleted"
         ))
     }
 }

@@ -62,6 +62,22 @@ enum Trouble {
     Cluster(#[from] Error),
 }
 
+/// Works of fewer manifests look at what happens at once.
+const LARGE: usize = 256;
+
+/// How long a work takes no notice of events after it has looked at some. Each look sums up the conditions of all manifests: an
+/// object that changes all the time, in a work of 10,000, would keep the agent from everything else.
+fn breath(manifests: usize) -> Duration {
+    let large = manifests.saturating_sub(LARGE);
+    Duration::from_micros(50) * u32::try_from(large.min(10_000)).unwrap_or(u32::MAX)
+}
+
+/// Waits for events, not before `breath`.
+async fn touched(wake: &Wake, breath: Instant) {
+    sleep_until(breath).await;
+    wake.notified().await;
+}
+
 /// The actors of all works, by name.
 pub(super) type Actors = Arc<Mutex<HashMap<String, watch::Sender<Wish>>>>;
 
@@ -84,6 +100,8 @@ pub(super) struct Actor {
     /// uid and generation that were looked at last.
     current: Option<(String, i64)>,
     agenda: Agenda,
+    /// When events are looked at again.
+    breath: Instant,
     /// Since when it is due that what was applied is recorded.
     books_since: Option<Instant>,
     /// A look at everything has begun and not come to its end.
@@ -125,6 +143,7 @@ impl Actor {
             status: Arc::default(),
             current: None,
             agenda: Agenda::new(Instant::now()),
+            breath: Instant::now(),
             books_since: None,
             everything: false,
             overtaken: None,
@@ -160,8 +179,13 @@ impl Actor {
             if !held.tombstone {
                 self.agenda.stays();
                 Box::pin(self.stay(&held, scope)).await;
+            } else if self.is_kept() && scope != Scope::Everything {
+                Box::pin(self.stay(&held, scope)).await;
             } else if let Some(again) = Box::pin(self.leave(&held)).await {
                 self.agenda.leaves(again);
+                if self.is_kept() {
+                    Box::pin(self.stay(&held, Scope::Everything)).await;
+                }
             } else if self.ends(&held) {
                 return;
             } else {
@@ -174,6 +198,12 @@ impl Actor {
                 None => return self.release(),
             };
         }
+    }
+
+    /// Says whether a work that is deleted is kept as it was: nothing of it may go before somebody agrees, perhaps for days, and
+    /// perhaps nobody meant it.
+    fn is_kept(&self) -> bool {
+        self.delayed.as_ref().is_some_and(Delayed::is_mass) && !self.removal.has_begun()
     }
 
     /// Ends the actor of a work of which nothing is left: another work of its name gets another one. False if something else is
@@ -238,7 +268,7 @@ impl Actor {
                 }
                 Ok(()) = self.policies.changed() => return Some(Scope::Everything),
                 Ok(()) = self.rbac.changed(), if self.has_executor => return Some(Scope::Everything),
-                () = self.wake.notified() => {
+                () = touched(&self.wake, self.breath) => {
                     if let Some(scope) = self.woken() {
                         return Some(scope);
                     }
@@ -313,12 +343,14 @@ impl Actor {
                 false
             }
         };
+        self.breath = Instant::now() + breath(self.slots.len());
         match (healthy, books) {
             (true, true) => {}
             (true, false) => {
                 self.backoff.reset();
-                // What is held goes on when there is room, which needs nobody's word.
-                self.agenda.retry = shared.guard.room_at(&self.name, Instant::now());
+                // What is held goes on when there is room, which needs nobody's word. A deletion knows that by itself.
+                let room = shared.guard.room_at(&self.name, Instant::now());
+                self.agenda.retry = room.filter(|_| !held.tombstone);
             }
             (false, _) => {
                 shared.metrics.failed_passes.inc();

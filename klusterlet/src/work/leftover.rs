@@ -19,6 +19,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     Engine, executor,
+    planned::place,
     record::{self, Naming, Record},
     removal::{self, Leaving, Quota, Removal},
     remove,
@@ -174,7 +175,8 @@ impl Leftovers {
         let name = record.owner.name.clone();
         if record.deleting {
             warn!(record = %name, "the record of a former work was deleted; its objects stay");
-            removal::let_go(cluster, &record.owned(), &record.owner).await?;
+            let owned = record.owned();
+            removal::let_go(cluster, &owned, &record.owner, &record.planned).await?;
             record::release(cluster, &record).await?;
             return Ok(None);
         }
@@ -219,7 +221,8 @@ impl Leftovers {
     /// Says whether a leftover still owns an object; an object that a held work owns too is let go of.
     async fn owns_alone(&self, object: &Applied, record: &Record) -> Result<bool> {
         let cluster = &self.engine.shared.cluster;
-        let live = match remove::read(cluster, object).await {
+        let by = record.planned.served(&place(object));
+        let live = match remove::read(cluster, object, by).await {
             Ok(live) => live,
             // Nobody serves its kind just now: it may well be there.
             Err(error) if error.is_not_found() => return Ok(true),
@@ -237,7 +240,7 @@ impl Leftovers {
                 && work.is_some_and(|work| self.is_held(work))
         });
         if held {
-            remove::let_go(cluster, object, &record.owner).await?;
+            remove::let_go(cluster, object, &record.owner, by).await?;
         }
         Ok(!held)
     }
@@ -275,7 +278,8 @@ impl Leftovers {
         let mut why = None;
         match doomed.disposal {
             Disposal::Orphan => {
-                removal::let_go(&shared.cluster, &record.owned(), &record.owner).await?;
+                let owned = record.owned();
+                removal::let_go(&shared.cluster, &owned, &record.owner, &record.planned).await?;
             }
             Disposal::Delete => {
                 let judge = shared.policies.known().await;
@@ -285,6 +289,7 @@ impl Leftovers {
                     cluster: &shared.cluster,
                     deleter: executor::deleter(&shared.cluster, shared.executing, None),
                     owner: &record.owner,
+                    planned: &record.planned,
                     spec: &spec,
                     directives: &directives,
                     policies: &judge,

@@ -291,15 +291,20 @@ pub(super) fn recorded(object: &Object, resource: &Resource) -> Applied {
     }
 }
 
-/// Says whether a recorded object goes when it is no longer asked for, by what the work says now.
-pub(super) fn fate(spec: &ManifestWorkSpec, recorded: &Applied) -> Ownership {
-    let resource = Resource {
+/// The resource of a recorded object, in the version that it was applied with.
+pub(super) fn resource_of(recorded: &Applied) -> Resource {
+    Resource {
         group: recorded.group.clone(),
         version: recorded.version.clone(),
         kind: String::new(),
         plural: recorded.resource.clone(),
         namespaced: !recorded.namespace.is_empty(),
-    };
+    }
+}
+
+/// Says whether a recorded object goes when it is no longer asked for, by what the work says now.
+pub(super) fn fate(spec: &ManifestWorkSpec, recorded: &Applied) -> Ownership {
+    let resource = resource_of(recorded);
     let (namespace, name) = (recorded.namespace.as_str(), recorded.name.as_str());
     let strategy = treatment(&spec.manifest_configs, &resource, namespace, name).strategy;
     ownership(

@@ -12,11 +12,17 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use koinon_api::applied::AppliedManifestResourceMeta as Applied;
 
+use crate::cluster::Served;
+
 /// Texts longer than this are compressed.
 const PLAIN: usize = 4 * 1024;
 
 /// Largest text: an object has 256 KiB for all its annotations.
 const MOST: usize = 192 * 1024;
+
+/// What an entry ends with whose kind has a definition.
+const DEFINED: &str = "d";
+const MARK: &str = "/d";
 
 /// Largest list that is read back.
 const MOST_PLAIN: u64 = 32 * 1024 * 1024;
@@ -36,7 +42,8 @@ pub(super) fn place(object: &Applied) -> Place {
 
 /// Objects by place, with the version that they are applied with.
 ///
-/// Each is one text, `group/resource/namespace/name/version`: an agent has as many as it has objects, and seldom reads them.
+/// Each is one text, `group/resource/namespace/name/version`, with `/d` if its kind has a definition: an agent has as many as it
+/// has objects, and seldom reads them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Planned(BTreeSet<Box<str>>);
 
@@ -57,7 +64,11 @@ impl Planned {
             let mut part = || parts.next();
             let (group, version) = (part()?, part()?);
             let (resource, namespace, name) = (part()?, part()?, part()?);
-            Some(entry([group, resource, namespace, name, version]))
+            let entry = [group, resource, namespace, name, version].join("/");
+            Some(match part() {
+                Some(DEFINED) => (entry + MARK).into(),
+                _ => entry.into(),
+            })
         };
         Self(plain.split_whitespace().filter_map(read).collect())
     }
@@ -72,7 +83,8 @@ impl Planned {
             .iter()
             .map(|entry| {
                 let [group, resource, namespace, name, version] = parts(entry);
-                format!("{group}/{version}/{resource}/{namespace}/{name}")
+                let mark = if entry.ends_with(MARK) { MARK } else { "" };
+                format!("{group}/{version}/{resource}/{namespace}/{name}{mark}")
             })
             .collect::<Vec<_>>()
             .join(" ");
@@ -95,12 +107,24 @@ impl Planned {
         self.at(&prefix(place)).is_some()
     }
 
-    pub(super) fn insert(&mut self, object: &Applied) {
+    /// Why the kind of an object was served when it was planned: what is known of a kind that is not served any more.
+    pub(super) fn served(&self, place: &Place) -> Served {
+        match self.at(&prefix(place)) {
+            Some(entry) if entry.ends_with(MARK) => Served::ByDefinition,
+            _ => Served::Otherwise,
+        }
+    }
+
+    pub(super) fn insert(&mut self, object: &Applied, served: Served) {
         let prefix = prefix(&place(object));
         if let Some(before) = self.at(&prefix).map(str::to_owned) {
             self.0.remove(before.as_str());
         }
-        self.0.insert((prefix + &object.version).into());
+        let mark = match served {
+            Served::ByDefinition => MARK,
+            Served::Otherwise => "",
+        };
+        self.0.insert((prefix + &object.version + mark).into());
     }
 
     pub(super) fn retain(&mut self, keep: impl Fn(&Place) -> bool) {
@@ -132,10 +156,6 @@ impl Planned {
         next.map(Box::as_ref)
             .filter(|entry| entry.starts_with(prefix))
     }
-}
-
-fn entry(parts: [&str; 5]) -> Box<str> {
-    parts.join("/").into()
 }
 
 /// How the entry of an object begins, whatever its version.
@@ -189,7 +209,8 @@ mod tests {
         fn plans_are_read_as_they_were_written(names in prop::collection::vec("[a-z][a-z0-9.:-]{0,40}", 0..400)) {
             let mut planned = Planned::default();
             for (n, name) in names.iter().enumerate() {
-                planned.insert(&object(["", "apps"][n % 2], ["", "shop"][n / 2 % 2], name));
+                let served = [Served::Otherwise, Served::ByDefinition][n % 3 % 2];
+                planned.insert(&object(["", "apps"][n % 2], ["", "shop"][n / 2 % 2], name), served);
             }
             let text = planned.render().unwrap();
             prop_assert_eq!(&Planned::parse(&text), &planned);
@@ -200,12 +221,17 @@ mod tests {
     #[test]
     fn an_object_is_planned_once_whatever_its_version() {
         let mut planned = Planned::default();
-        planned.insert(&object("apps", "shop", "web"));
-        planned.insert(&object("apps", "shop", "web-2"));
-        planned.insert(&Applied {
+        let by = Served::Otherwise;
+        planned.insert(&object("apps", "shop", "web"), by);
+        planned.insert(&object("apps", "shop", "web-2"), by);
+        let newer = Applied {
             version: "v2".into(),
             ..object("apps", "shop", "web")
-        });
+        };
+        let at = place(&newer);
+        assert_eq!(planned.served(&at), by);
+        planned.insert(&newer, Served::ByDefinition);
+        assert_eq!(planned.served(&at), Served::ByDefinition);
         let all: Vec<_> = planned.iter().map(|o| (o.name, o.version)).collect();
         let expected = [("web-2", "v1"), ("web", "v2")].map(|(n, v)| (n.into(), v.into()));
         assert_eq!(all, expected);
@@ -218,7 +244,8 @@ mod tests {
     fn ten_thousand_ordinary_names_fit_and_nonsense_is_nothing() {
         let mut planned = Planned::default();
         for n in 0..10_000 {
-            planned.insert(&object("", "team-a", &format!("settings-of-tenant-{n:05}")));
+            let object = object("", "team-a", &format!("settings-of-tenant-{n:05}"));
+            planned.insert(&object, Served::Otherwise);
         }
         let text = planned.render().unwrap();
         assert!(text.len() < MOST / 2, "{}", text.len());

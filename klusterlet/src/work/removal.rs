@@ -24,6 +24,7 @@ use super::{
     content::{self, Container, Eyes},
     guard::{DeletionGuard, Permit},
     order,
+    planned::{Planned, place},
     remove::{self, Outcome},
     status::Delayed,
     update::Owner,
@@ -49,6 +50,8 @@ pub(super) struct Leaving<'a> {
     /// In whose name is deleted, or why in nobody's.
     pub(super) deleter: std::result::Result<Cluster, String>,
     pub(super) owner: &'a Owner,
+    /// What the work's record names.
+    pub(super) planned: &'a Planned,
     /// As it is now: what it orphans, or only reads, stays.
     pub(super) spec: &'a ManifestWorkSpec,
     pub(super) directives: &'a BTreeMap<String, String>,
@@ -134,6 +137,11 @@ struct Look {
 }
 
 impl Removal {
+    /// Says whether any deletion was let pass.
+    pub(super) fn has_begun(&self) -> bool {
+        !self.granted.is_empty()
+    }
+
     /// What is wanted changed: what was found before is looked for again at once.
     pub(super) fn look_again(&mut self) {
         self.looks.clear();
@@ -168,7 +176,8 @@ impl Removal {
             self.granted
                 .extend(doomed.iter().map(|one| one.uid.clone()));
             for recorded in stays {
-                match remove::let_go(leaving.cluster, &recorded, leaving.owner).await {
+                let by = leaving.planned.served(&place(&recorded));
+                match remove::let_go(leaving.cluster, &recorded, leaving.owner, by).await {
                     Ok(()) => progress.gone.push(recorded),
                     Err(error) => progress.fail(recorded, error),
                 }
@@ -301,7 +310,8 @@ fn rank(one: &Doomed) -> (bool, u16) {
     )
 }
 
-/// Says whether a work's annotation approves the deletion of this Namespace or definition with all that is in it.
+/// Says whether a work's annotation approves the deletion of this Namespace or definition with all that is in it, or that the objects
+/// of this kind are taken for gone.
 fn is_approved(directives: &BTreeMap<String, String>, place: &str) -> bool {
     directives
         .get(annotation::APPROVE_DELETION)
@@ -312,14 +322,20 @@ fn is_approved(directives: &BTreeMap<String, String>, place: &str) -> bool {
 ///
 /// # Errors
 /// With the first failure; everything else was let go of.
-pub(super) async fn let_go(cluster: &Cluster, objects: &[Applied], owner: &Owner) -> Result<()> {
+pub(super) async fn let_go(
+    cluster: &Cluster,
+    objects: &[Applied],
+    owner: &Owner,
+    planned: &Planned,
+) -> Result<()> {
     let mut objects = objects.iter();
     let (mut steps, mut first) = (FuturesUnordered::new(), Ok(()));
     loop {
         while steps.len() < TOGETHER
             && let Some(object) = objects.next()
         {
-            steps.push(remove::let_go(cluster, object, owner));
+            let by = planned.served(&place(object));
+            steps.push(remove::let_go(cluster, object, owner, by));
         }
         let Some(result) = steps.next().await else {
             return first;

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use tracing::warn;
 
 use super::{
-    plan::Ownership,
+    plan::{Ownership, resource_of},
     update::{Owner, references},
 };
-use crate::cluster::{Cluster, Deleted, Resource, Result, known};
+use crate::cluster::{Cluster, Deleted, Resource, Result, Served, known};
 
 /// How often a change by others in between is looked at again at once.
 const TRIES: u32 = 3;
@@ -47,24 +47,16 @@ pub(super) fn judge(live: &Value, owner: &Owner, fate: Ownership) -> Verdict {
     }
 }
 
-/// The resource of a recorded object, in the version that it was applied with.
-fn resource_of(recorded: &Applied) -> Resource {
-    Resource {
-        group: recorded.group.clone(),
-        version: recorded.version.clone(),
-        kind: String::new(),
-        plural: recorded.resource.clone(),
-        namespaced: !recorded.namespace.is_empty(),
-    }
-}
-
-/// Reads a recorded object, in whatever version its kind is served by now; `None` if it is certainly gone.
+/// Reads a recorded object, in whatever version its kind is served by now; `None` if it is certainly gone. `by` is why its kind was
+/// served when it was applied.
 ///
 /// # Errors
-/// Also when nobody serves its kind just now: that says nothing about the object.
+/// Also when nobody serves its kind just now: that says nothing about the object, for a server that is away may come back with it.
+/// Only with a definition its objects are gone.
 pub(super) async fn read(
     cluster: &Cluster,
     recorded: &Applied,
+    by: Served,
 ) -> Result<Option<(Resource, Value)>> {
     let resource = resource_of(recorded);
     let (namespace, name) = (recorded.namespace.as_str(), recorded.name.as_str());
@@ -74,7 +66,7 @@ pub(super) async fn read(
                 let live = cluster.get(&resource, namespace, name).await?;
                 Ok(live.map(|live| (resource, live)))
             }
-            None if is_undefined(cluster, &resource).await? => {
+            None if by == Served::ByDefinition && is_undefined(cluster, &resource).await? => {
                 warn!(resource = %resource.plural, group = %resource.group, name = %recorded.name, "the cluster does not know this kind any more, so nothing of it can be deleted");
                 Ok(None)
             }
@@ -126,7 +118,7 @@ async fn served(cluster: &Cluster, resource: &Resource) -> Result<Option<Resourc
 
 /// Says whether neither a definition nor another server stands for a resource any more. Definitions go after their objects.
 async fn is_undefined(cluster: &Cluster, resource: &Resource) -> Result<bool> {
-    let definition = format!("{}.{}", resource.plural, resource.group);
+    let definition = resource.definition();
     if cluster.get(&known::CRDS, "", &definition).await?.is_some() {
         return Ok(false);
     }
@@ -167,10 +159,15 @@ pub(super) async fn disown(
 ///
 /// # Errors
 /// When it cannot be read or changed.
-pub(super) async fn let_go(cluster: &Cluster, recorded: &Applied, owner: &Owner) -> Result<()> {
+pub(super) async fn let_go(
+    cluster: &Cluster,
+    recorded: &Applied,
+    owner: &Owner,
+    by: Served,
+) -> Result<()> {
     let mut attempt = 1;
     loop {
-        let Some((resource, live)) = read(cluster, recorded).await? else {
+        let Some((resource, live)) = read(cluster, recorded, by).await? else {
             return Ok(());
         };
         if !owner.owns(&live) {

@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use koinon_api::{
     applied::AppliedManifestResourceMeta,
     labels::{
-        condition as kind,
+        annotation, condition as kind,
         reason::{deletion_held as held, work as reason},
     },
     meta::{self, Truth, new_condition, set_condition},
@@ -305,6 +305,18 @@ impl Delayed {
         }
     }
 
+    /// Nobody serves its kind, and that need not be its end.
+    pub(super) fn unserved(object: &AppliedManifestResourceMeta, kind: &str) -> Self {
+        Self {
+            reason: held::UNSERVED,
+            message: format!(
+                "the cluster does not serve {kind} just now, so it is not known whether {:?} is gone; if the kind is gone for good, annotate the work with {}={kind}",
+                object.name,
+                annotation::APPROVE_DELETION
+            ),
+        }
+    }
+
     /// It could not be done; the API server says why.
     pub(super) fn failed(message: String) -> Self {
         Self {
@@ -339,6 +351,23 @@ pub(super) fn delay(status: &mut ManifestWorkStatus, delayed: Option<&Delayed>, 
         }
         None => _ = meta::remove_condition(&mut status.conditions, kind::DELETION_HELD),
     }
+}
+
+/// Returns the status of a work that a later agent has gone on with: what it was before is what was last seen here.
+pub(super) fn left(previous: &ManifestWorkStatus, now: &Time) -> ManifestWorkStatus {
+    let mut status = previous.clone();
+    let message = "a later agent of this cluster works on this work, so this one does not";
+    set_condition(
+        &mut status.conditions,
+        new_condition(
+            kind::OVERTAKEN,
+            Truth::True,
+            reason::LATER_AGENT,
+            message,
+            now.0,
+        ),
+    );
+    status
 }
 
 /// Returns the status of a work whose body makes no sense to the agent.

@@ -158,6 +158,8 @@ pub mod condition {
     pub const STATUS_TRUNCATED: &str = "StatusTruncated";
     /// Manifest: somebody else keeps changing the object.
     pub const CONTESTED: &str = "Contested";
+    /// Work: another agent of the cluster has gone on with it.
+    pub const OVERTAKEN: &str = "Overtaken";
     /// Manifest: values were read for the hub.
     pub const STATUS_FEEDBACK_SYNCED: &str = "StatusFeedbackSynced";
     /// Replica set: its placements exist and have decided.
@@ -254,6 +256,7 @@ pub mod reason {
         pub const NOT_AVAILABLE: &str = "ResourcesNotAvailable";
         pub const STATUS_UNKNOWN: &str = "ResourcesStatusUnknown";
         pub const DELETING: &str = "WorkDeleting";
+        pub const LATER_AGENT: &str = "LaterAgent";
         /// A condition that sums up those of the manifests.
         pub const AGGREGATED: &str = "ConditionRulesAggregated";
     }
@@ -264,6 +267,7 @@ pub mod reason {
         pub const POLICY: &str = "RefusedByPolicy";
         pub const FAILED: &str = "DeletionFailed";
         pub const WANTED: &str = "WantedByAnotherWork";
+        pub const UNSERVED: &str = "KindNotServed";
     }
     /// Of conditions that a work's `conditionRules` derive.
     pub mod rule {

@@ -38,6 +38,35 @@ pub(crate) type Told = Option<koinon_proto::v1::Unmanaged>;
 /// Namespace of the agent.
 pub(crate) const AGENT: &str = "open-cluster-management-agent";
 
+/// What the agent may do in the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Account {
+    Admin,
+    /// What `deploy/klusterlet/rbac.yaml` gives it for itself, and all in the namespace `default`.
+    Narrow,
+}
+
+/// How the agent is started.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) executing: Executing,
+    pub(crate) allowance: Allowance,
+    pub(crate) account: Account,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            executing: Executing::default(),
+            allowance: Allowance {
+                percent: 100,
+                objects: 0,
+            },
+            account: Account::Admin,
+        }
+    }
+}
+
 /// Dropped, everything ends.
 pub(crate) struct Bench {
     member: Member,
@@ -46,7 +75,8 @@ pub(crate) struct Bench {
     /// The engine's own way to the cluster.
     gated: Cluster,
     pub(crate) gate: Gate,
-    executing: Executing,
+    settings: Settings,
+    guard: Mutex<DeletionGuard>,
     hub: Mutex<String>,
     pub(crate) unmanaged: Unmanaged,
     engine: Mutex<Engine>,
@@ -68,10 +98,18 @@ impl Drop for Bench {
 
 impl Bench {
     pub(crate) async fn start() -> anyhow::Result<Self> {
-        Self::executing(Executing::default()).await
+        Self::with(Settings::default()).await
     }
 
     pub(crate) async fn executing(executing: Executing) -> anyhow::Result<Self> {
+        let settings = Settings {
+            executing,
+            ..Settings::default()
+        };
+        Self::with(settings).await
+    }
+
+    pub(crate) async fn with(settings: Settings) -> anyhow::Result<Self> {
         koinon_tests::client::install_provider();
         // Shown when the test fails.
         let _ = tracing_subscriber::fmt()
@@ -82,14 +120,19 @@ impl Bench {
         let member = Member::start("east", dir.path()).await?;
         let kubeconfig: PathBuf = member.kubeconfig();
         let cluster = Cluster::open(Some(&kubeconfig)).await?;
-        let gate = Gate::before(member.client().await?).await?;
+        let client = match settings.account {
+            Account::Admin => member.client().await?,
+            Account::Narrow => narrow(&member).await?,
+        };
+        let gate = Gate::before(client).await?;
         let gated = Cluster::open(Some(&gate.kubeconfig(dir.path())?)).await?;
         crds::install(&cluster).await?;
         let stop = CancellationToken::new();
         let (outbox, metrics) = (Outbox::default(), Metrics::default());
         let unmanaged = Unmanaged::default();
         let ends = (&outbox, &metrics, &unmanaged);
-        let (engine, removed) = engine(&gated, HUB, ends, &stop, executing);
+        let guard = DeletionGuard::new(settings.allowance);
+        let (engine, removed) = engine(&gated, HUB, ends, &stop, (settings.executing, &guard));
         Ok(Self {
             hub: Mutex::new(HUB.to_owned()),
             unmanaged,
@@ -97,7 +140,8 @@ impl Bench {
             cluster,
             gated,
             gate,
-            executing,
+            settings,
+            guard: Mutex::new(guard),
             engine: Mutex::new(engine),
             outbox: Mutex::new(outbox),
             metrics,
@@ -117,7 +161,10 @@ impl Bench {
         self.gate.revive();
         let ends = (&outbox, &self.metrics, &self.unmanaged);
         let hub = self.hub.lock().clone();
-        let (engine, removed) = engine(&self.gated, &hub, ends, &stop, self.executing);
+        let guard = DeletionGuard::new(self.settings.allowance);
+        let how = (self.settings.executing, &guard);
+        let (engine, removed) = engine(&self.gated, &hub, ends, &stop, how);
+        *self.guard.lock() = guard;
         self.removals.lock().await.0 = removed;
         *self.outbox.lock() = outbox;
         self.statuses.lock().clear();
@@ -203,6 +250,19 @@ impl Bench {
         held.tombstone = true;
         self.hand_over(held);
         Ok(())
+    }
+
+    /// Deletes a work at a revision of the hub.
+    pub(crate) fn delete_at(&self, name: &str, revision: i64) -> anyhow::Result<()> {
+        let mut held = self.held(name)?;
+        (held.tombstone, held.revision) = (true, revision);
+        self.hand_over(held);
+        Ok(())
+    }
+
+    /// Approves what was deleted up to a revision of the hub.
+    pub(crate) fn approve(&self, revision: i64) {
+        self.guard.lock().approve(revision);
     }
 
     fn collect(&self) -> anyhow::Result<()> {
@@ -388,6 +448,34 @@ impl Bench {
     }
 }
 
+/// Makes the agent's account, and returns a client with its credentials.
+async fn narrow(member: &Member) -> anyhow::Result<kube::Client> {
+    let kubectl = member.kubectl();
+    let rbac = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/klusterlet/rbac.yaml");
+    let rbac = std::fs::read_to_string(rbac)?;
+    let own = rbac.split("\n---\n").filter(|one| !one.contains("koinon:klusterlet:works"));
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": AGENT}});
+    kubectl.apply(&namespace.to_string()).await?;
+    kubectl.apply(&own.collect::<Vec<_>>().join("\n---\n")).await?;
+    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "works", "namespace": "default"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": "klusterlet", "namespace": AGENT}]});
+    kubectl.apply(&binding.to_string()).await?;
+    // TokenRequest: what `kubectl create token` sends, also for a kubectl that is too old for it.
+    let path = format!("/api/v1/namespaces/{AGENT}/serviceaccounts/klusterlet/token");
+    let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}});
+    let made = kubectl
+        .run_with_input(&["create", "--raw", &path, "-f", "-"], &request.to_string())
+        .await?;
+    let made: Value = serde_json::from_str(&made)?;
+    let mut config: Value = serde_json::from_str(&std::fs::read_to_string(member.kubeconfig())?)?;
+    config["users"][0]["user"] = json!({"token": made["status"]["token"]});
+    let options = kube::config::KubeConfigOptions::default();
+    let config = serde_json::from_value(config)?;
+    let config = kube::Config::from_custom_kubeconfig(config, &options).await?;
+    Ok(kube::Client::try_from(config)?)
+}
+
 pub(crate) fn config_map(name: &str, data: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}, "data": data})
 }
@@ -397,7 +485,7 @@ fn engine(
     hub: &str,
     (outbox, metrics, unmanaged): (&Outbox, &Metrics, &Unmanaged),
     stop: &CancellationToken,
-    executing: Executing,
+    (executing, guard): (Executing, &DeletionGuard),
 ) -> (Engine, mpsc::UnboundedReceiver<Removed>) {
     let tasks = Tasks::new(stop.clone());
     Engine::new(Parts {
@@ -409,10 +497,7 @@ fn engine(
         raw_json: RawJson::Refused,
         executing,
         policies: Policies::watch(cluster, &tasks, AGENT),
-        guard: DeletionGuard::new(Allowance {
-            percent: 100,
-            objects: 0,
-        }),
+        guard: guard.clone(),
         unmanaged: unmanaged.clone(),
         metrics: metrics.clone(),
         tasks,

@@ -213,6 +213,11 @@ async fn only_a_later_agent_takes_a_work_over() -> anyhow::Result<()> {
         Ok((bench.overtaken() == 1).then_some(()))
     })
     .await?;
+    bench
+        .until("the work says so", "w", |s| {
+            condition(s, "Overtaken") == "True"
+        })
+        .await?;
     drift("theirs").await?;
     bench.quiet().await;
     bench.data("m", &json!({"k": "theirs"})).await?;
@@ -220,6 +225,11 @@ async fn only_a_later_agent_takes_a_work_over() -> anyhow::Result<()> {
     bench.desire("w", 2, work(&[config_map("m", &json!({"k": "new"}))]))?;
     bench.data("m", &json!({"k": "new"})).await?;
     assert_eq!(bench.overtaken(), 0);
+    bench
+        .until("it says nothing of it any more", "w", |s| {
+            condition(s, "Overtaken").is_empty() && applied(s) == "True"
+        })
+        .await?;
     Ok(())
 }
 

@@ -1,24 +1,19 @@
 //! What a work may do: its executor's rights, and the member's own policies.
 
 use koinon_klusterlet::work::{Executing, Rights, Without};
+use koinon_tests::eventually;
 use serde_json::{Value, json};
 
-use super::bench::{Bench, applied, condition, config_map};
+use super::{
+    bench::{Account, Bench, Settings, applied, condition, config_map},
+    safety::why,
+};
 
 fn work(manifests: &[Value]) -> Value {
     json!({
         "workload": {"manifests": manifests},
         "executor": {"subject": {"type": "ServiceAccount", "serviceAccount": {"namespace": "default", "name": "deployer"}}},
     })
-}
-
-fn why(status: &Value, ordinal: usize) -> String {
-    let conditions = status["resourceStatus"]["manifests"][ordinal]["conditions"].as_array();
-    let applied = conditions.and_then(|all| all.iter().find(|c| c["type"] == "Applied"));
-    applied
-        .and_then(|c| c["message"].as_str())
-        .unwrap_or_default()
-        .to_owned()
 }
 
 fn role(verbs: &Value) -> Value {
@@ -184,4 +179,43 @@ async fn the_cluster_sets_limits_that_works_cannot_change() -> anyhow::Result<()
         })
         .await?;
     Ok(())
+}
+
+/// With no rights but in one namespace: drift is seen at once all the same, and what is lacking is said.
+#[tokio::test]
+async fn an_agent_with_rights_in_one_namespace_keeps_what_it_may() -> anyhow::Result<()> {
+    let bench = Bench::with(Settings {
+        account: Account::Narrow,
+        ..Settings::default()
+    })
+    .await?;
+    let mine = config_map("mine", &json!({"k": "v"}));
+    let beyond = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "kube-public"}});
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "mighty"}});
+    let work = json!({"workload": {"manifests": [mine, beyond, role]}});
+    bench.desire("w", 1, work.clone())?;
+    let status = bench.status("w", 1).await?;
+    assert_eq!(why(&status, 0), "Apply manifest complete");
+    for ordinal in [1, 2] {
+        let why = why(&status, ordinal);
+        assert!(why.contains("cannot") && why.contains("klusterlet"), "{why}");
+    }
+    for round in ["1", "2"] {
+        let patch = json!({"data": {"k": round}}).to_string();
+        bench
+            .kubectl(&["patch", "configmap", "mine", "--type=merge", "-p", &patch])
+            .await?;
+        bench.data("mine", &json!({"k": "v"})).await?;
+    }
+    let uid = bench.read(&["configmap", "mine"]).await?["metadata"]["uid"].clone();
+    bench.kubectl(&["delete", "configmap", "mine"]).await?;
+    eventually("it is made anew", async || {
+        let live = bench.read(&["configmap", "mine"]).await?;
+        Ok((live["metadata"]["uid"] != uid).then_some(()))
+    })
+    .await?;
+    bench.delete("w")?;
+    // What was refused when it was to be made does not keep the work.
+    bench.removed("w").await?;
+    bench.gone("mine").await
 }

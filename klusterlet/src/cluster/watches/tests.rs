@@ -1,9 +1,15 @@
 //! What wakes whom.
 
-use kube::core::{DynamicObject, PartialObjectMeta};
+use kube::{
+    core::{DynamicObject, PartialObjectMeta},
+    runtime::watcher::Event,
+};
 use serde_json::json;
 
-use super::{super::known::NAMESPACES, *};
+use super::{
+    super::known::{CONFIG_MAPS, NAMESPACES},
+    *,
+};
 
 fn became(version: &str) -> Touch {
     Touch::Became(version.to_owned())
@@ -45,14 +51,9 @@ fn an_object_that_was_rolled_back_wakes_its_work_and_so_does_one_that_cannot_be_
         name: "a".into(),
     };
     let wake = Arc::new(Wake::default());
-    let tracker = Tracker {
-        work: "w".into(),
-        wake: wake.clone(),
-        seen: Some("9".into()),
-    };
-    let watched = Watched {
-        tracked: HashMap::from([((String::new(), "a".to_owned()), vec![tracker])]),
-    };
+    let mut watched = Watched::default();
+    watched.track("w", &wake, &key);
+    watched.seen("w", &key, Some("9"));
     let mut listed_names = HashSet::new();
     for (event, expected) in [
         (Event::Apply(object("9")), None),
@@ -64,9 +65,69 @@ fn an_object_that_was_rolled_back_wakes_its_work_and_so_does_one_that_cannot_be_
         (Event::Delete(object("3")), Some(Touch::Unknown)),
     ] {
         let said = format!("{event:?}");
-        watched.event(&resource, event, &mut listed_names);
+        watched.event(&resource, &Scope::Everywhere, event, &mut listed_names);
         assert_eq!(wake.take().remove(&key), expected, "{said}");
     }
-    watched.touch_all(&resource);
+    watched.touch_all(&resource, &Scope::Everywhere);
     assert_eq!(wake.take().remove(&key), Some(Touch::Unknown));
+}
+
+#[test]
+fn where_not_everything_may_be_watched_each_namespace_is_once() {
+    let resource = Arc::new(CONFIG_MAPS.clone());
+    let wake = Arc::new(Wake::default());
+    let key = |namespace: &str| ObjectKey {
+        resource: resource.clone(),
+        namespace: namespace.into(),
+        name: "a".into(),
+    };
+    let mut watched = Watched::default();
+    for namespace in ["one", "two"] {
+        watched.track("w", &wake, &key(namespace));
+        watched.seen("w", &key(namespace), Some("1"));
+        assert_eq!(watched.enter(namespace), None, "everything is watched");
+    }
+    let scopes = watched.narrow();
+    assert_eq!(scopes.len(), 2);
+    assert!(watched.narrow().is_empty() && watched.enter("one").is_none());
+    let one = scopes.iter().find(|scope| scope.namespace() == Some("one"));
+    let one = one.unwrap();
+
+    // What a list of one namespace does not have says nothing of the other one.
+    watched.event(&resource, one, Event::InitDone, &mut HashSet::new());
+    let touched: Vec<_> = wake.take().into_keys().collect();
+    assert_eq!(touched, [key("one")]);
+
+    // A namespace that is new, and one that is left and entered again.
+    let three = watched.enter("three").unwrap();
+    assert!(watched.needs(&three) && !watched.has_any(&three));
+    assert!(!watched.leave(&three) && !watched.needs(&three));
+    let again = watched.enter("three").unwrap();
+    assert!(watched.needs(&again) && again != three);
+
+    // Everything may be watched after all, and then not: the watches of before are not taken for those of now.
+    watched.widen();
+    assert!(scopes.iter().all(|scope| !watched.needs(scope)));
+    let later = watched.narrow();
+    assert_eq!(later.len(), 2);
+    assert!(later.iter().all(|scope| watched.needs(scope)));
+    assert!(scopes.iter().all(|scope| !watched.needs(scope)));
+    assert!(watched.leave(&Scope::Everywhere));
+}
+
+#[test]
+fn only_a_lack_of_rights_is_one() {
+    let status = |code: u16| {
+        let mut status = kube::core::Status::failure("no", "no");
+        status.code = code;
+        Box::new(status)
+    };
+    assert!(is_forbidden(&watcher::Error::WatchError(status(403))));
+    assert!(is_forbidden(&watcher::Error::InitialListFailed(
+        kube::Error::Api(status(403))
+    )));
+    assert!(!is_forbidden(&watcher::Error::InitialListFailed(
+        kube::Error::Api(status(429))
+    )));
+    assert!(!is_forbidden(&watcher::Error::NoResourceVersion));
 }

@@ -21,7 +21,7 @@ pub(super) struct Agenda {
     pub(super) books: Option<Instant>,
     /// Objects that are left alone until then.
     pub(super) resting: BTreeMap<ObjectKey, Instant>,
-    /// The work is being deleted; there is nothing else to do for it.
+    /// The work is being deleted: it is looked at again then, whatever else was due. What is kept meanwhile may be tried again and rest.
     leaving: Option<Instant>,
 }
 
@@ -50,21 +50,16 @@ impl Agenda {
 
     /// When something is due.
     pub(super) fn next(&self) -> Instant {
-        if let Some(leaving) = self.leaving {
-            return leaving;
-        }
         let rested = self.resting.values().min().copied();
-        let all = [rested, self.books, self.retry].into_iter().flatten();
-        all.fold(self.full, Instant::min)
+        let books = self.books.filter(|_| self.leaving.is_none());
+        let all = [rested, books, self.retry].into_iter().flatten();
+        all.fold(self.leaving.unwrap_or(self.full), Instant::min)
     }
 
     /// Takes off what is due.
     pub(super) fn due(&mut self, now: Instant) -> Option<Scope> {
         let is_due = |at: &mut Instant| *at <= now;
-        if let Some(leaving) = self.leaving {
-            return (leaving <= now).then_some(Scope::Everything);
-        }
-        if self.full <= now {
+        if self.leaving.unwrap_or(self.full) <= now {
             return Some(Scope::Everything);
         }
         // A retry looks at what failed; what is fine was not touched.
@@ -75,6 +70,9 @@ impl Agenda {
             .collect();
         if self.retry.take_if(is_due).is_some() || !over.is_empty() {
             return Some(Scope::Again(over));
+        }
+        if self.leaving.is_some() {
+            return None;
         }
         self.books.take_if(is_due).map(|_| Scope::Books)
     }
@@ -132,6 +130,12 @@ mod tests {
             assert_eq!((agenda.next(), agenda.due(at(seconds))), (at(2_000), None));
         }
         assert_eq!(agenda.due(at(2_000)), Some(Scope::Everything));
+        // It is kept meanwhile, and something of that failed.
+        (agenda.retry, agenda.books) = (Some(at(5)), Some(at(4)));
+        assert_eq!(agenda.next(), at(5));
+        assert_eq!(agenda.due(at(4)), None);
+        assert_eq!(agenda.due(at(5)), Some(Scope::Again(BTreeSet::new())));
+        agenda.books = None;
         // It is to stay after all.
         agenda.stays();
         assert_eq!(agenda.next(), at(100));

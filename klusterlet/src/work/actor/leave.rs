@@ -84,6 +84,7 @@ impl Actor {
             cluster: &shared.cluster,
             deleter: executor::deleter(&shared.cluster, shared.executing, spec.executor.as_ref()),
             owner: &record.owner,
+            planned: &record.planned,
             spec: &spec,
             directives: &held.directives,
             policies: &judge,
@@ -122,7 +123,7 @@ impl Actor {
         let cluster = &self.shared.cluster;
         let mut all = record.owned();
         all.extend(self.unrecorded.iter().cloned());
-        removal::let_go(cluster, &all, &record.owner).await?;
+        removal::let_go(cluster, &all, &record.owner, &record.planned).await?;
         record::release(cluster, record).await?;
         self.unrecorded.clear();
         Ok(())

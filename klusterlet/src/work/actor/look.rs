@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     clock,
-    cluster::{Error, ObjectKey},
+    cluster::{Error, ObjectKey, Served},
     desired::Held,
 };
 
@@ -40,9 +40,8 @@ impl Actor {
         let shared = self.shared.clone();
         let another = |(uid, _): &(String, i64)| *uid != held.uid;
         let mut before = self.status.open();
-        if self.current.as_ref().is_some_and(another)
-            || meta::condition(&before.conditions, condition::DELETING).is_some()
-        {
+        let deleting = meta::condition(&before.conditions, condition::DELETING).is_some();
+        if self.current.as_ref().is_some_and(another) || (deleting && !held.tombstone) {
             // What was said was said of another work, or of the end of this one.
             self.status = Arc::default();
             before = self.status.open();
@@ -71,6 +70,7 @@ impl Actor {
         };
         if self.overtaken.is_some() {
             shared.claims.tried(held);
+            self.report(held, status::left(&before, &clock::now()));
             return Ok(true);
         }
         if newer {
@@ -118,7 +118,7 @@ impl Actor {
         drop(pass);
         self.slots.retain(|ordinal, _| *ordinal < manifests.len());
         self.current = Some((held.uid.clone(), held.generation));
-        if whole {
+        if whole && !held.tombstone {
             let wants = self.wants(&manifests, &record.completed);
             shared.claims.looked(held, wants);
         }
@@ -133,7 +133,8 @@ impl Actor {
         let outcomes = self.slots.values().map(|slot| &slot.outcome);
         let status = status::status(&before, generation, outcomes, &clock::now());
         self.report(held, status);
-        let settled = if frozen.is_some() {
+        // Of a work that is deleted, and kept until somebody agrees, nothing more goes than that.
+        let settled = if frozen.is_some() || held.tombstone {
             self.record = Some(record);
             Ok(true)
         } else {
@@ -236,18 +237,25 @@ impl Actor {
         if record.completed.all().is_some() {
             return Ok(());
         }
+        let shared = &self.shared;
         let known: BTreeSet<_> = record.applied.iter().map(place).collect();
-        let missing = located.iter().map(Located::applied).filter(|object| {
-            let place = place(object);
-            !known.contains(&place) && !record.planned.covers(&place)
+        let missing = located.iter().filter_map(|located| {
+            let (object, served) = (located.applied(), shared.mapper.served(&located.key.resource));
+            let place = place(&object);
+            let is_noted = match served {
+                Served::ByDefinition => record.planned.served(&place) == served,
+                Served::Otherwise => known.contains(&place) || record.planned.covers(&place),
+            };
+            (!is_noted).then_some((object, served))
         });
         let missing: Vec<_> = missing.collect();
         if missing.is_empty() {
             return Ok(());
         }
         let mut planned = record.planned.clone();
-        missing.iter().for_each(|object| planned.insert(object));
-        let shared = &self.shared;
+        for (object, served) in missing {
+            planned.insert(&object, served);
+        }
         record::plan(&shared.cluster, &shared.naming, record, planned).await
     }
 

@@ -39,7 +39,8 @@ impl Actor {
                 .resolve(&object.api_version, &object.kind)
                 .await
             {
-                planned.insert(&plan::recorded(object, &resource));
+                let served = shared.mapper.served(&resource);
+                planned.insert(&plan::recorded(object, &resource), served);
             }
         }
         let made = record::ensure(

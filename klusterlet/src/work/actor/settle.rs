@@ -89,7 +89,7 @@ impl Actor {
         when: Settle,
     ) -> Result<bool, Trouble> {
         record.created = false;
-        let planned: Vec<_> = self
+        let wanted: Vec<_> = self
             .slots
             .values()
             .filter_map(|slot| slot.applied.clone())
@@ -102,7 +102,7 @@ impl Actor {
         let mut recorded = record.applied.clone();
         recorded.extend(self.unrecorded.iter().cloned());
         recorded.extend(record.owned().into_iter().filter(|o| o.uid.is_empty()));
-        let mut pruning = prune::prune(&recorded, &planned, &unmapped);
+        let mut pruning = prune::prune(&recorded, &wanted, &unmapped);
         let unreadable = |slot: &Slot| slot.key.is_none() && slot.unmapped.is_none();
         if self.slots.values().any(|slot| unreadable(slot)) {
             // It may be meant for any of them.
@@ -140,19 +140,20 @@ impl Actor {
         self.unrecorded.clone_from(&keep);
         let judge = shared.policies.known().await;
         // Also what could not be read this time.
-        let wanted: Vec<_> = match pruning.drop.is_empty() {
+        let kept: Vec<_> = match pruning.drop.is_empty() {
             true => Vec::new(),
-            false => planned.iter().chain(&keep).cloned().collect(),
+            false => wanted.iter().chain(&keep).cloned().collect(),
         };
-        let owner = record.owner.clone();
+        let (owner, planned) = (record.owner.clone(), record.planned.clone());
         let leaving = Leaving {
             cluster: &shared.cluster,
             deleter: executor::deleter(&shared.cluster, shared.executing, spec.executor.as_ref()),
             owner: &owner,
+            planned: &planned,
             spec,
             directives: &held.directives,
             policies: &judge,
-            keep: &wanted,
+            keep: &kept,
             claims: &shared.claims,
             quota: Quota {
                 guard: &shared.guard,

@@ -1,5 +1,7 @@
 //! Tells apart what stays, what waits and what is to be deleted.
 
+use std::collections::BTreeMap;
+
 use futures::{StreamExt as _, stream::FuturesOrdered};
 use koinon_api::{applied::AppliedManifestResourceMeta as Applied, policy::PolicyVerb};
 use serde_json::{Value, json};
@@ -9,12 +11,13 @@ use super::{
         claims::Name,
         content::Container,
         plan,
+        planned::place,
         remove::{self, Verdict},
         status::Delayed,
     },
-    Leaving, Progress, TOGETHER,
+    Leaving, Progress, TOGETHER, is_approved,
 };
-use crate::cluster::{Resource, Result};
+use crate::cluster::{Error, Resource, Result};
 
 /// An object that is to be deleted.
 pub(super) struct Doomed {
@@ -93,8 +96,16 @@ async fn first(recorded: Applied, leaving: &Leaving<'_>) -> (Applied, Result<Fir
 }
 
 async fn judge(recorded: &Applied, leaving: &Leaving<'_>) -> Result<First> {
-    let Some((resource, live)) = remove::read(leaving.cluster, recorded).await? else {
-        return Ok(First::Done);
+    let by = leaving.planned.served(&place(recorded));
+    let (resource, live) = match remove::read(leaving.cluster, recorded, by).await {
+        Ok(Some(found)) => found,
+        Ok(None) => return Ok(First::Done),
+        Err(error) if error.is_not_found() => return Ok(unserved(recorded, leaving.directives)),
+        // It was planned and never seen: where the agent may not look it was not let make anything either.
+        Err(Error::Refused { code: 403, .. }) if recorded.uid.is_empty() => {
+            return Ok(First::Done);
+        }
+        Err(error) => return Err(error),
     };
     let fate = plan::fate(leaving.spec, recorded);
     Ok(match remove::judge(&live, leaving.owner, fate) {
@@ -109,6 +120,16 @@ async fn judge(recorded: &Applied, leaving: &Leaving<'_>) -> Result<First> {
             }
         }
     })
+}
+
+/// What becomes of an object whose kind nobody serves: it may well be there, in the store of a server that is away.
+fn unserved(recorded: &Applied, directives: &BTreeMap<String, String>) -> First {
+    let kind = plan::resource_of(recorded).definition();
+    if is_approved(directives, &kind) {
+        First::Done
+    } else {
+        First::Held(Delayed::unserved(recorded, &kind))
+    }
 }
 
 /// What is needed of an object that is to go: there may be ten thousand.
