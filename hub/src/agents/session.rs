@@ -1,4 +1,7 @@
 //! One session: a task that polls the agent's messages and the session's outbox, and answers.
+//!
+//! A session waits nearly all its life, and there are ten thousand: what it does in between is boxed, so that it takes room only
+//! while it is done.
 
 mod admit;
 mod receive;
@@ -63,7 +66,7 @@ pub(super) fn stream(
         |mut phase| async move {
             loop {
                 match phase {
-                    Phase::Entering(entering, trail) => match entering.admit().await {
+                    Phase::Entering(entering, trail) => match Box::pin(entering.admit()).await {
                         Ok(session) => {
                             trail.done(200);
                             phase = Phase::Open(session);
@@ -192,7 +195,7 @@ impl Session {
 
     async fn heard(&mut self, message: Result<Option<AgentMessage>, Status>) -> Option<Step> {
         match message {
-            Ok(Some(message)) => match self.receive(message).await {
+            Ok(Some(message)) => match Box::pin(self.receive(message)).await {
                 Ok(()) => None,
                 Err(status) => {
                     self.agents.0.metrics.session_end("protocol");
@@ -225,7 +228,7 @@ impl Session {
             let body = match next {
                 Next::Leave(leave) => return Some(self.leave(leave)),
                 Next::Grant(sequence) => {
-                    self.restore_available().await;
+                    Box::pin(self.restore_available()).await;
                     self.answered = sequence;
                     self.grant()
                 }
@@ -315,7 +318,7 @@ impl Session {
             )));
         }
         if self.report.is_some() && now >= self.report_at {
-            self.write_report().await;
+            Box::pin(self.write_report()).await;
         }
         if !self.unrecorded.is_empty() && now >= self.retry_at {
             for name in std::mem::take(&mut self.unrecorded) {

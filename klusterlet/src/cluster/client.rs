@@ -15,7 +15,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use self::call::{request, within};
+use self::call::{escaped, request, within};
 use super::{Account, Resource, Result, dial, pace::Pace};
 use crate::fence::Fence;
 
@@ -297,9 +297,11 @@ impl Cluster {
         manager: &str,
         force: Force,
     ) -> Result<Value> {
+        // The name of a manager is the work's.
         let path = format!(
-            "{}?fieldManager={manager}&force={}",
+            "{}?fieldManager={}&force={}",
             resource.path(namespace, Some(name)),
+            escaped(manager),
             force == Force::Yes
         );
         self.call(

@@ -49,6 +49,8 @@ enum Scope {
     Touched(BTreeSet<ObjectKey>),
     /// Those that failed, and these.
     Again(BTreeSet<ObjectKey>),
+    /// Those that are left alone for a while: what they are like is reported, and nothing is written.
+    Glance(BTreeSet<ObjectKey>),
     /// None: what was applied is to be recorded.
     Books,
 }
@@ -283,7 +285,7 @@ impl Actor {
     }
 
     /// Sorts out what was touched; our own writes and resting objects are no reason to look.
-    fn woken(&self) -> Option<Scope> {
+    fn woken(&mut self) -> Option<Scope> {
         let mut touched = BTreeSet::new();
         for (key, touch) in self.wake.take() {
             if *key.resource == *APPLIED_WORKS {
@@ -291,9 +293,14 @@ impl Actor {
                 if touch.is_news(seen) {
                     return Some(Scope::Everything);
                 }
-            } else if !self.agenda.resting.contains_key(&key)
-                && touch.is_news(self.memory.lock().get(&key).map(|m| m.version.as_str()))
-            {
+                continue;
+            }
+            if !touch.is_news(self.memory.lock().get(&key).map(|m| m.version.as_str())) {
+                continue;
+            }
+            if self.agenda.resting.contains_key(&key) {
+                self.agenda.changes(key, Instant::now());
+            } else {
                 touched.insert(key);
             }
         }

@@ -143,6 +143,8 @@ pub(super) struct Pass<'a> {
     /// Until when kinds are waited for that the work itself brings.
     pub(super) patience: Instant,
     pub(super) availability: Availability,
+    /// Nothing is applied: the objects are left alone for a while.
+    pub(super) glances: bool,
 }
 
 /// A manifest whose object has a place in the cluster.
@@ -250,7 +252,7 @@ impl Pass<'_> {
             Err(Failure::Refused(NotApplied::failed(
                 "the work is complete, nothing of it is applied any more",
             )))
-        } else if self.completed.freezes(&key) {
+        } else if self.completed.freezes(&key) || self.glances {
             let live = client.get(&resource, &object.namespace, &object.name).await;
             live.map(|live| Applied {
                 live,

@@ -71,10 +71,38 @@ pub(super) fn request(
     })
 }
 
+/// Writes a text as the value of a query's parameter: RFC 3986, section 2.
+pub(super) fn escaped(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}
+
 /// Waits for an answer, but not for ever.
 pub(super) async fn within<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T> {
     match tokio::time::timeout(CALL_TIMEOUT, call).await {
         Ok(answer) => answer.map_err(Error::from),
         Err(_) => Err(Error::Timeout),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_cannot_become_another_parameter() {
+        for (text, expected) in [
+            ("work-agent", "work-agent"),
+            ("a&force=true", "a%26force%3Dtrue"),
+            ("a b/ä", "a%20b%2F%C3%A4"),
+        ] {
+            assert_eq!(escaped(text), expected);
+        }
     }
 }

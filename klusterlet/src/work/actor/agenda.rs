@@ -3,12 +3,18 @@
 //! Whatever is due is taken off when it is told: a look that does not come to its end does not make the next one due at once,
 //! unless it says so.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
 use super::Scope;
 use crate::cluster::ObjectKey;
+
+/// How soon an object that is left alone is looked at when it has changed, and how often.
+const GLANCE: Duration = Duration::from_secs(2);
 
 /// The times at which a work is looked at again, if nothing happens.
 #[derive(Debug)]
@@ -21,6 +27,9 @@ pub(super) struct Agenda {
     pub(super) books: Option<Instant>,
     /// Objects that are left alone until then.
     pub(super) resting: BTreeMap<ObjectKey, Instant>,
+    /// When those of them are looked at that have changed, and which.
+    glance: Option<Instant>,
+    changed: BTreeSet<ObjectKey>,
     /// The work is being deleted: it is looked at again then, whatever else was due. What is kept meanwhile may be tried again and rest.
     leaving: Option<Instant>,
 }
@@ -33,6 +42,8 @@ impl Agenda {
             retry: None,
             books: None,
             resting: BTreeMap::new(),
+            glance: None,
+            changed: BTreeSet::new(),
             leaving: None,
         }
     }
@@ -48,11 +59,17 @@ impl Agenda {
         self.resting.clear();
     }
 
+    /// An object has changed that is left alone: it is looked at soon, so that what it says of itself is known.
+    pub(super) fn changes(&mut self, key: ObjectKey, now: Instant) {
+        self.changed.insert(key);
+        self.glance.get_or_insert(now + GLANCE);
+    }
+
     /// When something is due.
     pub(super) fn next(&self) -> Instant {
         let rested = self.resting.values().min().copied();
         let books = self.books.filter(|_| self.leaving.is_none());
-        let all = [rested, books, self.retry].into_iter().flatten();
+        let all = [rested, books, self.retry, self.glance].into_iter().flatten();
         all.fold(self.leaving.unwrap_or(self.full), Instant::min)
     }
 
@@ -71,6 +88,11 @@ impl Agenda {
         if self.retry.take_if(is_due).is_some() || !over.is_empty() {
             return Some(Scope::Again(over));
         }
+        if self.glance.take_if(is_due).is_some() {
+            let mut changed = std::mem::take(&mut self.changed);
+            changed.retain(|key| self.resting.contains_key(key));
+            return Some(Scope::Glance(changed));
+        }
         if self.leaving.is_some() {
             return None;
         }
@@ -80,7 +102,7 @@ impl Agenda {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::sync::Arc;
 
     use super::*;
     use crate::cluster::known::NAMESPACES;
@@ -114,6 +136,25 @@ mod tests {
         );
         assert_eq!((agenda.next(), agenda.due(at(3))), (at(100), None));
         assert_eq!(agenda.due(at(100)), Some(Scope::Everything));
+    }
+
+    #[test]
+    fn what_is_left_alone_is_looked_at_now_and_then() {
+        let now = Instant::now();
+        let at = |seconds: u64| now + Duration::from_secs(seconds);
+        let mut agenda = Agenda::new(at(100));
+        agenda.resting = BTreeMap::from([(key("a"), at(3)), (key("b"), at(60))]);
+        agenda.changes(key("b"), at(1));
+        agenda.changes(key("a"), at(2));
+        assert_eq!(agenda.next(), at(3));
+        // What has rested is seen to anyhow.
+        let over = Scope::Again(BTreeSet::from([key("a")]));
+        assert_eq!(agenda.due(at(3)), Some(over));
+        let glance = Scope::Glance(BTreeSet::from([key("b")]));
+        assert_eq!(agenda.due(at(3)), Some(glance));
+        assert_eq!((agenda.next(), agenda.due(at(4))), (at(60), None));
+        agenda.changes(key("b"), at(5));
+        assert_eq!(agenda.next(), at(7));
     }
 
     #[test]

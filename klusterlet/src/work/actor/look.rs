@@ -109,6 +109,7 @@ impl Actor {
             stalled: Mutex::default(),
             patience: Instant::now() + DEFINITION_PATIENCE,
             availability: Availability::of(&held.directives),
+            glances: matches!(scope, Scope::Glance(_)),
         };
         for rank in manifests.chunk_by(|a, b| a.rank == b.rank) {
             let due = rank.iter().filter(|m| self.is_due(&scope, m.ordinal));
@@ -183,7 +184,7 @@ impl Actor {
                 let key = slot.key.as_ref();
                 !key.is_some_and(|key| self.agenda.resting.contains_key(key))
             }
-            Scope::Touched(keys) => among(keys),
+            Scope::Touched(keys) | Scope::Glance(keys) => among(keys),
             Scope::Again(keys) => slot.outcome.applied.is_err() || among(keys),
             Scope::Books => false,
         }
@@ -265,6 +266,15 @@ impl Actor {
             .metrics
             .member_writes
             .inc_by(u64::from(slot.writes));
+        if let Some(key) = &slot.key
+            && self.agenda.resting.contains_key(key)
+            && let Some(before) = self.slots.get(&ordinal)
+        {
+            // It still is, and still because of the same one.
+            let contested = before.outcome.derived.iter();
+            let contested = contested.filter(|d| d.kind == condition::CONTESTED).cloned();
+            slot.outcome.derived.extend(contested);
+        }
         if let Some(key) = &slot.key
             && slot.writes > 0
             && !newer

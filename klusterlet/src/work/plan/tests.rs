@@ -1,6 +1,7 @@
 use koinon_api::work::{
     Manifest as Raw, ManifestsTemplate, OrphaningRule, ResourceIdentifier, SelectivelyOrphan,
 };
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -222,4 +223,61 @@ fn delete_options_decide_who_owns() {
         ),
         Ownership::Orphaned
     );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever is in a work, and in whatever order: nothing is lost, what others need comes first, and equals keep their order.
+    #[test]
+    fn the_order_of_a_work_is_a_stable_permutation(picks in prop::collection::vec(0..9_usize, 0..60)) {
+        let kinds = ["Namespace", "CustomResourceDefinition", "ClusterRole", "ServiceAccount", "Secret", "Service", "Deployment", "Widget", ""];
+        let raw = |(n, pick): (usize, &usize)| {
+            json!({"apiVersion": "v1", "kind": kinds[*pick], "metadata": {"name": format!("o{n}")}})
+        };
+        let ordered = manifests(&spec(picks.iter().enumerate().map(raw).collect()));
+        let mut ordinals: Vec<_> = ordered.iter().map(|m| m.ordinal).collect();
+        prop_assert!(ordered.windows(2).all(|w| (w[0].rank, w[0].ordinal) < (w[1].rank, w[1].ordinal)));
+        for one in &ordered {
+            match &one.object {
+                Ok(object) => {
+                    prop_assert_eq!(&object.name, &format!("o{}", one.ordinal));
+                    prop_assert_eq!(one.rank, order::rank(&object.kind));
+                }
+                Err(_) => prop_assert_eq!((one.rank, kinds[picks[one.ordinal]]), (order::UNREADABLE, "")),
+            }
+        }
+        ordinals.sort_unstable();
+        prop_assert_eq!(ordinals, (0..picks.len()).collect::<Vec<_>>());
+    }
+
+    /// For each aspect the first option counts that matches and says something, whatever the others say.
+    #[test]
+    fn the_first_option_that_says_something_counts(options in prop::collection::vec((0..3_usize, any::<bool>(), any::<bool>()), 0..8)) {
+        let rule = || serde_json::from_value(json!({"type": "WellKnownStatus"})).unwrap();
+        let names = ["*", "a*", "b"];
+        let types = [UpdateStrategyType::CreateOnly, UpdateStrategyType::ServerSideApply, UpdateStrategyType::ReadOnly];
+        let configs: Vec<_> = options
+            .iter()
+            .map(|(pick, says, feeds)| ManifestConfigOption {
+                resource_identifier: ResourceIdentifier {
+                    resource: "configmaps".into(),
+                    namespace: "ns".into(),
+                    name: names[*pick].into(),
+                    ..Default::default()
+                },
+                update_strategy: says.then(|| UpdateStrategy { type_: types[*pick], ..Default::default() }),
+                feedback_rules: feeds.then(rule).into_iter().collect(),
+                ..Default::default()
+            })
+            .collect();
+        for name in ["abc", "b", "c"] {
+            let found = treatment(&configs, &config_maps(), "ns", name);
+            let mut matching = options.iter().filter(|(pick, ..)| matches(names[*pick], name));
+            let first = matching.clone().find(|(_, says, _)| *says);
+            let expected = first.map_or(UpdateStrategyType::Update, |(pick, ..)| types[*pick]);
+            prop_assert_eq!(found.strategy.type_, expected);
+            prop_assert_eq!(!found.feedback.is_empty(), matching.any(|(_, _, feeds)| *feeds));
+        }
+    }
 }
