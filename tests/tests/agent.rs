@@ -5,6 +5,7 @@ mod agent {
     pub(crate) mod bench;
     mod crash;
     mod deletion;
+    mod fights;
     mod leaving;
     mod leftovers;
     mod pace;
@@ -13,6 +14,7 @@ mod agent {
     mod safety;
     mod strategies;
     mod truth;
+    mod waiting;
 }
 
 use agent::bench::{Bench, applied, available, config_map};

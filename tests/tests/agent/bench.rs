@@ -265,7 +265,8 @@ impl Bench {
         self.guard.lock().approve(revision);
     }
 
-    fn collect(&self) -> anyhow::Result<()> {
+    /// Takes in what was reported since.
+    pub(crate) fn collect(&self) -> anyhow::Result<()> {
         let reports = self.outbox.lock().take_reports(1);
         for report in reports {
             self.statuses
@@ -273,6 +274,11 @@ impl Bench {
                 .insert(report.name, serde_json::from_slice(&report.status_json)?);
         }
         Ok(())
+    }
+
+    /// What was reported of a work last.
+    pub(crate) fn known(&self, name: &str) -> Value {
+        self.statuses.lock().get(name).cloned().unwrap_or_default()
     }
 
     /// Waits until the status of the work speaks of this generation.
@@ -295,7 +301,7 @@ impl Bench {
     ) -> anyhow::Result<Value> {
         eventually(what, async || {
             self.collect()?;
-            let status = self.statuses.lock().get(name).cloned().unwrap_or_default();
+            let status = self.known(name);
             ensure!(holds(&status), "{status}");
             Ok(Some(status))
         })
