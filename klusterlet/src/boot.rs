@@ -27,7 +27,7 @@ use crate::{
     tasks::{Policy, Tasks},
     telemetry::Chain,
     unmanaged::Unmanaged,
-    work::{DeletionGuard, Engine, Parts},
+    work::{Books, DeletionGuard, Engine, Parts},
 };
 
 /// How long tasks may take to end.
@@ -192,6 +192,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
         hub_hash: stored.identity.hub_hash.clone(),
         agent_id: format!("{namespace}/{agent_id}"),
         resync: resync_period,
+        books: Books::default(),
         raw_json,
         executing,
         policies,

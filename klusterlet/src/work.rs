@@ -33,6 +33,7 @@ mod server_side;
 mod status;
 mod update;
 
+pub use actor::Books;
 pub use executor::{Executing, Rights, Without};
 pub use guard::{Allowance, DeletionGuard};
 pub use leftover::Leftovers;
@@ -77,6 +78,7 @@ struct Shared {
     /// When the hub last asked for something new.
     asked_at: Mutex<Instant>,
     resync: Duration,
+    books: Books,
     raw_json: RawJson,
     executing: Executing,
     executors: executor::Executors,
@@ -111,6 +113,8 @@ pub struct Parts {
     pub agent_id: String,
     /// Period of the slow resync.
     pub resync: Duration,
+    /// When what was applied is recorded.
+    pub books: Books,
     /// Whether feedback may be structures.
     pub raw_json: RawJson,
     /// How works with an executor are applied.
@@ -154,6 +158,7 @@ impl Engine {
             hub_hash,
             agent_id,
             resync,
+            books,
             raw_json,
             executing,
             policies,
@@ -178,6 +183,7 @@ impl Engine {
             recording: Semaphore::new(RECORDING),
             asked_at: Mutex::new(Instant::now()),
             resync,
+            books,
             raw_json,
             executing,
             executors,

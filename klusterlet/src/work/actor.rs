@@ -6,6 +6,8 @@ mod look;
 mod prepare;
 mod settle;
 
+pub use settle::Books;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,

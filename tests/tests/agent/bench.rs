@@ -21,7 +21,7 @@ use koinon_klusterlet::{
     policy::Policies,
     tasks::Tasks,
     unmanaged::Unmanaged,
-    work::{Allowance, DeletionGuard, Engine, Executing, Parts, Removed},
+    work::{Allowance, Books, DeletionGuard, Engine, Executing, Parts, Removed},
 };
 use koinon_tests::{Gate, Member, eventually};
 use parking_lot::Mutex;
@@ -310,8 +310,17 @@ impl Bench {
 
     /// Waits until nothing has been written for a while, neither to objects nor to records.
     pub(crate) async fn quiet(&self) {
+        self.quiet_for(15).await;
+    }
+
+    /// Waits until what was applied is recorded, where nothing failed that would be tried again later.
+    pub(crate) async fn settled(&self) {
+        self.quiet_for(4).await;
+    }
+
+    async fn quiet_for(&self, looks: u32) {
         let mut last = (self.gate.total(), 0);
-        while last.1 < 15 {
+        while last.1 < looks {
             tokio::time::sleep(Duration::from_millis(100)).await;
             last = if last.0 == self.gate.total() {
                 (last.0, last.1 + 1)
@@ -500,6 +509,13 @@ fn engine(
         hub_hash: hub.to_owned(),
         agent_id: "test".to_owned(),
         resync: Duration::from_secs(3600),
+        // A test waits for it again and again.
+        books: Books {
+            later: Duration::from_millis(50),
+            again: Duration::from_millis(50),
+            quiet: Duration::ZERO,
+            patience: Duration::ZERO,
+        },
         raw_json: RawJson::Refused,
         executing,
         policies: Policies::watch(cluster, &tasks, AGENT),

@@ -24,7 +24,7 @@ async fn at_every_write(
                 if death == Death::Before { "b" } else { "a" }
             );
             prepare(&name).await?;
-            bench.quiet().await;
+            bench.settled().await;
             bench.gate.kill_at(number, death);
             act(&name)?;
             let mut calm = 0;
@@ -34,7 +34,7 @@ async fn at_every_write(
                 } else {
                     0
                 };
-                Ok((bench.gate.is_dead() || calm > 15).then_some(()))
+                Ok((bench.gate.is_dead() || calm > 12).then_some(()))
             })
             .await?;
             let died = bench.gate.is_dead();

@@ -28,17 +28,29 @@ use crate::{
     desired::Held,
 };
 
-/// How long uids may wait to be recorded. The record names the objects already.
-const LATER: Duration = Duration::from_millis(700);
+/// How long uids wait to be recorded. The record names the objects already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Books {
+    /// At first.
+    pub later: Duration,
+    /// Again, while works wait to be applied, while works keep coming, or while others are recorded.
+    pub again: Duration,
+    /// Works keep coming as long as the last one came less than this ago.
+    pub quiet: Duration,
+    /// For works to stop coming.
+    pub patience: Duration,
+}
 
-/// How often they wait again while works wait to be applied, while works keep coming, or while others are recorded.
-const AGAIN: Duration = Duration::from_millis(500);
-
-/// Works keep coming as long as the last one came less than this ago.
-const QUIET: Duration = Duration::from_secs(1);
-
-/// How long uids wait for works to stop coming.
-const PATIENCE: Duration = Duration::from_secs(10);
+impl Default for Books {
+    fn default() -> Self {
+        Self {
+            later: Duration::from_millis(700),
+            again: Duration::from_millis(500),
+            quiet: Duration::from_secs(1),
+            patience: Duration::from_secs(10),
+        }
+    }
+}
 
 /// When what is applied is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,16 +66,17 @@ impl Actor {
     pub(super) fn recording<'s>(&mut self, shared: &'s Shared) -> Option<SemaphorePermit<'s>> {
         let now = Instant::now();
         let since = *self.books_since.get_or_insert(now);
-        let coming = now.duration_since(*shared.asked_at.lock()) < QUIET;
+        let books = shared.books;
+        let coming = now.duration_since(*shared.asked_at.lock()) < books.quiet;
         let turn = if shared.permits.available_permits() == 0
-            || coming && now.duration_since(since) < PATIENCE
+            || coming && now.duration_since(since) < books.patience
         {
             None
         } else {
             shared.recording.try_acquire().ok()
         };
         if turn.is_none() {
-            self.agenda.books = Some(now + spread(AGAIN));
+            self.agenda.books = Some(now + spread(books.again));
         }
         turn
     }
@@ -129,7 +142,7 @@ impl Actor {
                 None
             } else {
                 // An object that changes all the time must not put it off for ever.
-                let later = Instant::now() + spread(LATER);
+                let later = Instant::now() + spread(shared.books.later);
                 Some(self.agenda.books.map_or(later, |due| due.min(later)))
             };
             self.books_since = self.agenda.books.and(self.books_since);
