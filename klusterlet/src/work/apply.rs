@@ -117,13 +117,13 @@ impl Applier<'_> {
             }
         };
         *memory = applied.live.as_ref().map(|live| {
-            let required = diff::digest(&object.value);
+            let required = diff::fingerprint(&object.value);
             let content = match memory.take() {
                 // What the server once made of this manifest stays acceptable until it is written again.
                 Some(before) if applied.writes == 0 && before.known.required == required => {
                     before.known.content
                 }
-                _ => diff::content_digest(live),
+                _ => diff::content_fingerprint(live),
             };
             Remembered {
                 known: Known { required, content },

@@ -5,20 +5,22 @@ use sha2::{Digest as _, Sha256};
 
 /// Hex digest of a value. Object keys are sorted in `serde_json`, so equal values have equal digests.
 pub(super) fn digest(value: &Value) -> String {
-    let text = value.to_string();
-    let hash = Sha256::digest(text.as_bytes());
-    hash.iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    format!("{:032x}", fingerprint(value))
 }
 
-/// Digest of what a writer of an object's content controls: all but `metadata` and `status`.
-pub(super) fn content_digest(object: &Value) -> String {
+/// The same as a number, to be remembered of many objects.
+pub(super) fn fingerprint(value: &Value) -> u128 {
+    let hash = Sha256::digest(value.to_string().as_bytes());
+    let first = hash.iter().take(16);
+    first.fold(0, |all, byte| all << 8 | u128::from(*byte))
+}
+
+/// Fingerprint of what a writer of an object's content controls: all but `metadata` and `status`.
+pub(super) fn content_fingerprint(object: &Value) -> u128 {
     let content: Map<String, Value> = content(object)
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
-    digest(&Value::Object(content))
+    fingerprint(&Value::Object(content))
 }
 
 /// Iterates over the fields of an object outside `metadata` and `status`.

@@ -50,8 +50,8 @@ pub(super) struct Slot {
     pub(super) outcome: Outcome,
     /// The object's place, once its kind is known.
     pub(super) key: Option<ObjectKey>,
-    /// The object as it is recorded; its uid is empty if it could not be read.
-    pub(super) applied: Option<AppliedManifestResourceMeta>,
+    /// The object's uid; empty if it could not be read.
+    pub(super) uid: Box<str>,
     /// Set if the kind is not known.
     pub(super) unmapped: Option<Unmapped>,
     pub(super) writes: u32,
@@ -60,6 +60,21 @@ pub(super) struct Slot {
     pub(super) stake: Stake,
     /// Whose change was undone.
     pub(super) rival: Option<String>,
+}
+
+impl Slot {
+    /// The object as it is recorded, once its kind is known.
+    pub(super) fn applied(&self) -> Option<AppliedManifestResourceMeta> {
+        let key = self.key.as_ref()?;
+        Some(AppliedManifestResourceMeta {
+            group: key.resource.group.clone(),
+            version: key.resource.version.clone(),
+            resource: key.resource.plural.clone(),
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+            uid: self.uid.to_string(),
+        })
+    }
 }
 
 /// What a work is to an object.
@@ -177,7 +192,7 @@ impl Located<'_> {
 
     /// A slot for an object that was not even tried to be applied.
     pub(super) fn refused(self, error: &Error) -> Slot {
-        let (applied, completes, stake) = (self.applied(), self.completes(), self.stake());
+        let (completes, stake) = (self.completes(), self.stake());
         let outcome = Outcome {
             meta: self.meta,
             applied: Err(NotApplied::failed(error)),
@@ -188,7 +203,7 @@ impl Located<'_> {
         Slot {
             outcome,
             key: Some(self.key),
-            applied: Some(applied),
+            uid: Box::default(),
             unmapped: None,
             writes: 0,
             completes,
@@ -204,7 +219,7 @@ impl Pass<'_> {
         if self.stalled.lock().contains(&located.key.resource) {
             return (located.ordinal, located.refused(&Error::Timeout));
         }
-        let mut applied = located.applied();
+        let mut uid = Box::default();
         let (completes, stake) = (located.completes(), located.stake());
         let Located {
             ordinal,
@@ -314,11 +329,8 @@ impl Pass<'_> {
         };
         let (presence, feedback, mut derived) = match &live {
             Some(Ok(Some(live))) => {
-                applied.uid = live
-                    .pointer("/metadata/uid")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default()
-                    .to_owned();
+                let text = live.pointer("/metadata/uid").and_then(Value::as_str);
+                uid = text.unwrap_or_default().into();
                 let (values, error) =
                     feedback::read(&treatment.feedback, live, self.shared.raw_json);
                 (
@@ -371,7 +383,7 @@ impl Pass<'_> {
         let slot = Slot {
             outcome,
             key: Some(key),
-            applied: Some(applied),
+            uid,
             unmapped: None,
             writes,
             completes,

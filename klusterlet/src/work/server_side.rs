@@ -113,7 +113,8 @@ fn is_applied(
 ) -> bool {
     let content = diff::is_satisfied(desired, live, Zero::Missing)
         || known.is_some_and(|known| {
-            known.content == diff::content_digest(live) && known.required == diff::digest(manifest)
+            known.content == diff::content_fingerprint(live)
+                && known.required == diff::fingerprint(manifest)
         });
     let metadata = ["/metadata/labels", "/metadata/annotations"]
         .iter()

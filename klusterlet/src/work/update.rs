@@ -78,10 +78,10 @@ pub(super) fn references(object: &Value) -> &[Value] {
 /// What is known of an object since this process last wrote or examined it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Known {
-    /// Digest of the manifest.
-    pub(super) required: String,
-    /// Digest of the content that the API server made of it. Webhooks and normalisation may make it differ from the manifest for ever.
-    pub(super) content: String,
+    /// Fingerprint of the manifest.
+    pub(super) required: u128,
+    /// That of the content that the API server made of it. Webhooks and normalisation may make it differ from the manifest for ever.
+    pub(super) content: u128,
 }
 
 /// What has to be done with the live object.
@@ -132,7 +132,7 @@ pub(super) fn decide(
         live.pointer("/metadata/annotations"),
         required.pointer("/metadata/annotations"),
     );
-    annotations.insert(owner.hash_key(), hash.clone().into());
+    annotations.insert(owner.hash_key(), hash.into());
     // Of earlier agents, for all works.
     annotations.remove(APPLIED_HASH);
     let owners = owner.merged(live, ownership);
@@ -146,7 +146,8 @@ pub(super) fn decide(
         && references(live) == owners;
     let settled = || {
         known.is_some_and(|known| {
-            known.required == hash && known.content == diff::content_digest(live)
+            known.required == diff::fingerprint(required)
+                && known.content == diff::content_fingerprint(live)
         })
     };
     if metadata_same && (diff::is_satisfied(required, live, Zero::Missing) || settled()) {

@@ -105,7 +105,7 @@ impl Actor {
         let wanted: Vec<_> = self
             .slots
             .values()
-            .filter_map(|slot| slot.applied.clone())
+            .filter_map(|slot| slot.applied())
             .collect();
         let unmapped: Vec<_> = self
             .slots

@@ -39,7 +39,7 @@ fn slot(name: &str, complete: Option<Truth>) -> Slot {
             derived: derived.into_iter().collect(),
         },
         key: Some(key(name)),
-        applied: None,
+        uid: Box::default(),
         unmapped: None,
         writes: 0,
         completes: complete.is_some(),

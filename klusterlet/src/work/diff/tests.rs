@@ -70,8 +70,8 @@ fn metadata_and_status_do_not_count() {
         Zero::LeftOut
     ));
     assert_eq!(
-        content_digest(&required),
-        content_digest(&json!({"kind": "A", "data": {"k": "v"}}))
+        content_fingerprint(&required),
+        content_fingerprint(&json!({"kind": "A", "data": {"k": "v"}}))
     );
 }
 

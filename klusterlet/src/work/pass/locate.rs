@@ -148,7 +148,7 @@ fn incomplete(meta: ManifestResourceMeta, error: String, unmapped: Option<Unmapp
     Box::new(Slot {
         outcome,
         key: None,
-        applied: None,
+        uid: Box::default(),
         unmapped,
         writes: 0,
         completes: false,

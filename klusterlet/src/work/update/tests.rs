@@ -118,8 +118,8 @@ fn a_replacement_keeps_strangers_labels_and_finalizers_but_not_their_content() {
 fn a_server_that_rewrites_the_content_is_not_fought() {
     let live = change("/data", "k", "normalised".into());
     let known = Known {
-        required: diff::digest(&required()),
-        content: diff::content_digest(&live),
+        required: diff::fingerprint(&required()),
+        content: diff::content_fingerprint(&live),
     };
     assert_eq!(
         decide(&required(), &live, &owner(), Ownership::Owned, Some(&known)),
@@ -155,8 +155,8 @@ fn a_zero_that_is_gone_is_put_back_without_taking_anything_away() {
     assert_eq!(otherwise.unwrap()["spec"], required["spec"]);
     // The server left it out: what it made of the manifest is remembered.
     let known = Known {
-        required: diff::digest(&required),
-        content: diff::content_digest(&live),
+        required: diff::fingerprint(&required),
+        content: diff::content_fingerprint(&live),
     };
     let decided = decide(&required, &live, &owner(), Ownership::Owned, Some(&known));
     assert_eq!(decided, Decision::InSync);
