@@ -446,9 +446,9 @@ impl Cluster {
     + use<> {
         let (client, resource) = (self.client.clone(), resource.api_resource());
         let api = match namespace {
-            Some(namespace) => {
-                Api::<PartialObjectMeta<DynamicObject>>::namespaced_with(client, namespace, &resource)
-            }
+            Some(namespace) => Api::<PartialObjectMeta<DynamicObject>>::namespaced_with(
+                client, namespace, &resource,
+            ),
             None => Api::all_with(client, &resource),
         };
         watcher(api, watching()).default_backoff()

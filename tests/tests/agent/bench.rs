@@ -466,12 +466,19 @@ impl Bench {
 /// Makes the agent's account, and returns a client with its credentials.
 async fn narrow(member: &Member) -> anyhow::Result<kube::Client> {
     let kubectl = member.kubectl();
-    let rbac = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/klusterlet/rbac.yaml");
+    let rbac = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../deploy/klusterlet/rbac.yaml"
+    );
     let rbac = std::fs::read_to_string(rbac)?;
-    let own = rbac.split("\n---\n").filter(|one| !one.contains("koinon:klusterlet:works"));
+    let own = rbac
+        .split("\n---\n")
+        .filter(|one| !one.contains("koinon:klusterlet:works"));
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": AGENT}});
     kubectl.apply(&namespace.to_string()).await?;
-    kubectl.apply(&own.collect::<Vec<_>>().join("\n---\n")).await?;
+    kubectl
+        .apply(&own.collect::<Vec<_>>().join("\n---\n"))
+        .await?;
     let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "works", "namespace": "default"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
         "subjects": [{"kind": "ServiceAccount", "name": "klusterlet", "namespace": AGENT}]});

@@ -12,7 +12,8 @@ fn feedback(status: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_fight_is_recognised_slowed_down_and_reported_with_whoever_fights() -> anyhow::Result<()> {
+async fn a_fight_is_recognised_slowed_down_and_reported_with_whoever_fights() -> anyhow::Result<()>
+{
     let bench = Bench::start().await?;
     let config = json!([{
         "resourceIdentifier": {"resource": "configmaps", "namespace": "default", "name": "m"},
@@ -25,7 +26,15 @@ async fn a_fight_is_recognised_slowed_down_and_reported_with_whoever_fights() ->
     let change = async |data: &Value| {
         let patch = json!({"data": data}).to_string();
         bench
-            .kubectl(&["patch", "configmap", "m", "--type=merge", "--field-manager=rival", "-p", &patch])
+            .kubectl(&[
+                "patch",
+                "configmap",
+                "m",
+                "--type=merge",
+                "--field-manager=rival",
+                "-p",
+                &patch,
+            ])
             .await
     };
     bench.desire("w", 1, work("v"))?;
@@ -49,7 +58,9 @@ async fn a_fight_is_recognised_slowed_down_and_reported_with_whoever_fights() ->
         ensure!(round < 39, "the agent fights for ever");
     }
     let status = bench
-        .until("it says who", "w", |s| s.to_string().contains("rival keeps changing"))
+        .until("it says who", "w", |s| {
+            s.to_string().contains("rival keeps changing")
+        })
         .await?;
     assert_eq!(condition(&status, "Contested"), "True");
 
@@ -60,7 +71,9 @@ async fn a_fight_is_recognised_slowed_down_and_reported_with_whoever_fights() ->
         .until("what it says is reported", "w", |s| feedback(s) == "war")
         .await?;
     assert_eq!(condition(&status, "Contested"), "True", "{status}");
-    bench.data("m", &json!({"k": "theirs", "mode": "war"})).await?;
+    bench
+        .data("m", &json!({"k": "theirs", "mode": "war"}))
+        .await?;
     assert_eq!(bench.writes(), writes);
 
     // A newer manifest is another matter.

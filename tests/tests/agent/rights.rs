@@ -198,7 +198,10 @@ async fn an_agent_with_rights_in_one_namespace_keeps_what_it_may() -> anyhow::Re
     assert_eq!(why(&status, 0), "Apply manifest complete");
     for ordinal in [1, 2] {
         let why = why(&status, ordinal);
-        assert!(why.contains("cannot") && why.contains("klusterlet"), "{why}");
+        assert!(
+            why.contains("cannot") && why.contains("klusterlet"),
+            "{why}"
+        );
     }
     for round in ["1", "2"] {
         let patch = json!({"data": {"k": round}}).to_string();

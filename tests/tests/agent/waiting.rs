@@ -76,7 +76,14 @@ async fn what_waits_for_an_approval_is_kept_as_it_was() -> anyhow::Result<()> {
     for round in ["before", "after a restart"] {
         until_held(&bench, "w", &["MassDeletion", "2 of 2"]).await?;
         bench
-            .kubectl(&["patch", "configmap", "a", "--type=merge", "-p", r#"{"data":{"k":"x"}}"#])
+            .kubectl(&[
+                "patch",
+                "configmap",
+                "a",
+                "--type=merge",
+                "-p",
+                r#"{"data":{"k":"x"}}"#,
+            ])
             .await?;
         bench.data("a", &json!({"k": "v"})).await?;
         bench.kubectl(&["delete", "configmap", "b"]).await?;

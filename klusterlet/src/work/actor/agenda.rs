@@ -69,7 +69,9 @@ impl Agenda {
     pub(super) fn next(&self) -> Instant {
         let rested = self.resting.values().min().copied();
         let books = self.books.filter(|_| self.leaving.is_none());
-        let all = [rested, books, self.retry, self.glance].into_iter().flatten();
+        let all = [rested, books, self.retry, self.glance]
+            .into_iter()
+            .flatten();
         all.fold(self.leaving.unwrap_or(self.full), Instant::min)
     }
 

@@ -241,7 +241,10 @@ impl Actor {
         let shared = &self.shared;
         let known: BTreeSet<_> = record.applied.iter().map(place).collect();
         let missing = located.iter().filter_map(|located| {
-            let (object, served) = (located.applied(), shared.mapper.served(&located.key.resource));
+            let (object, served) = (
+                located.applied(),
+                shared.mapper.served(&located.key.resource),
+            );
             let place = place(&object);
             let is_noted = match served {
                 Served::ByDefinition => record.planned.served(&place) == served,
@@ -272,7 +275,9 @@ impl Actor {
         {
             // It still is, and still because of the same one.
             let contested = before.outcome.derived.iter();
-            let contested = contested.filter(|d| d.kind == condition::CONTESTED).cloned();
+            let contested = contested
+                .filter(|d| d.kind == condition::CONTESTED)
+                .cloned();
             slot.outcome.derived.extend(contested);
         }
         if let Some(key) = &slot.key
