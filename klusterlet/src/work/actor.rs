@@ -471,7 +471,7 @@ impl Actor {
         let wanted: BTreeSet<ObjectKey> = self
             .slots
             .values()
-            .filter_map(|slot| slot.key.clone())
+            .filter_map(|slot| slot.key().cloned())
             .collect();
         let (keep, stale): (BTreeSet<_>, BTreeSet<_>) = std::mem::take(&mut self.tracked)
             .into_iter()

@@ -79,7 +79,7 @@ impl Completed {
         };
         let mut open = false;
         for slot in slots {
-            let Some(key) = &slot.key else {
+            let Some(key) = slot.key() else {
                 // What it is is not known, so neither whether it has a rule.
                 open = true;
                 continue;

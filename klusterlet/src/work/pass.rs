@@ -17,7 +17,7 @@ use koinon_api::{
     },
     meta::Truth,
     policy::PolicyVerb,
-    work::{ManifestResourceMeta, ManifestWorkSpec, UpdateStrategyType},
+    work::{ManifestWorkSpec, UpdateStrategyType},
 };
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -32,7 +32,7 @@ use super::{
     plan::{self, Manifest, Object, Ownership, Treatment},
     planned::Place,
     prune::Unmapped,
-    status::{Feedback, NotApplied, Outcome, Presence},
+    status::{Feedback, Meta, NotApplied, Outcome, Presence},
     update::Owner,
 };
 use crate::{
@@ -48,12 +48,10 @@ pub(super) const DEFINITION_PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) outcome: Outcome,
-    /// The object's place, once its kind is known.
-    pub(super) key: Option<ObjectKey>,
     /// The object's uid; empty if it could not be read.
     pub(super) uid: Box<str>,
     /// Set if the kind is not known.
-    pub(super) unmapped: Option<Unmapped>,
+    pub(super) unmapped: Option<Box<Unmapped>>,
     pub(super) writes: u32,
     /// The work has a rule that says when it is complete.
     pub(super) completes: bool,
@@ -63,9 +61,14 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    /// The object's place, once its kind is known.
+    pub(super) fn key(&self) -> Option<&ObjectKey> {
+        self.outcome.meta.key()
+    }
+
     /// The object as it is recorded, once its kind is known.
     pub(super) fn applied(&self) -> Option<AppliedManifestResourceMeta> {
-        let key = self.key.as_ref()?;
+        let key = self.key()?;
         Some(AppliedManifestResourceMeta {
             group: key.resource.group.clone(),
             version: key.resource.version.clone(),
@@ -165,7 +168,6 @@ pub(super) struct Pass<'a> {
 /// A manifest whose object has a place in the cluster.
 pub(super) struct Located<'a> {
     pub(super) ordinal: usize,
-    meta: ManifestResourceMeta,
     object: Cow<'a, Object>,
     pub(super) key: ObjectKey,
     treatment: Treatment,
@@ -194,7 +196,7 @@ impl Located<'_> {
     pub(super) fn refused(self, error: &Error) -> Slot {
         let (completes, stake) = (self.completes(), self.stake());
         let outcome = Outcome {
-            meta: self.meta,
+            meta: Meta::Known(place(self.ordinal), self.key),
             applied: Err(NotApplied::failed(error)),
             presence: Presence::Unknown(error.to_string()),
             feedback: Feedback::default(),
@@ -202,7 +204,6 @@ impl Located<'_> {
         };
         Slot {
             outcome,
-            key: Some(self.key),
             uid: Box::default(),
             unmapped: None,
             writes: 0,
@@ -223,7 +224,6 @@ impl Pass<'_> {
         let (completes, stake) = (located.completes(), located.stake());
         let Located {
             ordinal,
-            meta,
             object,
             key,
             treatment,
@@ -374,7 +374,7 @@ impl Pass<'_> {
             self.undefined.lock().insert(defined);
         }
         let outcome = Outcome {
-            meta,
+            meta: Meta::Known(place(ordinal), key),
             applied: error.map_or(Ok(()), |failure| Err(failure.into())),
             presence,
             feedback,
@@ -382,7 +382,6 @@ impl Pass<'_> {
         };
         let slot = Slot {
             outcome,
-            key: Some(key),
             uid,
             unmapped: None,
             writes,
@@ -454,6 +453,11 @@ impl Pass<'_> {
         }
         derived
     }
+}
+
+/// A place in a work as it is reported.
+fn place(ordinal: usize) -> i32 {
+    i32::try_from(ordinal).unwrap_or(i32::MAX)
 }
 
 /// Group and kind that an object defines, if it is a definition.

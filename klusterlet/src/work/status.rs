@@ -21,18 +21,54 @@ use koinon_api::{
 
 pub(super) use size::{MOST, fit};
 
-use crate::feedback::Derived;
+use crate::{cluster::ObjectKey, feedback::Derived};
 
 /// What was found out about one manifest.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Outcome {
-    pub(super) meta: ManifestResourceMeta,
+    pub(super) meta: Meta,
     /// Why it could not be applied, if so.
     pub(super) applied: Result<(), NotApplied>,
     pub(super) presence: Presence,
     pub(super) feedback: Feedback,
     /// What its live object says, by rules of the work or of its kind. At most one of each type.
     pub(super) derived: Vec<Derived>,
+}
+
+/// Which manifest it is.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Meta {
+    /// Its place in the work, and its object's in the cluster.
+    Known(i32, ObjectKey),
+    /// As far as the manifest tells: the object has no place.
+    Unknown(Box<ManifestResourceMeta>),
+}
+
+impl Meta {
+    /// The object's place, once its kind is known.
+    pub(super) fn key(&self) -> Option<&ObjectKey> {
+        match self {
+            Self::Known(_, key) => Some(key),
+            Self::Unknown(_) => None,
+        }
+    }
+
+    /// As it is reported.
+    fn shown(&self) -> ManifestResourceMeta {
+        let (ordinal, key) = match self {
+            Self::Known(ordinal, key) => (*ordinal, key),
+            Self::Unknown(meta) => return (**meta).clone(),
+        };
+        ManifestResourceMeta {
+            ordinal,
+            group: key.resource.group.clone(),
+            version: key.resource.version.clone(),
+            kind: key.resource.kind.clone(),
+            resource: key.resource.plural.clone(),
+            name: key.name.clone(),
+            namespace: key.namespace.clone(),
+        }
+    }
 }
 
 /// Why a manifest could not be applied.
@@ -92,7 +128,8 @@ pub(super) fn status<'o>(
         .into_iter()
         .map(|outcome| {
             all_applied &= outcome.applied.is_ok();
-            manifest::condition(index.find(&outcome.meta), generation, outcome, now)
+            let meta = outcome.meta.shown();
+            manifest::condition(index.find(&meta), generation, meta, outcome, now)
         })
         .collect();
     let manifests = &status.resource_status.manifests;

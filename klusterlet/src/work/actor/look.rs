@@ -158,7 +158,7 @@ impl Actor {
             .filter_map(|m| Some((m.ordinal, m.object.as_ref().ok()?)));
         for (ordinal, object) in objects {
             let slot = self.slots.get(&ordinal);
-            let key = slot.and_then(|slot| slot.key.as_ref());
+            let key = slot.and_then(|slot| slot.key());
             if key.is_some_and(|key| completed.freezes(key)) {
                 continue;
             }
@@ -176,12 +176,11 @@ impl Actor {
         let Some(slot) = self.slots.get(&ordinal) else {
             return true;
         };
-        let among =
-            |keys: &BTreeSet<ObjectKey>| slot.key.as_ref().is_some_and(|k| keys.contains(k));
+        let among = |keys: &BTreeSet<ObjectKey>| slot.key().is_some_and(|k| keys.contains(k));
         match scope {
             // What is left alone is left alone, until its rest is over.
             Scope::Everything => {
-                let key = slot.key.as_ref();
+                let key = slot.key();
                 !key.is_some_and(|key| self.agenda.resting.contains_key(key))
             }
             Scope::Touched(keys) | Scope::Glance(keys) => among(keys),
@@ -269,7 +268,8 @@ impl Actor {
             .metrics
             .member_writes
             .inc_by(u64::from(slot.writes));
-        if let Some(key) = &slot.key
+        let key = slot.key().cloned();
+        if let Some(key) = &key
             && self.agenda.resting.contains_key(key)
             && let Some(before) = self.slots.get(&ordinal)
         {
@@ -280,7 +280,7 @@ impl Actor {
                 .cloned();
             slot.outcome.derived.extend(contested);
         }
-        if let Some(key) = &slot.key
+        if let Some(key) = &key
             && slot.writes > 0
             && !newer
         {

@@ -110,13 +110,13 @@ impl Actor {
         let unmapped: Vec<_> = self
             .slots
             .values()
-            .filter_map(|slot| slot.unmapped.clone())
+            .filter_map(|slot| slot.unmapped.as_deref().cloned())
             .collect();
         let mut recorded = record.applied.clone();
         recorded.extend(self.unrecorded.iter().cloned());
         recorded.extend(record.owned().into_iter().filter(|o| o.uid.is_empty()));
         let mut pruning = prune::prune(&recorded, &wanted, &unmapped);
-        let unreadable = |slot: &Slot| slot.key.is_none() && slot.unmapped.is_none();
+        let unreadable = |slot: &Slot| slot.key().is_none() && slot.unmapped.is_none();
         if self.slots.values().any(|slot| unreadable(slot)) {
             // It may be meant for any of them.
             let spared = std::mem::take(&mut pruning.drop).into_iter();

@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use koinon_api::work::ManifestResourceMeta;
-
 use super::*;
 use crate::{
     cluster::known::CONFIG_MAPS,
     feedback::Derived,
     work::{
         pass::Stake,
-        status::{Feedback, NotApplied, Outcome, Presence},
+        status::{Feedback, Meta, NotApplied, Outcome, Presence},
     },
 };
 
@@ -32,13 +30,12 @@ fn slot(name: &str, complete: Option<Truth>) -> Slot {
     });
     Slot {
         outcome: Outcome {
-            meta: ManifestResourceMeta::default(),
+            meta: Meta::Known(0, key(name)),
             applied: Ok(()),
             presence: Presence::Present,
             feedback: Feedback::default(),
             derived: derived.into_iter().collect(),
         },
-        key: Some(key(name)),
         uid: Box::default(),
         unmapped: None,
         writes: 0,

@@ -10,9 +10,9 @@ use super::{
     super::{
         plan::{self, Manifest, Object},
         prune::Unmapped,
-        status::{Feedback, NotApplied, Outcome, Presence},
+        status::{Feedback, Meta, NotApplied, Outcome, Presence},
     },
-    Located, Pass, Slot, Stake, defines,
+    Located, Pass, Slot, Stake, defines, place,
 };
 use crate::cluster::{MapError, ObjectKey, Resource};
 
@@ -30,7 +30,7 @@ impl Pass<'_> {
 
     async fn find<'m>(&self, manifest: &'m Manifest) -> Result<Located<'m>, Box<Slot>> {
         let mut meta = ManifestResourceMeta {
-            ordinal: i32::try_from(manifest.ordinal).unwrap_or(i32::MAX),
+            ordinal: place(manifest.ordinal),
             ..Default::default()
         };
         let object = match &manifest.object {
@@ -58,8 +58,6 @@ impl Pass<'_> {
             }
         };
         let object = placed(object, &resource);
-        meta.resource.clone_from(&resource.plural);
-        meta.namespace.clone_from(&object.namespace);
         let key = ObjectKey {
             resource,
             namespace: object.namespace.clone(),
@@ -77,7 +75,6 @@ impl Pass<'_> {
         let ownership = plan::ownership(option, strategy, &key.resource, namespace, name);
         Ok(Located {
             ordinal: manifest.ordinal,
-            meta,
             object,
             key,
             treatment,
@@ -139,7 +136,7 @@ fn placed<'o>(object: &'o Object, resource: &Resource) -> Cow<'o, Object> {
 
 fn incomplete(meta: ManifestResourceMeta, error: String, unmapped: Option<Unmapped>) -> Box<Slot> {
     let outcome = Outcome {
-        meta,
+        meta: Meta::Unknown(Box::new(meta)),
         applied: Err(NotApplied::failed(error)),
         presence: Presence::Incomplete,
         feedback: Feedback::default(),
@@ -147,9 +144,8 @@ fn incomplete(meta: ManifestResourceMeta, error: String, unmapped: Option<Unmapp
     };
     Box::new(Slot {
         outcome,
-        key: None,
         uid: Box::default(),
-        unmapped,
+        unmapped: unmapped.map(Box::new),
         writes: 0,
         completes: false,
         stake: Stake::Own,

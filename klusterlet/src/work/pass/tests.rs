@@ -42,7 +42,6 @@ fn what_was_not_even_tried_still_has_its_rules_and_its_stake() {
     ] {
         let located = Located {
             ordinal: 0,
-            meta: ManifestResourceMeta::default(),
             object: Cow::Borrowed(&object),
             key: ObjectKey {
                 resource: Arc::new(CONFIG_MAPS.clone()),

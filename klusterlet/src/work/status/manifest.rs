@@ -1,6 +1,6 @@
 //! The conditions of one manifest.
 
-use std::collections::HashMap;
+use std::{cell::OnceCell, collections::HashMap};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use koinon_api::{
@@ -14,21 +14,29 @@ use super::{Outcome, Presence, renew};
 /// The entries of an earlier status: by all of their meta, else by all but the ordinal if that is unique.
 pub(super) struct Index<'a> {
     entries: &'a [ManifestCondition],
-    /// By meta without ordinal; `None` for more than one.
-    moved: HashMap<ManifestResourceMeta, Option<usize>>,
+    /// By meta without ordinal; `None` for more than one. Made when it is needed: where no manifest has moved it is not.
+    moved: OnceCell<HashMap<ManifestResourceMeta, Option<usize>>>,
 }
 
 impl<'a> Index<'a> {
     pub(super) fn of(previous: &'a ManifestWorkStatus) -> Self {
-        let entries = previous.resource_status.manifests.as_slice();
-        let mut moved = HashMap::with_capacity(entries.len());
-        for (at, entry) in entries.iter().enumerate() {
-            moved
-                .entry(unplaced(&entry.resource_meta))
-                .and_modify(|found| *found = None)
-                .or_insert(Some(at));
+        Self {
+            entries: previous.resource_status.manifests.as_slice(),
+            moved: OnceCell::new(),
         }
-        Self { entries, moved }
+    }
+
+    fn moved(&self) -> &HashMap<ManifestResourceMeta, Option<usize>> {
+        self.moved.get_or_init(|| {
+            let mut moved = HashMap::with_capacity(self.entries.len());
+            for (at, entry) in self.entries.iter().enumerate() {
+                moved
+                    .entry(unplaced(&entry.resource_meta))
+                    .and_modify(|found| *found = None)
+                    .or_insert(Some(at));
+            }
+            moved
+        })
     }
 
     pub(super) fn find(&self, meta: &ManifestResourceMeta) -> Option<&'a ManifestCondition> {
@@ -39,7 +47,7 @@ impl<'a> Index<'a> {
         {
             return Some(entry);
         }
-        self.moved
+        self.moved()
             .get(&unplaced(meta))
             .copied()
             .flatten()
@@ -58,6 +66,7 @@ fn unplaced(meta: &ManifestResourceMeta) -> ManifestResourceMeta {
 pub(super) fn condition(
     before: Option<&ManifestCondition>,
     generation: i64,
+    resource_meta: ManifestResourceMeta,
     outcome: &Outcome,
     now: &Time,
 ) -> ManifestCondition {
@@ -166,7 +175,7 @@ pub(super) fn condition(
         clip(&mut condition.message);
     }
     ManifestCondition {
-        resource_meta: outcome.meta.clone(),
+        resource_meta,
         conditions,
         status_feedback: values,
     }

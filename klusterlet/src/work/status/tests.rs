@@ -17,7 +17,7 @@ fn outcome(ordinal: i32, name: &str, applied: Result<(), String>, presence: Pres
         ..Default::default()
     };
     Outcome {
-        meta,
+        meta: Meta::Unknown(Box::new(meta)),
         applied: applied.map_err(NotApplied::failed),
         presence,
         feedback: Feedback::default(),
