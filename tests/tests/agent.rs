@@ -12,6 +12,7 @@ mod agent {
     mod reach;
     mod rights;
     mod safety;
+    mod settings;
     mod strategies;
     mod truth;
     mod waiting;

@@ -29,6 +29,8 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::settings::{Account, Settings, narrow};
+
 /// The hub that the agent is of at first.
 pub(crate) const HUB: &str = "aaaa";
 
@@ -37,35 +39,6 @@ pub(crate) type Told = Option<koinon_proto::v1::Unmanaged>;
 
 /// Namespace of the agent.
 pub(crate) const AGENT: &str = "open-cluster-management-agent";
-
-/// What the agent may do in the cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Account {
-    Admin,
-    /// What `deploy/klusterlet/rbac.yaml` gives it for itself, and all in the namespace `default`.
-    Narrow,
-}
-
-/// How the agent is started.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Settings {
-    pub(crate) executing: Executing,
-    pub(crate) allowance: Allowance,
-    pub(crate) account: Account,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            executing: Executing::default(),
-            allowance: Allowance {
-                percent: 100,
-                objects: 0,
-            },
-            account: Account::Admin,
-        }
-    }
-}
 
 /// Dropped, everything ends.
 pub(crate) struct Bench {
@@ -461,41 +434,6 @@ impl Bench {
         self.member.kubectl().run(args).await?;
         Ok(())
     }
-}
-
-/// Makes the agent's account, and returns a client with its credentials.
-async fn narrow(member: &Member) -> anyhow::Result<kube::Client> {
-    let kubectl = member.kubectl();
-    let rbac = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../deploy/klusterlet/rbac.yaml"
-    );
-    let rbac = std::fs::read_to_string(rbac)?;
-    let own = rbac
-        .split("\n---\n")
-        .filter(|one| !one.contains("koinon:klusterlet:works"));
-    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": AGENT}});
-    kubectl.apply(&namespace.to_string()).await?;
-    kubectl
-        .apply(&own.collect::<Vec<_>>().join("\n---\n"))
-        .await?;
-    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "works", "namespace": "default"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-        "subjects": [{"kind": "ServiceAccount", "name": "klusterlet", "namespace": AGENT}]});
-    kubectl.apply(&binding.to_string()).await?;
-    // TokenRequest: what `kubectl create token` sends, also for a kubectl that is too old for it.
-    let path = format!("/api/v1/namespaces/{AGENT}/serviceaccounts/klusterlet/token");
-    let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}});
-    let made = kubectl
-        .run_with_input(&["create", "--raw", &path, "-f", "-"], &request.to_string())
-        .await?;
-    let made: Value = serde_json::from_str(&made)?;
-    let mut config: Value = serde_json::from_str(&std::fs::read_to_string(member.kubeconfig())?)?;
-    config["users"][0]["user"] = json!({"token": made["status"]["token"]});
-    let options = kube::config::KubeConfigOptions::default();
-    let config = serde_json::from_value(config)?;
-    let config = kube::Config::from_custom_kubeconfig(config, &options).await?;
-    Ok(kube::Client::try_from(config)?)
 }
 
 pub(crate) fn config_map(name: &str, data: &Value) -> Value {

@@ -5,8 +5,9 @@ use koinon_tests::eventually;
 use serde_json::{Value, json};
 
 use super::{
-    bench::{Account, Bench, Settings, applied, condition, config_map},
+    bench::{Bench, applied, condition, config_map},
     safety::why,
+    settings::{Account, Settings},
 };
 
 fn work(manifests: &[Value]) -> Value {

@@ -4,8 +4,9 @@ use koinon_klusterlet::work::Allowance;
 use serde_json::json;
 
 use super::{
-    bench::{Bench, Settings, applied, condition, config_map},
+    bench::{Bench, applied, condition, config_map},
     safety::until_held,
+    settings::Settings,
 };
 
 /// An aggregated API that is away takes nothing along: its objects are in a store of its own, and come back with it.

@@ -1,0 +1,71 @@
+//! How the agent under test is started.
+
+use koinon_klusterlet::work::{Allowance, Executing};
+use koinon_tests::Member;
+use serde_json::{Value, json};
+
+use super::bench::AGENT;
+
+/// What the agent may do in the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Account {
+    Admin,
+    /// What `deploy/klusterlet/rbac.yaml` gives it for itself, and all in the namespace `default`.
+    Narrow,
+}
+
+/// How the agent is started.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) executing: Executing,
+    pub(crate) allowance: Allowance,
+    pub(crate) account: Account,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            executing: Executing::default(),
+            allowance: Allowance {
+                percent: 100,
+                objects: 0,
+            },
+            account: Account::Admin,
+        }
+    }
+}
+
+/// Makes the agent's account, and returns a client with its credentials.
+pub(super) async fn narrow(member: &Member) -> anyhow::Result<kube::Client> {
+    let kubectl = member.kubectl();
+    let rbac = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../deploy/klusterlet/rbac.yaml"
+    );
+    let rbac = std::fs::read_to_string(rbac)?;
+    let own = rbac
+        .split("\n---\n")
+        .filter(|one| !one.contains("koinon:klusterlet:works"));
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": AGENT}});
+    kubectl.apply(&namespace.to_string()).await?;
+    kubectl
+        .apply(&own.collect::<Vec<_>>().join("\n---\n"))
+        .await?;
+    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "works", "namespace": "default"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": "klusterlet", "namespace": AGENT}]});
+    kubectl.apply(&binding.to_string()).await?;
+    // TokenRequest: what `kubectl create token` sends, also for a kubectl that is too old for it.
+    let path = format!("/api/v1/namespaces/{AGENT}/serviceaccounts/klusterlet/token");
+    let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}});
+    let made = kubectl
+        .run_with_input(&["create", "--raw", &path, "-f", "-"], &request.to_string())
+        .await?;
+    let made: Value = serde_json::from_str(&made)?;
+    let mut config: Value = serde_json::from_str(&std::fs::read_to_string(member.kubeconfig())?)?;
+    config["users"][0]["user"] = json!({"token": made["status"]["token"]});
+    let options = kube::config::KubeConfigOptions::default();
+    let config = serde_json::from_value(config)?;
+    let config = kube::Config::from_custom_kubeconfig(config, &options).await?;
+    Ok(kube::Client::try_from(config)?)
+}
