@@ -15,7 +15,7 @@ const YIELD: usize = 32 * 1024;
 
 /// prost's codec with small buffers.
 #[derive(Debug, Clone)]
-pub struct SmallCodec<T, U>(PhantomData<(T, U)>);
+pub(crate) struct SmallCodec<T, U>(PhantomData<(T, U)>);
 
 impl<T, U> Default for SmallCodec<T, U> {
     fn default() -> Self {

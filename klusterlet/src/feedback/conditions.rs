@@ -55,7 +55,7 @@ pub fn derive(rules: &[ConditionRule], object: &Value) -> Vec<Derived> {
 }
 
 /// Conditions that no rule may set: the agent says something else by them.
-const OWN: [&str; 7] = [
+const OWN: [&str; 8] = [
     condition::APPLIED,
     condition::STATUS_FEEDBACK_SYNCED,
     condition::DELETING,

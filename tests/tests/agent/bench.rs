@@ -21,7 +21,7 @@ use koinon_klusterlet::{
     policy::Policies,
     tasks::Tasks,
     unmanaged::Unmanaged,
-    work::{Allowance, Books, DeletionGuard, Engine, Executing, Parts, Removed},
+    work::{Books, DeletionGuard, Engine, Executing, Parts, Removed},
 };
 use koinon_tests::{Gate, Member, eventually};
 use parking_lot::Mutex;
