@@ -55,10 +55,40 @@ struct Share {
     total: usize,
 }
 
+/// Numbers by name, and their sum: it is asked for with each deletion, and there may be ten thousand works.
+#[derive(Debug, Default)]
+struct Tally {
+    each: BTreeMap<String, usize>,
+    sum: usize,
+}
+
+impl Tally {
+    /// Sets a number; returns the one before.
+    fn set(&mut self, name: &str, number: usize) -> usize {
+        let before = if number == 0 {
+            self.each.remove(name)
+        } else {
+            self.each.insert(name.to_owned(), number)
+        };
+        let before = before.unwrap_or_default();
+        self.sum = self.sum - before + number;
+        before
+    }
+
+    /// Takes so much off a number, as far as it goes.
+    fn reduce(&mut self, name: &str, by: usize) {
+        if let Some(number) = self.each.get_mut(name) {
+            let by = by.min(*number);
+            *number -= by;
+            self.sum -= by;
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
     /// Objects that each work owns.
-    applied: BTreeMap<String, usize>,
+    applied: Tally,
     /// Works that were here before this process and have not said what they own.
     expected: BTreeSet<String>,
     /// Deletions that were let pass lately.
@@ -88,7 +118,7 @@ impl State {
         let waiting: usize = self.waiting.values().map(|(objects, _)| objects).sum();
         Share {
             wanted: passed + waiting,
-            total: passed + self.applied.values().sum::<usize>(),
+            total: passed + self.applied.sum,
         }
     }
 }
@@ -233,19 +263,14 @@ impl DeletionGuard {
             revision: state.waiting.values().map(|(_, told)| *told).max()?,
             works: count(state.waiting.len()),
             objects: count(state.waiting.values().map(|(objects, _)| objects).sum()),
-            applied: count(state.applied.values().sum()),
+            applied: count(state.applied.sum),
         })
     }
 
     /// Notes how many objects a work owns and has not asked to delete; none when it is gone.
     pub(super) fn applied(&self, work: &str, objects: usize) {
         let mut state = self.state.lock();
-        let before = if objects == 0 {
-            state.applied.remove(work)
-        } else {
-            state.applied.insert(work.to_owned(), objects)
-        };
-        let more = objects > before.unwrap_or_default();
+        let more = objects > state.applied.set(work, objects);
         if more && !state.waiting.is_empty() && self.allowance.lets(&state.share(state.passed())) {
             drop(state);
             self.room.send_modify(|count| *count += 1);
@@ -269,9 +294,7 @@ impl DeletionGuard {
             note(&mut state.passed, now, objects);
             self.passes.send_modify(|count| *count += 1);
             // From now on they count as passed, and not as applied as well.
-            if let Some(applied) = state.applied.get_mut(work) {
-                *applied = applied.saturating_sub(objects);
-            }
+            state.applied.reduce(work, objects);
             return Permit::Granted;
         }
         if !state.expected.is_empty() {
