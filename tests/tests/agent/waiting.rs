@@ -22,7 +22,7 @@ async fn an_object_whose_kind_nobody_serves_is_not_taken_for_gone() -> anyhow::R
         .await?;
     let map = config_map("near", &json!({"k": "v"}));
     bench.desire("w", 1, json!({"workload": {"manifests": [map]}}))?;
-    let words = ["KindNotServed", "things.ext.test.koinon.dev", "\"far\""];
+    let words = ["KindNotServed", "things.ext.test.koinon.dev", "far"];
     let status = until_held(&bench, "w", &words).await?;
     assert_eq!(applied(&status), "True");
     bench.delete("w")?;
