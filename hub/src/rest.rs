@@ -15,6 +15,7 @@ mod body;
 mod call;
 mod compress;
 mod create;
+mod deadline;
 mod delete;
 mod discovery;
 mod error;

@@ -31,18 +31,18 @@ pub struct Decoded {
 /// `BadRequest` when it is not one JSON document or nests too deep.
 pub fn json(bytes: &[u8]) -> Result<Decoded> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let decoded = read(&mut deserializer)?;
-    deserializer
-        .end()
-        .map_err(|error| ApiError::bad_request(error.to_string()))?;
-    Ok(decoded)
+    let decoded = read(&mut deserializer).and_then(|decoded| {
+        deserializer.end()?;
+        Ok(decoded)
+    });
+    decoded.map_err(|error| ApiError::bad_request(error.to_string()))
 }
 
 /// Reads a value from any format whose maps have text keys.
 ///
 /// # Errors
-/// `BadRequest` with the format's own words.
-pub fn read<'de, D>(deserializer: D) -> Result<Decoded>
+/// The format's own.
+pub fn read<'de, D>(deserializer: D) -> Result<Decoded, D::Error>
 where
     D: Deserializer<'de>,
 {
@@ -52,8 +52,7 @@ where
         duplicates: &mut duplicates,
         depth: crate::schema::MAX_DEPTH,
     }
-    .deserialize(deserializer)
-    .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    .deserialize(deserializer)?;
     Ok(Decoded { value, duplicates })
 }
 

@@ -19,7 +19,9 @@ use self::recording::Asked;
 use super::{
     Api,
     basis::{self, Basis},
-    body, compress, error,
+    body, compress,
+    deadline::Deadline,
+    error,
     flow::Place,
     held::{self, Hangup},
     intake::Charge,
@@ -40,7 +42,15 @@ pub(super) async fn admit(State(api): State<Api>, mut request: Request, next: Ne
     let asked = request::attributes(request.method(), request.uri(), &query);
     let who = identify(&api, &mut request).await;
     let noted = Asked::note(&api, &request, &who, &asked);
-    let entered = match enter(&api, who, &mut request, &asked).await {
+    let is_watch = asked.verb == "watch";
+    let entered = match Deadline::read(&query, is_watch) {
+        Ok(deadline) => {
+            let entered = deadline.entering(enter(&api, who, &mut request, &asked));
+            entered.await.map(|entered| (entered, deadline))
+        }
+        Err(refused) => Err(refused),
+    };
+    let (entered, deadline) = match entered {
         Ok(entered) => entered,
         Err(refused) => {
             noted.refused(&refused);
@@ -51,16 +61,21 @@ pub(super) async fn admit(State(api): State<Api>, mut request: Request, next: Ne
         Ok(recording) => recording,
         Err(refused) => return error::response(&refused),
     };
-    let is_watch = asked.verb == "watch";
     let extensions = request.extensions_mut();
     extensions.insert(query);
     extensions.insert(asked);
-    let response = carry_out(request, next, entered, is_watch).await;
+    let response = carry_out(request, next, entered, deadline, is_watch).await;
     recording.end(response.status().as_u16(), Some("allow"));
     response
 }
 
-async fn carry_out(request: Request, next: Next, entered: Entered, is_watch: bool) -> Response {
+async fn carry_out(
+    request: Request,
+    next: Next,
+    entered: Entered,
+    deadline: Deadline,
+    is_watch: bool,
+) -> Response {
     let Entered {
         place,
         charge,
@@ -68,7 +83,10 @@ async fn carry_out(request: Request, next: Next, entered: Entered, is_watch: boo
     } = entered;
     let zipped = !is_watch && compress::is_accepted(request.headers());
     let hangup = request.extensions().get::<Hangup>().cloned();
-    let response = next.run(request).await;
+    let response = match deadline.acting(next.run(request)).await {
+        Ok(response) => response,
+        Err(overdue) => error::response(&overdue),
+    };
     drop(charge);
     if is_watch {
         // The place is held for as long as the watch goes on.

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use koinon_machinery::{ApiError, Result, decode};
+use serde_saphyr::DuplicateKeyPolicy;
 
 use super::{Api, delete, explain, protobuf, request, reviews, token};
 use crate::authz::Attributes;
@@ -86,11 +87,10 @@ fn yaml(bytes: &[u8]) -> Result<decode::Decoded> {
         ApiError::bad_request(format!("error converting YAML to JSON: {error}"))
     };
     let text = std::str::from_utf8(bytes).map_err(|error| refused(&error))?;
-    let value: serde_json::Value = serde_saphyr::from_str(text).map_err(|error| refused(&error))?;
-    Ok(decode::Decoded {
-        value,
-        duplicates: Vec::new(),
-    })
+    // As in JSON, the last of two counts, and `fieldValidation` says what becomes of that.
+    let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::LastWins };
+    serde_saphyr::with_deserializer_from_str_with_options(text, options, |yaml| decode::read(yaml))
+        .map_err(|error| refused(&error))
 }
 
 #[cfg(test)]
@@ -106,6 +106,25 @@ mod tests {
             decode("application/yaml", b"a: [1, true]\n").unwrap().value,
             json
         );
+    }
+
+    #[test]
+    fn what_is_said_twice_is_noticed_in_both() {
+        for (media_type, body) in [
+            (
+                "application/json",
+                r#"{"a":{"b":1,"c":[{"d":1,"d":2}],"b":3}}"#,
+            ),
+            (
+                "application/yaml",
+                "a:\n  b: 1\n  c:\n  - {d: 1, d: 2}\n  b: 3\n",
+            ),
+        ] {
+            let decoded = decode(media_type, body.as_bytes()).unwrap();
+            assert_eq!(decoded.value["a"]["b"], 3, "the last one counts");
+            assert_eq!(decoded.value["a"]["c"][0]["d"], 2);
+            assert_eq!(decoded.duplicates, ["a.c[0].d", "a.b"], "{media_type}");
+        }
     }
 
     #[test]

@@ -186,3 +186,55 @@ async fn aggregated_discovery_is_kept_by_its_etag() {
         "APIGroupList"
     );
 }
+
+/// What discovery lists, OpenAPI describes: each resource and subresource, each of its verbs.
+#[tokio::test]
+async fn every_verb_that_is_listed_is_described() {
+    let hub = Hub::start().await;
+    let groups = hub.get("/apis").await.ok();
+    let mut versions = vec!["api/v1".to_owned()];
+    for group in groups["groups"].as_array().unwrap() {
+        for version in names(&group["versions"], "groupVersion") {
+            versions.push(format!("apis/{version}"));
+        }
+    }
+    let mut described = 0;
+    for version in versions {
+        let listed = hub.get(&format!("/{version}")).await.ok();
+        let document = hub.get(&format!("/openapi/v3/{version}")).await.ok();
+        for resource in listed["resources"].as_array().unwrap() {
+            let (plural, below) = match resource["name"].as_str().unwrap().split_once('/') {
+                Some((plural, below)) => (plural, format!("/{{name}}/{below}")),
+                None => (resource["name"].as_str().unwrap(), String::new()),
+            };
+            let scope = if resource["namespaced"] == true {
+                "/namespaces/{namespace}"
+            } else {
+                ""
+            };
+            for verb in resource["verbs"].as_array().unwrap() {
+                let (method, of_one) = match verb.as_str().unwrap() {
+                    "create" => ("post", false),
+                    "list" | "watch" => ("get", false),
+                    "deletecollection" => ("delete", false),
+                    "update" => ("put", true),
+                    "patch" => ("patch", true),
+                    "delete" => ("delete", true),
+                    _ => ("get", true),
+                };
+                let one = if of_one && below.is_empty() {
+                    "/{name}"
+                } else {
+                    ""
+                };
+                let path = format!("/{version}{scope}/{plural}{one}{below}");
+                let operation = &document["paths"][&path][method];
+                assert!(operation.is_object(), "{verb} at {path}");
+                let kind = &operation["x-kubernetes-group-version-kind"]["kind"];
+                assert_eq!(kind, &resource["kind"], "{verb} at {path}");
+                described += 1;
+            }
+        }
+    }
+    assert!(described > 150, "{described}");
+}

@@ -1,10 +1,14 @@
 //! One object: create, read, replace, patch, and its status apart.
 
+use std::convert::Infallible;
+
+use axum::body::Body;
+use http::Request;
 use serde_json::{Value, json};
 
 use crate::support::{
     BINDINGS, CLUSTERS, CONFIG_MAPS, Hub, NAMESPACES, SETS, TOKENS, WORKS, cluster, config_map,
-    work,
+    read, work,
 };
 
 #[tokio::test]
@@ -381,4 +385,30 @@ async fn an_object_does_not_grow_without_end() {
     .await
     .ok();
     add("three").await.ok();
+}
+
+/// `kubectl --request-timeout` and client-go's `Timeout` come as a parameter.
+#[tokio::test]
+async fn a_request_says_how_long_it_may_take() {
+    let hub = Hub::start().await;
+    let object = config_map("a", &json!({}));
+    for (timeout, code) in [("5s", 201), ("0", 409), ("1h", 409), ("-1s", 409)] {
+        let path = format!("{CONFIG_MAPS}?timeout={timeout}");
+        assert_eq!(hub.create(&path, &object).await.code, code, "{timeout}");
+    }
+    let path = format!("{CONFIG_MAPS}?timeout=soon");
+    let message = hub.create(&path, &object).await.refusal(400, "BadRequest");
+    assert!(
+        message.starts_with("invalid timeout specified in the request URL"),
+        "{message}"
+    );
+    // A body that never comes, of a client that does not wait for ever.
+    let never = Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, Infallible>>());
+    let request = Request::post(format!("{CONFIG_MAPS}?timeout=200ms")).body(never);
+    let late = read(hub.admin().raw(request.unwrap()).await).await;
+    assert!(
+        !late.headers.contains_key("retry-after"),
+        "nobody repeats it unasked"
+    );
+    late.refusal(504, "Timeout");
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{component, group_version_kind, reference};
-use crate::{ResourceInfo, Verb, patch::Patch};
+use crate::{ResourceInfo, Subresource, Verb, patch::Patch};
 
 pub(super) struct Operation<'a> {
     pub(super) resource: &'a ResourceInfo,
@@ -48,6 +48,31 @@ impl Operation<'_> {
         }
         operation
     }
+}
+
+/// What is done to a subresource with a kind of its own, by its method. That kind may be of another document, so it is named and
+/// not referred to.
+pub(super) fn of_subresource(subresource: &Subresource, verb: Verb) -> (String, Value) {
+    let (method, action) = match verb {
+        Verb::Create => ("post", "post"),
+        Verb::Update => ("put", "put"),
+        Verb::Patch => ("patch", "patch"),
+        Verb::Delete | Verb::DeleteCollection => ("delete", "delete"),
+        Verb::Get | Verb::List | Verb::Watch => ("get", "get"),
+    };
+    let kind = json!({ "group": subresource.group, "version": subresource.version, "kind": subresource.kind });
+    let content = json!({ "application/json": { "schema": { "type": "object" } } });
+    let mut operation = json!({
+        "description": format!("{action} {} of an object", subresource.name),
+        "parameters": parameters(verb),
+        "responses": { "200": { "description": "OK", "content": content } },
+        "x-kubernetes-action": action,
+        "x-kubernetes-group-version-kind": kind,
+    });
+    if matches!(method, "post" | "put" | "patch") {
+        operation["requestBody"] = json!({ "content": content });
+    }
+    (method.to_owned(), operation)
 }
 
 fn json_body(component: &str) -> Value {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{ResourceInfo, Verb};
 
-/// Adds the paths of a kind: its collection, its objects, their status.
+/// Adds the paths of a kind: its collection, its objects, their status and what else is below them.
 pub(super) fn insert(resource: &ResourceInfo, paths: &mut Map<String, Value>) {
     let root = format!("/{}", prefix(resource));
     let plural = &resource.plural;
@@ -28,7 +28,7 @@ pub(super) fn insert(resource: &ResourceInfo, paths: &mut Map<String, Value>) {
         collection.clone(),
         item(resource, &of_collection, &scoped(resource)),
     );
-    if resource.namespaced {
+    if resource.namespaced && resource.allows(Verb::List) {
         paths.insert(
             format!("{root}/{plural}"),
             item(resource, &[("get", Verb::List)], &[]),
@@ -45,10 +45,13 @@ pub(super) fn insert(resource: &ResourceInfo, paths: &mut Map<String, Value>) {
         ("patch", Verb::Patch),
         ("delete", Verb::Delete),
     ];
-    paths.insert(
-        format!("{collection}/{{name}}"),
-        item(resource, &of_object, &params),
-    );
+    // Questions are only asked: there is nothing to get.
+    if of_object.iter().any(|(_, verb)| resource.allows(*verb)) {
+        paths.insert(
+            format!("{collection}/{{name}}"),
+            item(resource, &of_object, &params),
+        );
+    }
     if resource.has_status {
         let of_status = [
             ("get", Verb::Get),
@@ -58,6 +61,18 @@ pub(super) fn insert(resource: &ResourceInfo, paths: &mut Map<String, Value>) {
         paths.insert(
             format!("{collection}/{{name}}/status"),
             item(resource, &of_status, &params),
+        );
+    }
+    for subresource in &resource.subresources {
+        let mut item: Map<String, Value> = subresource
+            .verbs
+            .iter()
+            .map(|verb| operation::of_subresource(subresource, *verb))
+            .collect();
+        item.insert("parameters".into(), json!(params));
+        paths.insert(
+            format!("{collection}/{{name}}/{}", subresource.name),
+            Value::Object(item),
         );
     }
 }
