@@ -37,7 +37,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 pub use self::{
-    engine::{Choice, Conditions, Decided, Engine, Footprint},
+    engine::{Ahead, Choice, Conditions, Decided, Engine, Footprint},
     evaluate::{Evaluation, Facts, Ranked, Scored, Snapshot, Verdict, evaluate},
     explain::{
         ClusterExplanation, Explanation, FilterExplanation, GroupExplanation, ScoreExplanation,
@@ -50,7 +50,7 @@ pub use self::{
     hypothesis::{Difference, Loss, Standing, State},
     load::Load,
     membership::Membership,
-    pack::{Amounts, Lacking, Packing, Strategy},
+    pack::{Amount, Amounts, Lacking, Packing, Strategy},
     policy::{Misconfigured, Policy},
     score::{AddOnScore, Prioritizer, Resource, Weighted},
     selector::{Invalid, Operator, Requirement, Selector},
@@ -66,9 +66,9 @@ pub struct Cluster {
     pub claims: BTreeMap<String, String>,
     pub taints: Vec<Taint>,
     /// Allocatable CPU; absent unless the cluster reports both allocatable and capacity.
-    pub cpu: Option<f64>,
+    pub cpu: Option<Amount>,
     /// Allocatable memory, under the same condition.
-    pub memory: Option<f64>,
+    pub memory: Option<Amount>,
     /// All that is allocatable, by resource name.
     pub allocatable: Amounts,
 }
@@ -76,7 +76,7 @@ pub struct Cluster {
 impl Cluster {
     /// How much of a resource can be allocated.
     #[must_use]
-    pub fn amount(&self, resource: &str) -> Option<f64> {
+    pub fn amount(&self, resource: &str) -> Option<Amount> {
         self.allocatable.get(resource).copied()
     }
 }

@@ -72,6 +72,13 @@ impl Quantity {
         self.scaled(NANO / 1000)
     }
 
+    /// The amount in thousandths, rounded down: no more than there is.
+    #[must_use]
+    pub fn milli_floor(&self) -> i64 {
+        let whole = self.nano.div_euclid(NANO / 1000);
+        i64::try_from(whole).unwrap_or(if whole < 0 { i64::MIN } else { i64::MAX })
+    }
+
     /// The amount as a float, for scores and graphs.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "the caller asks for a float")]

@@ -12,8 +12,8 @@ use koinon_api::Placement;
 use koinon_machinery::{
     cel::Program,
     placement::{
-        Cluster, Conditions, Decided, Effect, Engine, Membership, Misconfigured, Name, Policy,
-        Taint,
+        Amount, Cluster, Conditions, Decided, Effect, Engine, Membership, Misconfigured, Name,
+        Policy, Taint,
         expression::{Outcome, ScoreLookup},
     },
 };
@@ -28,6 +28,8 @@ const CLUSTERS: usize = 10_000;
 const PLACEMENTS: usize = 1_000;
 /// Clusters that lose and get back their place.
 const LOSSES: usize = 300;
+/// Placements that are all in one place.
+const CROWD: usize = 100;
 
 pub(super) fn run(table: &mut Table) -> anyhow::Result<()> {
     let mut engine = Engine::default();
@@ -58,6 +60,7 @@ pub(super) fn run(table: &mut Table) -> anyhow::Result<()> {
     while decide(&mut engine, &mut held) > 0 {}
     full(&mut engine, &policies, table);
     lose_and_regain(&mut engine, &mut held, table);
+    lose_the_crowded(&mut engine, &mut held, table)?;
     let used = engine.footprint();
     table.row(
         "engine: memory per cluster beside its strings",
@@ -100,13 +103,7 @@ fn lose_and_regain(
     let mut moved = 0;
     for n in 0..LOSSES {
         let sound = cluster(n * CLUSTERS / LOSSES);
-        let mut tainted = sound.clone();
-        tainted.taints.push(Taint {
-            key: "cluster.open-cluster-management.io/unreachable".to_owned(),
-            value: String::new(),
-            effect: Effect::NoSelect,
-            added: None,
-        });
+        let tainted = tainted(sound.clone());
         let begin = Instant::now();
         engine.put_cluster(&tainted);
         moved += decide(engine, held);
@@ -130,6 +127,51 @@ fn lose_and_regain(
         "",
         "",
     );
+}
+
+/// One cluster after the other gets a taint that so many placements hold, who all move to the next.
+fn lose_the_crowded(
+    engine: &mut Engine,
+    held: &mut BTreeMap<Name, BTreeSet<String>>,
+    table: &mut Table,
+) -> anyhow::Result<()> {
+    let steady = json!({ "mode": "Exact", "configurations": [{ "scoreCoordinate": { "builtIn": "Steady" } }] });
+    for n in 0..CROWD {
+        let placement = serde_json::from_value(json!({
+            "apiVersion": "cluster.open-cluster-management.io/v1beta1", "kind": "Placement",
+            "metadata": { "name": format!("crowd{n:04}") },
+            "spec": { "numberOfClusters": 1, "prioritizerPolicy": steady },
+        }))?;
+        let name = ("apps".to_owned(), format!("crowd{n:04}"));
+        engine.put_placement(&name, &[], &Arc::new(Policy::of(&placement)), None);
+    }
+    decide(engine, held);
+    let mut times = Vec::new();
+    for n in 0..LOSSES / 6 {
+        let tainted = tainted(cluster(n));
+        let begin = Instant::now();
+        engine.put_cluster(&tainted);
+        let moved = decide(engine, held);
+        times.push(begin.elapsed());
+        anyhow::ensure!(moved >= CROWD, "{moved} decisions moved");
+    }
+    table.row(
+        &format!("engine: a cluster that {CROWD} placements hold gets a taint"),
+        &Latency::of(times).to_string(),
+        "",
+        "",
+    );
+    Ok(())
+}
+
+fn tainted(mut cluster: Cluster) -> Cluster {
+    cluster.taints.push(Taint {
+        key: "cluster.open-cluster-management.io/unreachable".to_owned(),
+        value: String::new(),
+        effect: Effect::NoSelect,
+        added: None,
+    });
+    cluster
 }
 
 /// Decides what is marked and takes it as carried out; says how many clusters were added to decisions.
@@ -173,13 +215,13 @@ fn cluster(n: usize) -> Cluster {
         pairs.map(|(key, value)| (key.to_owned(), value)).collect()
     };
     let name = format!("cluster-{n:05}");
-    #[expect(clippy::cast_precision_loss, reason = "small")]
-    let cpu = (n * 13 % 97 + 4) as f64;
+    let units = |units: usize| Amount::thousandths(1000 * i64::try_from(units).unwrap_or(0));
+    let cpu = n * 13 % 97 + 4;
     let resources = [
         ("cpu", cpu),
-        ("memory", cpu * 4e9),
-        ("pods", 250.0),
-        ("ephemeral-storage", 1e11),
+        ("memory", cpu * 4_000_000_000),
+        ("pods", 250),
+        ("ephemeral-storage", 100_000_000_000),
     ];
     Cluster {
         labels: pairs(vec![
@@ -215,10 +257,10 @@ fn cluster(n: usize) -> Cluster {
                 format!("https://console-{n:05}.example.com"),
             ),
         ]),
-        cpu: Some(cpu),
-        memory: Some(cpu * 4e9),
+        cpu: Some(units(cpu)),
+        memory: Some(units(cpu * 4_000_000_000)),
         allocatable: resources
-            .map(|(name, amount)| (name.to_owned(), amount))
+            .map(|(name, amount)| (name.to_owned(), units(amount)))
             .into(),
         name,
         ..Cluster::default()

@@ -20,16 +20,15 @@ use koinon_api::{
 };
 
 use super::{
-    Cluster, Effect, GroupPolicy, GroupSize, Invalid, Misconfigured, Operator, Order, Packing,
-    Policy, Predicate, Prioritizer, Requirement, Resource, Selector, Spread, Strategy, Taint,
-    Toleration, Topology, Unsatisfiable, Weighted, expression, policy::SCORE_RATE_LIMIT,
+    Amount, Cluster, Effect, GroupPolicy, GroupSize, Invalid, Misconfigured, Operator, Order,
+    Packing, Policy, Predicate, Prioritizer, Requirement, Resource, Selector, Spread, Strategy,
+    Taint, Toleration, Topology, Unsatisfiable, Weighted, expression, policy::SCORE_RATE_LIMIT,
 };
 use crate::quantity;
 
-/// A quantity like `250m` or `16Gi` as a number, which is all that relative scores need.
-fn approximate(text: &str) -> Option<f64> {
-    let amount: quantity::Quantity = text.trim().parse().ok()?;
-    Some(amount.as_f64())
+/// A quantity like `250m` or `16Gi`.
+fn quantity(text: &str) -> Option<quantity::Quantity> {
+    text.trim().parse().ok()
 }
 
 /// OCM's names of the parts that can refuse a spec.
@@ -141,8 +140,10 @@ fn packing(text: &str) -> Result<(Packing, i64), String> {
     }
     let mut requests = BTreeMap::new();
     for (resource, text) in read.requests {
-        match approximate(&text) {
-            Some(amount) if amount >= 0.0 => requests.insert(resource, amount),
+        match quantity(&text) {
+            Some(amount) if !amount.is_negative() => {
+                requests.insert(resource, Amount::requested(&amount))
+            }
             _ => {
                 return Err(format!(
                     "annotation {name}: {text:?} is no amount of {resource}"
@@ -228,10 +229,11 @@ impl Cluster {
     #[must_use]
     pub fn prepare(cluster: &ManagedCluster) -> Self {
         let status = cluster.status.clone().unwrap_or_default();
+        let available = |text: &str| Some(Amount::available(&quantity(text)?));
         let amount = |name: &str| {
             status.capacity.get(name)?;
             let Quantity(text) = status.allocatable.get(name)?;
-            approximate(text)
+            available(text)
         };
         Self {
             name: cluster.metadata.name.clone().unwrap_or_default(),
@@ -241,7 +243,7 @@ impl Cluster {
             allocatable: status
                 .allocatable
                 .iter()
-                .filter_map(|(name, Quantity(text))| Some((name.clone(), approximate(text)?)))
+                .filter_map(|(name, Quantity(text))| Some((name.clone(), available(text)?)))
                 .collect(),
             claims: status
                 .cluster_claims

@@ -8,14 +8,17 @@
 //! ```
 //!
 //! A cluster that qualifies for a placement anew is compared with those that the placement holds: unless it would take
-//! the place of one of them, nothing is evaluated. Everything else that can matter evaluates the placement in full,
-//! over sets of bits: labels and claims are asked once per change of a cluster, not once per decision.
+//! the place of one of them, nothing is evaluated. Everything else that can matter has the placement decided anew, over
+//! sets of bits: labels and claims are asked once per change of a cluster, not once per decision, and of the candidates
+//! only as many are asked as it takes to know the best.
 
+mod ahead;
 mod bits;
 mod choose;
 mod columns;
 mod counts;
 mod enter;
+mod field;
 mod fleet;
 mod grow;
 mod marks;
@@ -23,15 +26,18 @@ mod placements;
 mod ranking;
 mod row;
 mod scale;
+mod sorted;
 mod texts;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Bound,
     sync::Arc,
 };
 
 use jiff::Timestamp;
 
+pub use self::ahead::Ahead;
 use self::{
     bits::Bits,
     columns::{Columns, Number},
@@ -39,6 +45,7 @@ use self::{
     fleet::{Fleet, Slot},
     marks::Mark,
     row::Resolved,
+    sorted::Orders,
 };
 use super::{
     Cluster, Group, Membership, Misconfigured, Name, NoClusters, Packing, Policy, Resource,
@@ -48,7 +55,7 @@ use super::{
 use crate::cel::Program;
 
 /// What expressions say of clusters; the owner has the objects and may remember answers.
-pub trait Conditions {
+pub trait Conditions: Sync {
     fn test(&self, cluster: &str, expression: &Program, scores: ScoreLookup<'_>) -> Outcome;
 }
 
@@ -109,7 +116,49 @@ struct Published {
 }
 
 /// The `AddOnPlacementScore`s of one name.
-type OfObject = HashMap<Slot, Published>;
+#[derive(Debug, Default)]
+struct OfObject {
+    by_slot: HashMap<Slot, Published>,
+    /// When those end that do.
+    ends: BTreeSet<(Timestamp, Slot)>,
+}
+
+impl OfObject {
+    fn get(&self, slot: Slot) -> Option<&Published> {
+        self.by_slot.get(&slot)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (Slot, &Published)> {
+        self.by_slot.iter().map(|(slot, one)| (*slot, one))
+    }
+
+    /// Puts or removes the scores of a cluster; says whether there were some.
+    fn set(&mut self, slot: Slot, new: Option<Published>) -> bool {
+        let end = |one: &Published| Some((one.valid_until?, slot));
+        let ends = new.as_ref().and_then(end);
+        let old = match new {
+            Some(new) => self.by_slot.insert(slot, new),
+            None => self.by_slot.remove(&slot),
+        };
+        if let Some(ended) = old.as_ref().and_then(end) {
+            self.ends.remove(&ended);
+        }
+        self.ends.extend(ends);
+        old.is_some()
+    }
+
+    /// Those whose scores have ended.
+    fn ended(&self, now: Timestamp) -> impl Iterator<Item = Slot> {
+        let ended = self.ends.range(..=(now, Slot::LAST));
+        ended.map(|(_, slot)| *slot)
+    }
+
+    /// Those whose scores will end, the first ones first.
+    fn ending(&self, now: Timestamp) -> impl Iterator<Item = (Timestamp, Slot)> {
+        let from = (Bound::Excluded((now, Slot::LAST)), Bound::Unbounded);
+        self.ends.range(from).copied()
+    }
+}
 
 impl Published {
     fn value(&self, score: &str) -> Option<i64> {
@@ -148,6 +197,8 @@ struct Placed {
     spans: [Span; 2],
     /// When the last evaluation may become wrong.
     recheck_at: Option<Timestamp>,
+    /// Counts changes of what it holds.
+    turns: u64,
 }
 
 impl Placed {
@@ -182,7 +233,11 @@ pub struct Engine {
     packing: BTreeMap<Name, Id>,
     /// Placements that were marked since [`Engine::take_marked`].
     fresh: Vec<Id>,
-    scratch: Vec<ranking::Ranked>,
+    /// Clusters in the orders that prioritizers of placements look at.
+    orders: Orders,
+    /// Counts changes of everything but decisions, and those of decisions: what was found before one may not be true after it.
+    inputs: u64,
+    decisions: u64,
 }
 
 impl Engine {
@@ -200,6 +255,8 @@ impl Engine {
             return;
         }
         let old = self.fleet.replace(slot, Some(new));
+        self.inputs += 1;
+        self.sort_resources(slot, old.as_ref().map(|old| &old.row));
         let mut moves = Vec::new();
         if !same_terms {
             match &old {
@@ -224,6 +281,8 @@ impl Engine {
         let Some(old) = self.fleet.replace(slot, None) else {
             return;
         };
+        self.inputs += 1;
+        self.sort_resources(slot, Some(&old.row));
         self.columns.update(slot, &self.fleet);
         let moves = self.enter(slot, None);
         self.cluster_changed(slot, Some(&old), &moves);
@@ -239,6 +298,7 @@ impl Engine {
         let Some(slot) = self.fleet.find(name) else {
             return;
         };
+        self.inputs += 1;
         let looking: Vec<Id> = self.looking.iter().copied().collect();
         for id in looking {
             if self.sees(id, slot) {
@@ -289,17 +349,20 @@ impl Engine {
             members,
         };
         self.sets.insert(name.to_owned(), set);
+        self.inputs += 1;
         self.mark_set(name);
     }
 
     pub fn remove_set(&mut self, name: &str) {
         if self.sets.remove(name).is_some() {
+            self.inputs += 1;
             self.mark_set(name);
         }
     }
 
     pub fn bind(&mut self, namespace: &str, set: &str) {
         if self.bindings.insert((namespace.to_owned(), set.to_owned())) {
+            self.inputs += 1;
             let namespaces = self.namespaces.entry(set.to_owned()).or_default();
             namespaces.insert(namespace.to_owned());
             self.mark_namespace(namespace, set);
@@ -311,6 +374,7 @@ impl Engine {
             .bindings
             .remove(&(namespace.to_owned(), set.to_owned()))
         {
+            self.inputs += 1;
             if let Some(namespaces) = self.namespaces.get_mut(set) {
                 namespaces.remove(namespace);
                 if namespaces.is_empty() {
@@ -337,8 +401,10 @@ impl Engine {
         };
         let slot = self.fleet.slot(cluster);
         let of_object = self.scores.entry(object.to_owned()).or_default();
-        if of_object.get(&slot) != Some(&published) {
-            of_object.insert(slot, published);
+        if of_object.get(slot) != Some(&published) {
+            of_object.set(slot, Some(published));
+            self.inputs += 1;
+            self.sort_scores(slot, object);
             self.scores_changed(slot, object);
         }
     }
@@ -350,10 +416,12 @@ impl Engine {
         let Some(of_object) = self.scores.get_mut(object) else {
             return;
         };
-        if of_object.remove(&slot).is_some() {
-            if of_object.is_empty() {
+        if of_object.set(slot, None) {
+            if of_object.by_slot.is_empty() {
                 self.scores.remove(object);
             }
+            self.inputs += 1;
+            self.sort_scores(slot, object);
             self.scores_changed(slot, object);
             self.forget(slot);
         }
@@ -381,6 +449,7 @@ impl Engine {
             beside: fleet
                 + self.counts.footprint()
                 + self.columns.footprint()
+                + self.orders.footprint()
                 + sets.sum::<usize>(),
         }
     }
@@ -389,7 +458,7 @@ impl Engine {
     fn forget(&mut self, slot: Slot) {
         let idle = self.fleet.row(slot).is_none()
             && self.counts.of(slot) == 0
-            && !self.scores.values().any(|of| of.contains_key(&slot));
+            && !self.scores.values().any(|of| of.get(slot).is_some());
         if idle {
             self.fleet.forget(slot);
         }

@@ -6,13 +6,16 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Cluster, Evaluation, Facts, Lacking, Policy, Prioritizer, Refusal, Resource, Verdict,
+    Amount, Cluster, Evaluation, Facts, Lacking, Policy, Prioritizer, Refusal, Resource, Verdict,
     evaluate::Ranked,
+    expression::Budget,
     filter::{Held, Predicate, Tolerance, Unmet, tolerance},
 };
+use crate::cel::EvaluationError;
 
 /// OCM's names of the steps, and ours for those that OCM does not have.
 pub mod step {
+    pub const CLUSTER_SETS: &str = "ClusterSets";
     pub const PREDICATE: &str = "Predicate";
     pub const TAINT_TOLERATION: &str = "TaintToleration";
     pub const PACKING: &str = "Packing";
@@ -136,10 +139,7 @@ impl Evaluation<'_> {
         let of = self.ranking.len();
         let (stopped_by, rank, reason) = match verdict {
             Verdict::NoPredicateMatches { error } => {
-                let mut reason = mismatch(&policy.predicates, cluster);
-                if let Some(error) = error {
-                    reason.push_str(&format!("; an expression has no value here: {error}"));
-                }
+                let reason = unmet(policy, cluster, error.as_deref().cloned());
                 (Some(step::PREDICATE), None, reason)
             }
             Verdict::TaintNotTolerated { taint, why } => {
@@ -177,6 +177,49 @@ impl Evaluation<'_> {
         }
     }
 
+    /// One that is none of the candidates, for a reason: what else speaks against it is said, too.
+    #[must_use]
+    pub fn outsider(
+        &self,
+        policy: &Policy,
+        facts: &impl Facts,
+        cluster: &Cluster,
+        why: String,
+    ) -> ClusterExplanation {
+        let admitted = Budget::default().admits(
+            &policy.predicates,
+            |_, predicate| predicate.selects(cluster),
+            |expression| facts.condition(cluster, expression),
+        );
+        let unmet = admitted.err().map(|error| unmet(policy, cluster, error));
+        let mut refusals = vec![
+            (step::CLUSTER_SETS, Some(why.clone())),
+            (step::PREDICATE, unmet),
+            (step::TAINT_TOLERATION, self.tainted(policy, facts, cluster)),
+        ];
+        if policy.packing.is_some() {
+            refusals.push((step::PACKING, crowded(policy, facts, cluster)));
+        }
+        let filters = refusals
+            .into_iter()
+            .map(|(name, refusal)| FilterExplanation {
+                name: name.into(),
+                passed: refusal.is_none(),
+                reason: refusal.unwrap_or_default(),
+            });
+        ClusterExplanation {
+            cluster: cluster.name.clone(),
+            selected: false,
+            reason: why,
+            group: None,
+            filters: filters.collect(),
+            rank: None,
+            avoided: 0,
+            total: None,
+            scores: Vec::new(),
+        }
+    }
+
     /// The steps that the policy has: also those after the one that stopped the cluster, as far as they look at nothing
     /// but the cluster, so that not one obstacle after the other is found.
     fn filters(
@@ -193,7 +236,11 @@ impl Evaluation<'_> {
             (step::PACKING, policy.packing.is_some()),
             (step::SPREAD, !policy.spread.is_empty()),
         ];
-        let mut filters = Vec::new();
+        let mut filters = vec![FilterExplanation {
+            name: step::CLUSTER_SETS.into(),
+            passed: true,
+            reason: String::new(),
+        }];
         let mut stopped = false;
         for (name, _) in steps.into_iter().filter(|(_, has)| *has) {
             let refusal = if stopped_by == Some(name) {
@@ -304,8 +351,9 @@ fn crowded(policy: &Policy, facts: &impl Facts, cluster: &Cluster) -> Option<Str
 }
 
 fn shortage(lacking: &Lacking) -> String {
-    let free = lacking.free.map_or("nothing reported".to_owned(), amount);
-    let requested = amount(lacking.requested);
+    let shown = |one: Amount| amount(one.units());
+    let free = lacking.free.map_or("nothing reported".to_owned(), shown);
+    let requested = shown(lacking.requested);
     format!("{requested} {} requested, {free} free", lacking.resource)
 }
 
@@ -318,8 +366,8 @@ fn measured(
     match prioritizer {
         Prioritizer::Balance => Some(f64::from(facts.load(cluster))),
         Prioritizer::Steady => Some(f64::from(u8::from(facts.held(cluster)))),
-        Prioritizer::Allocatable(Resource::Cpu) => cluster.cpu,
-        Prioritizer::Allocatable(Resource::Memory) => cluster.memory,
+        Prioritizer::Allocatable(Resource::Cpu) => cluster.cpu.map(Amount::units),
+        Prioritizer::Allocatable(Resource::Memory) => cluster.memory.map(Amount::units),
         #[expect(clippy::cast_precision_loss, reason = "−100..100")]
         Prioritizer::AddOn { resource, score } => facts
             .add_on_score(cluster, resource, score)
@@ -329,6 +377,15 @@ fn measured(
             .as_ref()?
             .share(|name| cluster.amount(name), &facts.reserved(cluster)),
     }
+}
+
+/// Why no predicate matches, with the first expression that had no value there.
+fn unmet(policy: &Policy, cluster: &Cluster, error: Option<EvaluationError>) -> String {
+    let mut reason = mismatch(&policy.predicates, cluster);
+    if let Some(error) = error {
+        reason.push_str(&format!("; an expression has no value here: {error}"));
+    }
+    reason
 }
 
 fn mismatch(predicates: &[Predicate], cluster: &Cluster) -> String {

@@ -139,7 +139,14 @@ impl World {
     /// The placements that differ between two settled worlds; one that is new has an empty standing before.
     #[must_use]
     pub fn differences(&self, after: &Self, now: Timestamp) -> Vec<Difference> {
-        let before = self.standings(now);
+        Self::differing(&self.standings(now), after, now)
+    }
+
+    fn differing(
+        before: &BTreeMap<Name, Standing>,
+        after: &Self,
+        now: Timestamp,
+    ) -> Vec<Difference> {
         let none = Standing {
             state: State::Untouched,
             message: "does not exist".to_owned(),
@@ -165,6 +172,7 @@ impl World {
             .filter_map(|one| by.of(one))
             .map(str::to_owned)
             .collect();
+        let before = self.standings(now);
         values
             .into_iter()
             .map(|value| {
@@ -173,7 +181,7 @@ impl World {
                 let after = after.settled(now);
                 Loss {
                     restless: after.restless,
-                    placements: self.differences(&after, now),
+                    placements: Self::differing(&before, &after, now),
                     value,
                     clusters,
                 }

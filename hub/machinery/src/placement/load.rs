@@ -28,6 +28,29 @@ impl Load {
             .map_or(0, |(count, _)| *count)
     }
 
+    /// The highest count if one decision less named each of these clusters, which are different ones.
+    #[must_use]
+    pub fn max_without<'a>(&self, clusters: impl IntoIterator<Item = &'a str>) -> u32 {
+        let mut counts: BTreeMap<u32, i64> = BTreeMap::new();
+        for cluster in clusters {
+            let count = self.count(cluster);
+            if count > 0 {
+                *counts.entry(count).or_default() -= 1;
+                *counts.entry(count - 1).or_default() += 1;
+            }
+        }
+        // What is left of each count, from the highest on.
+        let of = |count: &u32| self.clusters_by_count.get(count).copied().unwrap_or(0);
+        let left = |count: &u32| i64::from(of(count)) + counts.get(count).copied().unwrap_or(0);
+        let known = self
+            .clusters_by_count
+            .keys()
+            .rev()
+            .find(|one| left(one) > 0);
+        let moved = counts.keys().rev().find(|one| **one > 0 && left(one) > 0);
+        known.max(moved).copied().unwrap_or(0)
+    }
+
     pub fn add<'a>(&mut self, clusters: impl IntoIterator<Item = &'a str>) {
         for cluster in clusters {
             let count = self.count(cluster);
@@ -58,6 +81,31 @@ impl Load {
             self.counts.insert(cluster.to_owned(), to);
         } else {
             self.counts.remove(cluster);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_highest_without_some_is_that_after_they_are_gone(
+            own in vec(0..6u8, 0..6), others in vec(0..6u8, 0..12),
+        ) {
+            let names = |all: &[u8]| all.iter().map(|n| format!("c{n}")).collect::<Vec<_>>();
+            let own: BTreeSet<String> = names(&own).into_iter().collect();
+            let mut load = Load::default();
+            load.add(own.iter().map(String::as_str));
+            load.add(names(&others).iter().map(String::as_str));
+            let without = load.max_without(own.iter().map(String::as_str));
+            load.remove(own.iter().map(String::as_str));
+            prop_assert_eq!(without, load.max());
         }
     }
 }

@@ -3,10 +3,73 @@
 //! A placement opts in with the annotation `koinon.dev/packing`. Free is what the cluster reports as allocatable
 //! less what the decisions of *other* packing placements have reserved there.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    ops::{Add, AddAssign, Sub},
+};
 
-/// Amounts by resource name, in base units (cores, bytes).
-pub type Amounts = BTreeMap<String, f64>;
+use crate::quantity::Quantity;
+
+/// An amount of a resource in thousandths of its base unit (millicores, thousandths of a byte). Sums are exact, so that
+/// it does not matter in which order reservations are added up; beyond the largest they stay there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Amount(i64);
+
+impl Amount {
+    #[must_use]
+    pub const fn thousandths(amount: i64) -> Self {
+        Self(amount)
+    }
+
+    /// What there is of something: finer parts do not count.
+    #[must_use]
+    pub fn available(quantity: &Quantity) -> Self {
+        Self(quantity.milli_floor())
+    }
+
+    /// What is asked for: finer parts are rounded up, as Kubernetes does.
+    #[must_use]
+    pub fn requested(quantity: &Quantity) -> Self {
+        Self(quantity.milli_value())
+    }
+
+    /// In base units, for scores and for people.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "the caller asks for a float")]
+    pub fn units(self) -> f64 {
+        self.0 as f64 / 1000.0
+    }
+
+    /// The thousandths, for whoever keeps many.
+    pub(super) fn bits(self) -> i64 {
+        self.0
+    }
+}
+
+impl Add for Amount {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl AddAssign for Amount {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+impl Sub for Amount {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+}
+
+/// Amounts by resource name.
+pub type Amounts = BTreeMap<String, Amount>;
 
 /// What a placement asks of each cluster that it chooses.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,24 +94,22 @@ pub enum Strategy {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lacking {
     pub resource: String,
-    pub requested: f64,
+    pub requested: Amount,
     /// `None`: the cluster does not report the resource.
-    pub free: Option<f64>,
+    pub free: Option<Amount>,
 }
 
 impl Packing {
     /// The first resource, by name, that does not suffice; `allocatable` says what there is of a resource in all.
     pub(super) fn lacking(
         &self,
-        allocatable: impl Fn(&str) -> Option<f64>,
+        allocatable: impl Fn(&str) -> Option<Amount>,
         reserved: &Amounts,
     ) -> Option<Lacking> {
         self.requests.iter().find_map(|(resource, requested)| {
-            let taken = reserved.get(resource).copied().unwrap_or(0.0);
-            let all = allocatable(resource);
-            let free = all.map(|all| all - taken);
-            let suffices = all
-                .is_some_and(|all| billionths(*requested) <= billionths(all) - billionths(taken));
+            let taken = reserved.get(resource).copied().unwrap_or_default();
+            let free = allocatable(resource).map(|all| all - taken);
+            let suffices = free.is_some_and(|free| *requested <= free);
             (!suffices).then(|| Lacking {
                 resource: resource.clone(),
                 requested: *requested,
@@ -61,7 +122,7 @@ impl Packing {
     #[expect(clippy::cast_possible_truncation, reason = "−100..100")]
     pub(super) fn score(
         &self,
-        allocatable: impl Fn(&str) -> Option<f64>,
+        allocatable: impl Fn(&str) -> Option<Amount>,
         reserved: &Amounts,
     ) -> Option<i64> {
         let score = (self.share(allocatable, reserved)? * 200.0 - 100.0) as i64;
@@ -75,13 +136,13 @@ impl Packing {
     /// The share of the scarcest requested resource that is in use once the workload is there: 0 to 1.
     pub(super) fn share(
         &self,
-        allocatable: impl Fn(&str) -> Option<f64>,
+        allocatable: impl Fn(&str) -> Option<Amount>,
         reserved: &Amounts,
     ) -> Option<f64> {
-        let of = |(resource, requested): (&String, &f64)| {
-            let all = allocatable(resource)?;
-            let taken = reserved.get(resource).copied().unwrap_or(0.0) + requested;
-            (all > 0.0).then(|| (taken / all).clamp(0.0, 1.0))
+        let of = |(resource, requested): (&String, &Amount)| {
+            let all = allocatable(resource)?.units();
+            let taken = reserved.get(resource).copied().unwrap_or_default() + *requested;
+            (all > 0.0).then(|| (taken.units() / all).clamp(0.0, 1.0))
         };
         let shares = self.requests.iter().filter_map(of);
         shares.fold(None, |most: Option<f64>, share| {
@@ -90,27 +151,38 @@ impl Packing {
     }
 }
 
-/// An amount in the smallest unit that Kubernetes knows: what was written in decimals compares as it was written, also
-/// after some were added up (0.1 and 0.2 leave 0.3 of 0.6).
-#[expect(clippy::cast_possible_truncation, reason = "saturates")]
-fn billionths(amount: f64) -> i128 {
-    let (whole, rest) = (amount.trunc(), amount.fract());
-    (whole as i128).saturating_mul(1_000_000_000) + (rest * 1e9).round() as i128
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn of(text: &str) -> Amount {
+        Amount::requested(&text.parse().unwrap())
+    }
+
     #[test]
     fn what_is_left_is_counted_as_it_was_written() {
         let packing = Packing {
-            requests: Amounts::from([("cpu".to_owned(), 0.3)]),
+            requests: Amounts::from([("cpu".to_owned(), of("0.3"))]),
             strategy: Strategy::Fit,
         };
-        let reserved = Amounts::from([("cpu".to_owned(), 0.1 + 0.2)]);
-        assert_eq!(packing.lacking(|_| Some(0.6), &reserved), None);
-        let lacking = packing.lacking(|_| Some(0.599_999_999), &reserved);
-        assert!(lacking.is_some());
+        let reserved = Amounts::from([("cpu".to_owned(), of("0.1") + of("0.2"))]);
+        assert_eq!(packing.lacking(|_| Some(of("0.6")), &reserved), None);
+        assert!(packing.lacking(|_| Some(of("0.599")), &reserved).is_some());
+        // What is finer than a thousandth never makes it fit.
+        let barely = Amount::available(&"599999999n".parse().unwrap());
+        assert!(packing.lacking(|_| Some(barely), &reserved).is_some());
+    }
+
+    #[test]
+    fn sums_beyond_the_largest_stay_there_in_any_order() {
+        let most = Amount::thousandths(i64::MAX);
+        let (one, two) = (of("1Ei"), of("3"));
+        assert_eq!(one + most + two, two + one + most);
+        let packing = Packing {
+            requests: Amounts::from([("memory".to_owned(), of("1"))]),
+            strategy: Strategy::Fit,
+        };
+        let reserved = Amounts::from([("memory".to_owned(), most + one)]);
+        assert!(packing.lacking(|_| Some(of("1Ei")), &reserved).is_some());
     }
 }

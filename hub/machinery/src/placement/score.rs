@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Cluster, Facts, Policy, evaluate::Earliest};
+use super::{Amount, Cluster, Facts, Policy, evaluate::Earliest};
 
 pub(super) const MAX_SCORE: i64 = 100;
 
@@ -153,6 +153,23 @@ impl Span {
         amounts.fold(Self::NOTHING, widen)
     }
 
+    /// The same from amounts of which the first are the least, and the first are the most.
+    pub(super) fn between(
+        mut rising: impl Iterator<Item = f64>,
+        mut falling: impl Iterator<Item = f64>,
+    ) -> Self {
+        let (Some(min), Some(max)) = (rising.next(), falling.next()) else {
+            return Self::NOTHING;
+        };
+        let count = |same: usize| u32::try_from(same + 1).unwrap_or(u32::MAX);
+        Self {
+            min,
+            max,
+            at_min: count(rising.take_while(|amount| *amount <= min).count()),
+            at_max: count(falling.take_while(|amount| *amount >= max).count()),
+        }
+    }
+
     /// Takes a candidate out, as far as it was one, and puts another in, if it is one; says whether the span may be
     /// another then. What is counted at the ends is never more than there is.
     pub(super) fn may_move(&mut self, out: Option<f64>, into: Option<f64>) -> bool {
@@ -178,9 +195,12 @@ impl Span {
 }
 
 fn allocatable(resource: Resource, clusters: &[&Cluster]) -> Vec<Option<i64>> {
-    let amount = |cluster: &&Cluster| match resource {
-        Resource::Cpu => cluster.cpu,
-        Resource::Memory => cluster.memory,
+    let amount = |cluster: &&Cluster| {
+        let reported = match resource {
+            Resource::Cpu => cluster.cpu,
+            Resource::Memory => cluster.memory,
+        };
+        reported.map(Amount::units)
     };
     let span = Span::of(clusters.iter().filter_map(amount));
     clusters

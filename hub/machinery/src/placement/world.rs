@@ -2,6 +2,8 @@
 //!
 //! The hub keeps an index of its own, change by change; what is asked of either is answered by the same evaluation.
 
+mod view;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, OnceLock},
@@ -14,12 +16,12 @@ use koinon_api::{
     labels::{annotation, label, reason::placement as reason},
 };
 
+use self::view::View;
 use super::{
-    AddOnScore, Amounts, Cluster, Evaluation, Explanation, Facts, Load, Membership, Misconfigured,
-    Packing, Policy, Snapshot, Taint, evaluate,
-    expression::{self, Outcome},
+    Cluster, ClusterExplanation, Evaluation, Explanation, Load, Membership, Misconfigured, Packing,
+    Policy, Snapshot, Taint, evaluate,
 };
-use crate::cel::{Program, Value};
+use crate::cel::Value;
 
 /// Namespace and name.
 pub type Name = (String, String);
@@ -61,6 +63,8 @@ pub enum Answer<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct World {
     clusters: BTreeMap<String, Arc<Member>>,
+    /// Those that are being deleted: nobody chooses them, and whoever asks is told so.
+    going: BTreeMap<String, Arc<Member>>,
     sets: BTreeMap<String, Membership>,
     bindings: BTreeSet<(String, String)>,
     scores: BTreeMap<(String, String), Arc<Scores>>,
@@ -102,18 +106,18 @@ impl World {
 
     /// The same with the JSON that expressions are to see.
     pub fn put_cluster_as(&mut self, cluster: &ManagedCluster, object: serde_json::Value) {
-        let prepared = Cluster::prepare(cluster);
-        if cluster.metadata.deletion_timestamp.is_some() {
-            self.clusters.remove(&prepared.name);
-            return;
-        }
         let member = Member {
             object,
             subject: OnceLock::new(),
-            cluster: prepared,
+            cluster: Cluster::prepare(cluster),
         };
-        self.clusters
-            .insert(member.cluster.name.clone(), Arc::new(member));
+        let name = member.cluster.name.clone();
+        self.remove_cluster(&name);
+        let place = match cluster.metadata.deletion_timestamp {
+            Some(_) => &mut self.going,
+            None => &mut self.clusters,
+        };
+        place.insert(name, Arc::new(member));
     }
 
     /// Puts a taint on a cluster; `false` when there is no such cluster.
@@ -148,6 +152,7 @@ impl World {
 
     pub fn remove_cluster(&mut self, name: &str) {
         self.clusters.remove(name);
+        self.going.remove(name);
     }
 
     pub fn put_set(&mut self, set: &ManagedClusterSet) {
@@ -169,6 +174,11 @@ impl World {
         let namespace = metadata.namespace.clone().unwrap_or_default();
         self.bindings
             .insert((namespace, metadata.name.clone().unwrap_or_default()));
+    }
+
+    pub fn remove_binding(&mut self, namespace: &str, set: &str) {
+        self.bindings
+            .remove(&(namespace.to_owned(), set.to_owned()));
     }
 
     pub fn put_scores(&mut self, scores: &AddOnPlacementScore) {
@@ -207,6 +217,10 @@ impl World {
             metadata.name.clone().unwrap_or_default(),
         );
         self.placements.insert(name, Arc::new(entry));
+    }
+
+    pub fn remove_placement(&mut self, name: &Name) {
+        self.placements.remove(name);
     }
 
     /// Adds what a decision object says its placement holds.
@@ -289,6 +303,39 @@ impl World {
         }
     }
 
+    /// Explains one cluster, also one that the placement cannot choose from; `None` when there is no such cluster, or
+    /// nothing to explain.
+    #[must_use]
+    pub fn explain_cluster(
+        &self,
+        name: &Name,
+        cluster: &str,
+        now: Timestamp,
+    ) -> Option<ClusterExplanation> {
+        let entry = self.placements.get(name)?;
+        let policy = entry.policy.as_ref().ok()?;
+        let Answer::Evaluated(evaluation) = self.answer(name, now)? else {
+            return None;
+        };
+        let facts = self.view(name);
+        let mut explained = evaluation.explain(policy, &facts).clusters.into_iter();
+        if let Some(one) = explained.find(|one| one.cluster == cluster) {
+            return Some(one);
+        }
+        let (member, why) = match (self.going.get(cluster), self.clusters.get(cluster)) {
+            (Some(going), _) => (going, "it is being deleted".to_owned()),
+            (None, Some(member)) => {
+                let sets = self.eligible(name, entry).ok()?;
+                let sets: Vec<&str> = sets.into_iter().map(String::as_str).collect();
+                let sets = sets.join(",");
+                let why = format!("it is in none of the ManagedClusterSets [{sets}]");
+                (member, why)
+            }
+            (None, None) => return None,
+        };
+        Some(evaluation.outsider(policy, &facts, &member.cluster, why))
+    }
+
     /// Decides all placements, one after the other in the order of their names, each seeing the decisions of those
     /// before; again until nothing moves, at most `rounds` times. Says whether it came to rest.
     pub fn settle(&mut self, now: Timestamp, rounds: usize) -> bool {
@@ -332,7 +379,8 @@ impl World {
         true
     }
 
-    fn candidates(&self, name: &Name, entry: &Entry) -> Result<Vec<&Cluster>, NoClusters> {
+    /// The sets that a placement may choose from.
+    fn eligible(&self, name: &Name, entry: &Entry) -> Result<Vec<&String>, NoClusters> {
         let from = (name.0.clone(), String::new());
         let bound: Vec<&String> = self
             .bindings
@@ -350,6 +398,11 @@ impl World {
         if eligible.is_empty() {
             return Err(NoClusters::NoIntersection(entry.cluster_sets.clone()));
         }
+        Ok(eligible)
+    }
+
+    fn candidates(&self, name: &Name, entry: &Entry) -> Result<Vec<&Cluster>, NoClusters> {
+        let eligible = self.eligible(name, entry)?;
         let memberships: Vec<&Membership> = eligible.iter().map(|set| &self.sets[*set]).collect();
         let member =
             |cluster: &&Cluster| memberships.iter().any(|set| set.includes(&cluster.labels));
@@ -362,81 +415,6 @@ impl World {
     }
 
     fn view<'a>(&'a self, name: &'a Name) -> View<'a> {
-        let mut load = self.load.clone();
-        load.remove(self.held(name));
-        View {
-            world: self,
-            name,
-            load,
-        }
-    }
-}
-
-/// The facts of one placement's evaluation.
-struct View<'a> {
-    world: &'a World,
-    name: &'a Name,
-    load: Load,
-}
-
-impl Facts for View<'_> {
-    fn held(&self, cluster: &Cluster) -> bool {
-        let held = self.world.held.get(self.name);
-        held.is_some_and(|held| held.contains(&cluster.name))
-    }
-
-    fn load(&self, cluster: &Cluster) -> u32 {
-        self.load.count(&cluster.name)
-    }
-
-    fn max_load(&self) -> u32 {
-        self.load.max()
-    }
-
-    fn add_on_score(&self, cluster: &Cluster, resource: &str, score: &str) -> Option<AddOnScore> {
-        let scores = self
-            .world
-            .scores
-            .get(&(cluster.name.clone(), resource.to_owned()))?;
-        Some(AddOnScore {
-            value: *scores.values.get(score)?,
-            valid_until: scores.valid_until,
-        })
-    }
-
-    fn condition(&self, cluster: &Cluster, expression: &Program) -> Outcome {
-        let Some(member) = self.world.clusters.get(&cluster.name) else {
-            return Outcome::default();
-        };
-        let subject = member
-            .subject
-            .get_or_init(|| expression::subject(member.object.clone()));
-        let scores = |name: &str| {
-            let key = (cluster.name.clone(), name.to_owned());
-            let scores = self.world.scores.get(&key)?;
-            Some(scores.values.clone().into_iter().collect())
-        };
-        expression::test(expression, subject, &scores)
-    }
-
-    fn reserved(&self, cluster: &Cluster) -> Amounts {
-        let mut reserved = Amounts::new();
-        for (name, entry) in &self.world.placements {
-            let Some(packing) = &entry.packing else {
-                continue;
-            };
-            let holds = self
-                .world
-                .held
-                .get(name)
-                .is_some_and(|held| held.contains(&cluster.name));
-            if name == self.name || !holds {
-                continue;
-            }
-            for (resource, amount) in &packing.requests {
-                *reserved.entry(resource.clone()).or_default() += amount;
-            }
-        }
-        reserved
+        View::of(self, name)
     }
 }

@@ -49,6 +49,17 @@ impl Bits {
         }
     }
 
+    /// Takes out whoever is in `other`.
+    pub(super) fn without(&mut self, other: &Self) {
+        for (one, other) in self.0.iter_mut().zip(&other.0) {
+            *one &= !other;
+        }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = Slot> + '_ {
         self.0.iter().enumerate().flat_map(|(at, word)| {
             let mut left = *word;

@@ -1,20 +1,21 @@
 //! The choice of one placement, over sets of bits.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
 use super::{
-    Choice, Conditions, Decided, Engine, Id, Spec,
+    Choice, Conditions, Decided, Engine, Id, Placed, Spec,
+    ahead::Ahead,
     bits::Bits,
+    field::Field,
     fleet::Slot,
-    marks::{Mark, measured},
-    ranking::{Ranked, best},
+    marks::Mark,
+    ranking::{MOST_NAMED, Ranked},
     scale::{Balance, Scale},
 };
 use crate::placement::{
     Misconfigured, Name, NoClusters, Order, Policy, Prioritizer, Topology,
-    evaluate::Earliest,
     expression::{Budget, Outcome},
     group::partition,
     score::{MAX_SCORE, Span},
@@ -23,7 +24,7 @@ use crate::placement::{
 
 /// What a choice is made from.
 struct Snapshot<'a> {
-    id: Id,
+    placed: &'a Placed,
     spec: &'a Spec,
     policy: &'a Policy,
     /// The candidates that a predicate admits.
@@ -39,6 +40,23 @@ enum Among {
     Held,
 }
 
+/// What was found for a placement whose turn has come, or is to come.
+#[derive(Debug)]
+pub(super) struct Found {
+    decided: Decided,
+    /// Of CPU and memory, where there was a choice.
+    spans: [Span; 2],
+}
+
+impl From<Decided> for Found {
+    fn from(decided: Decided) -> Self {
+        Self {
+            decided,
+            spans: [Span::NOTHING; 2],
+        }
+    }
+}
+
 impl Engine {
     /// Decides a placement; `None` when there is no such placement.
     pub fn decide(
@@ -47,65 +65,105 @@ impl Engine {
         now: Timestamp,
         conditions: &dyn Conditions,
     ) -> Option<Decided> {
+        self.decide_with(name, now, conditions, &mut Ahead::default())
+    }
+
+    /// The same, with what was found ahead as far as it is still true.
+    pub fn decide_with(
+        &mut self,
+        name: &Name,
+        now: Timestamp,
+        conditions: &dyn Conditions,
+        ahead: &mut Ahead,
+    ) -> Option<Decided> {
         let id = *self.by_name.get(name)?;
-        let placed = self.placed[id as usize].as_mut()?;
-        let spec = Arc::clone(placed.spec.as_ref()?);
-        let mark = placed.mark.take().unwrap_or(Mark::Full);
-        let due = placed.recheck_at.is_some_and(|at| at <= now);
         self.fleet.put_in_order();
-        let check = mark == Mark::Check;
-        if let (Mark::Entrants(slots), false) = (mark, due)
+        let found = match self.known(id, now, ahead) {
+            (Some(found), _) => found,
+            (None, admitted) => self.find(id, now, conditions, admitted)?,
+        };
+        let placed = self.placed[id as usize].as_mut()?;
+        placed.mark = None;
+        if let Decided::Chosen(choice) = &found.decided {
+            placed.spans = found.spans;
+            placed.recheck_at = choice.recheck_at;
+        }
+        Some(found.decided)
+    }
+
+    /// Finds what a placement should have; `admitted` by its expressions, if that is known. Names must be in order.
+    pub(super) fn find(
+        &self,
+        id: Id,
+        now: Timestamp,
+        conditions: &dyn Conditions,
+        admitted: Option<Result<Bits, Misconfigured>>,
+    ) -> Option<Found> {
+        let (placed, spec) = self.spec(id)?;
+        let due = placed.recheck_at.is_some_and(|at| at <= now);
+        if let (Some(Mark::Entrants(slots)), false) = (&placed.mark, due)
             && !slots.iter().any(|slot| self.could_enter(id, *slot, now))
         {
-            return Some(Decided::Same);
+            return Some(Decided::Same.into());
         }
-        let candidates = match self.candidates(name, &spec) {
+        let candidates = match self.candidates(&placed.name, spec) {
             Ok(candidates) => candidates,
-            Err(none) => return Some(Decided::NoClusters(none)),
+            Err(none) => return Some(Decided::NoClusters(none).into()),
         };
         let policy = match spec.policy.as_ref() {
             Ok(policy) => policy,
-            Err(error) => return self.misconfigured(id, &candidates, error.clone()),
+            Err(error) => return Some(self.misconfigured(placed, &candidates, error.clone())),
         };
-        let admitted = match self.admitted(&spec, policy, &candidates, conditions) {
+        let admitted =
+            admitted.unwrap_or_else(|| self.admitted(spec, policy, &candidates, conditions));
+        let admitted = match admitted {
             Ok(admitted) => admitted,
-            Err(error) => return self.misconfigured(id, &candidates, error),
+            Err(error) => return Some(self.misconfigured(placed, &candidates, error)),
         };
-        // Balance looks at the decisions of others only.
-        let own = self.spec(id)?.0.held.clone();
-        self.counts.remove(&own);
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
         let snapshot = Snapshot {
-            id,
-            spec: &spec,
+            placed,
+            spec,
             policy,
             admitted: &admitted,
             now,
         };
-        let stays = check && !due && policy.balances() && {
-            let (choice, _) = self.choose(&snapshot, Among::All, Balance::LeftOut, &mut scratch)?;
-            scratch.clear();
-            !choice.changed
-        };
+        let check = placed.mark == Some(Mark::Check);
+        let stays = check
+            && !due
+            && policy.balances()
+            && !self
+                .choose(&snapshot, Among::All, Balance::LeftOut)
+                .0
+                .changed;
         // The scores that are shown are those of now, whoever stays for whatever reason.
         let among = if stays { Among::Held } else { Among::All };
-        let (choice, spans) = self.choose(&snapshot, among, Balance::Counts, &mut scratch)?;
-        self.scratch = scratch;
-        self.counts.add(&own);
-        if let Some(placed) = &mut self.placed[id as usize] {
-            placed.spans = spans;
-            placed.recheck_at = choice.recheck_at;
+        let (choice, spans) = self.choose(&snapshot, among, Balance::Counts);
+        Some(Found {
+            decided: Decided::Chosen(Box::new(choice)),
+            spans,
+        })
+    }
+
+    /// Whom the expressions of a placement admit; `None` where there are none to ask.
+    pub(super) fn expressed(
+        &self,
+        placed: &Placed,
+        spec: &Spec,
+        conditions: &dyn Conditions,
+    ) -> Option<Result<Bits, Misconfigured>> {
+        let policy = spec.policy.as_ref().as_ref().ok()?;
+        if !policy.looks_at_objects() {
+            return None;
         }
-        Some(Decided::Chosen(Box::new(choice)))
+        let candidates = self.candidates(&placed.name, spec).ok()?;
+        Some(self.admitted(spec, policy, &candidates, conditions))
     }
 
     /// What a placement keeps whose spec cannot be evaluated.
-    fn misconfigured(&self, id: Id, candidates: &Bits, error: Misconfigured) -> Option<Decided> {
-        let (placed, _) = self.spec(id)?;
+    fn misconfigured(&self, placed: &Placed, candidates: &Bits, error: Misconfigured) -> Found {
         let held = placed.held.iter().filter(|slot| candidates.has(**slot));
         let remaining = held.map(|slot| self.fleet.name(*slot).to_owned()).collect();
-        Some(Decided::Misconfigured { error, remaining })
+        Decided::Misconfigured { error, remaining }.into()
     }
 
     fn candidates(&self, name: &Name, spec: &Spec) -> Result<Bits, NoClusters> {
@@ -126,57 +184,28 @@ impl Engine {
         snapshot: &Snapshot<'_>,
         among: Among,
         balance: Balance,
-        ranked: &mut Vec<Ranked>,
-    ) -> Option<(Choice, [Span; 2])> {
+    ) -> (Choice, [Span; 2]) {
         let Snapshot {
-            id,
+            placed,
             spec,
             policy,
             admitted,
             now,
         } = *snapshot;
-        let (placed, _) = self.spec(id)?;
-        let mut expiry = Earliest::default();
-        let mut scale = Scale {
+        let scale = Scale {
             balance,
-            most: self.counts.max(),
+            // Balance looks at the decisions of others only.
+            most: self.counts.max_without(&placed.held),
             reserved: self.reserved(policy, &placed.name, None),
             ..Scale::new(self, policy, placed)
-        }
-        .for_all();
-        for slot in admitted.iter() {
-            if let Some(avoided) = self.passes(&scale, slot, now, &mut expiry) {
-                let order = self.fleet.order(slot);
-                ranked.push(Ranked {
-                    avoided,
-                    worth: 0,
-                    order,
-                    slot,
-                });
-            }
-        }
-        for resource in measured(policy) {
-            let amounts = ranked
-                .iter()
-                .filter_map(|one| self.scored(&scale, one.slot, resource));
-            let span = Span::of(amounts);
-            scale.spans[resource as usize] = span;
-        }
-        let mut expired = None;
-        for one in ranked.iter_mut() {
-            one.worth = -self.total(&scale, one.slot, now, &mut expiry, &mut expired);
-            if balance == Balance::LeftOut {
-                one.worth = 2 * one.worth - i64::from(scale.holds(one.slot));
-            }
-        }
-        let wanted = policy.clusters.unwrap_or(ranked.len());
+        };
+        let few = policy.clusters.is_some() && policy.spread.is_empty();
+        let field = Field::new(self, scale.for_all(), admitted, few, now);
+        let wanted = policy.clusters.unwrap_or(field.asked.len());
         let picks = match among {
-            Among::Held => {
-                let held = ranked.iter().filter(|one| scale.holds(one.slot));
-                held.copied().collect()
-            }
-            Among::All if policy.spread.is_empty() => best(ranked, wanted),
-            Among::All => self.spread(policy, ranked, wanted),
+            Among::Held => field.held(),
+            Among::All if policy.spread.is_empty() => field.best(wanted),
+            Among::All => self.spread(policy, &field.asked, wanted),
         };
         let mut chosen: Vec<Slot> = picks.iter().map(|one| one.slot).collect();
         chosen.sort_unstable();
@@ -184,7 +213,7 @@ impl Engine {
         held.dedup();
         let changed = chosen != held;
         let ranking = if changed {
-            self.ranking(ranked)
+            self.ranking(&field.best(MOST_NAMED))
         } else {
             String::new()
         };
@@ -195,7 +224,7 @@ impl Engine {
             Order::Name => in_order.sort_unstable_by_key(|one| one.order),
             Order::Score => {
                 for one in &mut in_order {
-                    one.worth -= arrival(&scale, one.slot);
+                    one.worth -= arrival(&field.scale, one.slot);
                     let name = self.fleet.name(one.slot);
                     scores.insert(name.to_owned(), -one.worth);
                 }
@@ -215,11 +244,12 @@ impl Engine {
             changed,
             scores,
             ranking,
-            recheck_at: expiry.at(),
-            expired: expired
+            recheck_at: field.recheck_at,
+            expired: field
+                .expired
                 .map(|(prioritizer, slot)| (prioritizer, self.fleet.name(slot).to_owned())),
         };
-        Some((choice, scale.spans))
+        (choice, field.scale.spans)
     }
 
     /// The candidates that one of the predicates admits; a mistake when their expressions cost too much to say.
@@ -263,7 +293,7 @@ impl Engine {
         conditions: &dyn Conditions,
     ) -> Outcome {
         let scores = |object: &str| {
-            let published = self.scores.get(object)?.get(&slot)?;
+            let published = self.scores.get(object)?.get(slot)?;
             let each = published.values.iter();
             Some(
                 each.map(|(name, value)| (name.to_string(), *value))
@@ -273,7 +303,8 @@ impl Engine {
         conditions.test(self.fleet.name(slot), expression, &scores)
     }
 
-    fn spread(&self, policy: &Policy, ranked: &mut [Ranked], wanted: usize) -> Vec<Ranked> {
+    fn spread(&self, policy: &Policy, ranked: &[Ranked], wanted: usize) -> Vec<Ranked> {
+        let mut ranked = ranked.to_vec();
         ranked.sort_unstable();
         let picks = spread::choose(&policy.spread, ranked.len(), wanted, |spread, at| {
             let row = self.fleet.row(ranked[at].slot)?;

@@ -20,6 +20,16 @@ impl Counts {
         u32::try_from(self.histogram.len()).unwrap_or(u32::MAX)
     }
 
+    /// No cluster of so many has a lower count.
+    pub(super) fn least_of(&self, clusters: usize) -> u32 {
+        let counted: usize = self.histogram.iter().map(|some| *some as usize).sum();
+        if counted < clusters {
+            return 0;
+        }
+        let lowest = self.histogram.iter().position(|clusters| *clusters > 0);
+        lowest.map_or(0, |at| u32::try_from(at + 1).unwrap_or(u32::MAX))
+    }
+
     /// The highest count if these decisions were not there; they are in the order of their clusters.
     pub(super) fn max_without(&self, slots: &[Slot]) -> u32 {
         let max = self.max();

@@ -30,7 +30,6 @@ impl Engine {
             Vec::new()
         };
         let mut scale = Scale {
-            own: &placed.held,
             spans: placed.spans,
             reserved: self.reserved(policy, &placed.name, Some(&compared)),
             ..Scale::new(self, policy, placed)

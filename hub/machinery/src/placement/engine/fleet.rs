@@ -10,7 +10,7 @@ use hashbrown::HashTable;
 use jiff::Timestamp;
 
 use super::{
-    super::{Cluster, Effect, Resource, filter::TaintRef},
+    super::{Amount, Cluster, Effect, Resource, filter::TaintRef},
     bits::Bits,
     grow::push_tight,
     row::{Finder, Row, list, valued},
@@ -22,6 +22,8 @@ use super::{
 pub(super) struct Slot(u32);
 
 impl Slot {
+    pub(super) const LAST: Self = Self(u32::MAX);
+
     pub(super) fn at(index: usize) -> Self {
         Self(u32::try_from(index).expect("fewer than 2³² clusters"))
     }
@@ -188,6 +190,20 @@ impl Fleet {
         }
     }
 
+    /// How many names there are.
+    pub(super) fn slots(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// All names in their order, whether there are clusters of them or not.
+    pub(super) fn by_name(&self) -> &[Slot] {
+        &self.by_name
+    }
+
+    pub(super) fn tainted(&self) -> &Bits {
+        &self.tainted
+    }
+
     pub(super) fn is_tainted(&self, slot: Slot) -> bool {
         self.tainted.has(slot)
     }
@@ -214,12 +230,12 @@ impl Fleet {
     }
 
     /// How much of a resource can be allocated.
-    pub(super) fn amount(&self, row: &Row, resource: &str) -> Option<f64> {
+    pub(super) fn amount(&self, row: &Row, resource: &str) -> Option<Amount> {
         row.amount(list::place(self.texts.get(row.resources()), resource)?)
     }
 
     /// The same for what scores look at.
-    pub(super) fn scored(&self, row: &Row, resource: Resource) -> Option<f64> {
+    pub(super) fn scored(&self, row: &Row, resource: Resource) -> Option<Amount> {
         row.amount(list::scored(self.texts.get(row.resources()), resource)?)
     }
 
@@ -229,7 +245,7 @@ impl Fleet {
         row: &Row,
         resource: Resource,
         finder: &Cell<Finder>,
-    ) -> Option<f64> {
+    ) -> Option<Amount> {
         let list = row.resources();
         let find = || list::scored(self.texts.get(list), resource);
         row.amount(Finder::ask(finder, list, find)?)

@@ -10,7 +10,7 @@ use super::{
     fleet::{Slot, State},
     row::Row,
 };
-use crate::placement::{Name, Policy, Prioritizer, Resource};
+use crate::placement::{Amount, Name, Policy, Prioritizer, Resource};
 
 /// More clusters than this are not looked at one by one.
 const MOST_ENTRANTS: usize = 32;
@@ -214,7 +214,10 @@ impl Engine {
         let (old, new) = (old.map(|old| &old.row), self.fleet.row(slot));
         let mut moves = false;
         for resource in measured(policy) {
-            let of = |row: Option<&Row>| row.and_then(|row| self.fleet.scored(row, resource));
+            let of = |row: Option<&Row>| {
+                row.and_then(|row| self.fleet.scored(row, resource))
+                    .map(Amount::units)
+            };
             moves |= spans[resource as usize].may_move(of(old), of(new));
         }
         moves

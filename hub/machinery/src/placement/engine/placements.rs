@@ -30,6 +30,7 @@ impl Engine {
             }
             self.drop_spec(id, &before);
         }
+        self.inputs += 1;
         let mut mark = Mark::Full;
         if let Some(placed) = &mut self.placed[id as usize] {
             // It was decided before this engine saw it.
@@ -55,6 +56,7 @@ impl Engine {
                 if let Prioritizer::AddOn { resource, .. } = &weighted.prioritizer {
                     self.scored.entry(resource.clone()).or_default().insert(id);
                 }
+                self.keep_order(&weighted.prioritizer);
             }
             if policy.looks_at_objects() {
                 self.looking.insert(id);
@@ -79,6 +81,7 @@ impl Engine {
         let Some(&id) = self.by_name.get(name) else {
             return;
         };
+        self.inputs += 1;
         let spec = self.placed[id as usize]
             .as_mut()
             .and_then(|placed| placed.spec.take());
@@ -98,6 +101,7 @@ impl Engine {
     /// A placement is not to be decided for the time being; what it holds, and reserves there, stays.
     pub fn suspend_placement(&mut self, name: &Name, packing: Option<&Packing>) {
         self.remove_placement(name);
+        self.inputs += 1;
         if packing.is_some() {
             let id = self.id(name);
             if let Some(placed) = &mut self.placed[id as usize] {
@@ -125,6 +129,7 @@ impl Engine {
             return;
         };
         for weighted in &policy.prioritizers {
+            self.leave_order(&weighted.prioritizer);
             if let Prioritizer::AddOn { resource, .. } = &weighted.prioritizer
                 && let Some(scored) = self.scored.get_mut(resource)
             {
@@ -169,6 +174,8 @@ impl Engine {
                 gone.push(slot);
             }
         }
+        placed.turns += 1;
+        self.decisions += 1;
         self.counts.add(&more);
         self.counts.remove(&gone);
         let left: Vec<Slot> = gone
@@ -199,6 +206,7 @@ impl Engine {
             packing: None,
             spans: [Span::NOTHING; 2],
             recheck_at: None,
+            turns: 0,
         });
         let id = match self.free.pop() {
             Some(id) => {

@@ -7,7 +7,7 @@ use super::{Engine, fleet::Slot};
 /// OCM's bound on the scores in an event.
 const MOST_SAID: usize = 1000;
 /// No more clusters than this fit into it.
-const MOST_NAMED: usize = MOST_SAID / 4;
+pub(super) const MOST_NAMED: usize = MOST_SAID / 4;
 
 /// A feasible cluster; the less, the better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,11 +22,11 @@ pub(super) struct Ranked {
 
 impl Engine {
     /// As OCM's event `ScoreUpdate` has it.
-    pub(super) fn ranking(&self, ranked: &[Ranked]) -> String {
+    pub(super) fn ranking(&self, best: &[Ranked]) -> String {
         use std::fmt::Write as _;
 
         let mut text = String::new();
-        for one in best(ranked, MOST_NAMED) {
+        for one in best {
             let (before, name) = (text.len(), self.fleet.name(one.slot));
             // Writing to a string does not fail.
             let _ = write!(text, "{name}:{} ", -one.worth);
@@ -40,22 +40,38 @@ impl Engine {
     }
 }
 
-/// The best, best first.
-pub(super) fn best(ranked: &[Ranked], wanted: usize) -> Vec<Ranked> {
-    if wanted >= ranked.len() {
-        let mut all = ranked.to_vec();
-        all.sort_unstable();
-        return all;
-    }
-    let mut best: BinaryHeap<Ranked> = BinaryHeap::with_capacity(wanted + 1);
-    for one in ranked {
-        if best.len() < wanted {
-            best.push(*one);
-        } else if let Some(mut worst) = best.peek_mut()
-            && *one < *worst
-        {
-            *worst = *one;
+/// The best of those that were offered.
+pub(super) struct Leaders {
+    /// The worst of them on top.
+    best: BinaryHeap<Ranked>,
+    wanted: usize,
+}
+
+impl Leaders {
+    pub(super) fn of(wanted: usize) -> Self {
+        Self {
+            best: BinaryHeap::new(),
+            wanted,
         }
     }
-    best.into_sorted_vec()
+
+    pub(super) fn offer(&mut self, one: Ranked) {
+        if self.best.len() < self.wanted {
+            self.best.push(one);
+        } else if let Some(mut worst) = self.best.peek_mut()
+            && one < *worst
+        {
+            *worst = one;
+        }
+    }
+
+    /// Whether there are enough, and all of them better than somebody who is not.
+    pub(super) fn are_before(&self, other: &Ranked) -> bool {
+        self.best.len() == self.wanted && self.best.peek().is_none_or(|worst| worst < other)
+    }
+
+    /// Best first.
+    pub(super) fn in_order(self) -> Vec<Ranked> {
+        self.best.into_sorted_vec()
+    }
 }

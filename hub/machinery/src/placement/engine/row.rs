@@ -3,7 +3,7 @@
 use std::{cell::Cell, collections::BTreeMap};
 
 use super::{
-    super::{Cluster, Operator, Selector},
+    super::{Amount, Cluster, Operator, Selector},
     texts::{Text, Texts},
 };
 
@@ -97,7 +97,7 @@ impl Row {
         };
         let (labels, claims) = (pairs(&cluster.labels), pairs(&cluster.claims));
         let amounts = cluster.allocatable.values().flat_map(|amount| {
-            let bits = amount.to_bits();
+            let bits = amount.bits().cast_unsigned();
             #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
             [(bits >> 32) as u32, bits as u32]
         });
@@ -129,10 +129,11 @@ impl Row {
     }
 
     /// The amount at a place of the list of resources.
-    pub(super) fn amount(&self, place: usize) -> Option<f64> {
+    pub(super) fn amount(&self, place: usize) -> Option<Amount> {
         let (pairs, _) = self.words[self.terms() + 1..].as_chunks::<2>();
         let [high, low] = pairs.get(place)?;
-        Some(f64::from_bits(u64::from(*high) << 32 | u64::from(*low)))
+        let bits = u64::from(*high) << 32 | u64::from(*low);
+        Some(Amount::thousandths(bits.cast_signed()))
     }
 
     pub(super) fn same_terms(&self, other: &Self) -> bool {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{Engine, OfObject, Placed, bits::Bits, fleet::Slot, row::Finder};
 use crate::placement::{
-    Amounts, Name, Policy, Prioritizer, Resource,
+    Amount, Amounts, Name, Policy, Prioritizer, Resource,
     evaluate::Earliest,
     filter::{Held, Tolerance, tolerance},
     score::{MAX_SCORE, Span, balance},
@@ -24,6 +24,9 @@ pub(super) enum Balance {
     LeftOut,
 }
 
+/// A prioritizer by its name, and a cluster whose score had expired.
+pub(super) type Expired = (String, Slot);
+
 /// What other packing placements take of clusters.
 pub(super) type Reserved = HashMap<Slot, Amounts>;
 
@@ -32,8 +35,6 @@ pub(super) struct Scale<'a> {
     pub(super) policy: &'a Policy,
     pub(super) placed: &'a Placed,
     pub(super) balance: Balance,
-    /// The placement's own decisions, as far as they are counted.
-    pub(super) own: &'a [Slot],
     /// The highest count of decisions of other placements.
     pub(super) most: u32,
     pub(super) spans: [Span; 2],
@@ -70,7 +71,6 @@ impl<'a> Scale<'a> {
             policy,
             placed,
             balance: Balance::Counts,
-            own: &[],
             most: 0,
             spans: [Span::NOTHING; 2],
             reserved: Reserved::new(),
@@ -102,7 +102,16 @@ impl<'a> Scale<'a> {
         }
     }
 
-    fn level(&self, load: u32) -> i64 {
+    /// What a total is worth: the less, the better. Where the decisions of others are left out, of two that are as good
+    /// the one that is held is better.
+    pub(super) fn worth(&self, total: i64, held: bool) -> i64 {
+        match self.balance {
+            Balance::Counts => -total,
+            Balance::LeftOut => -2 * total - i64::from(held),
+        }
+    }
+
+    pub(super) fn level(&self, load: u32) -> i64 {
         let known = self.levels.get(load as usize).copied();
         known.unwrap_or_else(|| balance(load, f64::from(self.most)))
     }
@@ -152,7 +161,8 @@ impl Engine {
     /// The amount of a resource that a cluster is scored by.
     pub(super) fn scored(&self, scale: &Scale<'_>, slot: Slot, resource: Resource) -> Option<f64> {
         let finder = &scale.finders[resource as usize];
-        self.fleet.found(self.fleet.row(slot)?, resource, finder)
+        let amount = self.fleet.found(self.fleet.row(slot)?, resource, finder);
+        amount.map(Amount::units)
     }
 
     /// The weighted scores of a cluster.
@@ -162,41 +172,59 @@ impl Engine {
         slot: Slot,
         now: Timestamp,
         expiry: &mut Earliest,
-        expired: &mut Option<(String, Slot)>,
+        expired: &mut Option<Expired>,
     ) -> i64 {
-        let mut total = 0;
-        for (at, weighted) in scale.policy.prioritizers.iter().enumerate() {
-            let score = match &weighted.prioritizer {
-                Prioritizer::Balance if scale.balance == Balance::LeftOut => 0,
-                Prioritizer::Balance => scale.level(self.load(scale, slot)),
-                Prioritizer::Steady if scale.holds(slot) => MAX_SCORE,
-                Prioritizer::Steady => 0,
-                Prioritizer::Allocatable(resource) => {
-                    let amount = self.scored(scale, slot, *resource);
-                    amount.map_or(0, |amount| scale.spans[*resource as usize].score(amount))
-                }
-                Prioritizer::AddOn { score, .. } => {
-                    let published = scale.published.get(at).copied().flatten();
-                    let published = published.and_then(|of| of.get(&slot));
-                    let found =
-                        published.and_then(|one| Some((one.value(score)?, one.valid_until)));
-                    match found {
-                        Some((_, Some(until))) if until <= now => {
-                            expired.get_or_insert_with(|| (weighted.prioritizer.name(), slot));
-                            0
-                        }
-                        Some((value, until)) => {
-                            until.into_iter().for_each(|until| expiry.add(until));
-                            value
-                        }
-                        None => 0,
+        let all = scale.policy.prioritizers.iter().enumerate();
+        all.map(|(at, one)| one.weight * self.score(scale, at, slot, now, expiry, expired))
+            .sum()
+    }
+
+    /// What the prioritizer at a place gives a cluster.
+    pub(super) fn score(
+        &self,
+        scale: &Scale<'_>,
+        at: usize,
+        slot: Slot,
+        now: Timestamp,
+        expiry: &mut Earliest,
+        expired: &mut Option<Expired>,
+    ) -> i64 {
+        let prioritizer = &scale.policy.prioritizers[at].prioritizer;
+        match prioritizer {
+            Prioritizer::Balance if scale.balance == Balance::LeftOut => 0,
+            Prioritizer::Balance => scale.level(self.load(scale, slot)),
+            Prioritizer::Steady if scale.holds(slot) => MAX_SCORE,
+            Prioritizer::Steady => 0,
+            Prioritizer::Allocatable(resource) => {
+                let amount = self.scored(scale, slot, *resource);
+                amount.map_or(0, |amount| scale.spans[*resource as usize].score(amount))
+            }
+            Prioritizer::AddOn { score, .. } => {
+                let published = scale.published.get(at).copied().flatten();
+                let published = published.and_then(|of| of.get(slot));
+                let found = published.and_then(|one| Some((one.value(score)?, one.valid_until)));
+                match found {
+                    Some((_, Some(until))) if until <= now => {
+                        expired.get_or_insert_with(|| (prioritizer.name(), slot));
+                        0
                     }
+                    Some((value, until)) => {
+                        until.into_iter().for_each(|until| expiry.add(until));
+                        value
+                    }
+                    None => 0,
                 }
-                Prioritizer::Packing => self.packed(scale, slot).unwrap_or(0),
-            };
-            total += weighted.weight * score;
+            }
+            Prioritizer::Packing => self.packed(scale, slot).unwrap_or(0),
         }
-        total
+    }
+
+    /// The score of an add-on, whether it has expired or not.
+    pub(super) fn published(&self, prioritizer: &Prioritizer, slot: Slot) -> Option<i64> {
+        let Prioritizer::AddOn { resource, score } = prioritizer else {
+            return None;
+        };
+        self.scores.get(resource)?.get(slot)?.value(score)
     }
 
     fn packed(&self, scale: &Scale<'_>, slot: Slot) -> Option<i64> {
@@ -224,7 +252,7 @@ impl Engine {
             let mut take = |slot: Slot| {
                 let of_cluster = reserved.entry(slot).or_default();
                 for (resource, amount) in &packing.requests {
-                    *of_cluster.entry(resource.clone()).or_default() += amount;
+                    *of_cluster.entry(resource.clone()).or_default() += *amount;
                 }
             };
             match only {
@@ -244,11 +272,12 @@ impl Engine {
 
     /// Decisions of other placements that name a cluster.
     fn load(&self, scale: &Scale<'_>, slot: Slot) -> u32 {
-        let from = scale.own.partition_point(|one| *one < slot);
-        let own = scale.own[from..]
-            .iter()
-            .take_while(|one| **one == slot)
-            .count();
+        if !scale.holds(slot) {
+            return self.counts.of(slot);
+        }
+        let held = &scale.placed.held;
+        let from = held.partition_point(|one| *one < slot);
+        let own = held[from..].iter().take_while(|one| **one == slot).count();
         let own = u32::try_from(own).unwrap_or(u32::MAX);
         self.counts.of(slot).saturating_sub(own)
     }

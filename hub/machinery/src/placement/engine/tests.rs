@@ -4,6 +4,7 @@
 mod budget;
 mod footprint;
 mod kept;
+mod together;
 
 use std::sync::Arc;
 
@@ -13,13 +14,9 @@ use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::placement::{Answer, World, expression};
+use crate::placement::{Amount, Answer, World, expression};
 
 const NS: &str = "apps";
-
-fn now() -> Timestamp {
-    Timestamp::from_second(1_000).unwrap()
-}
 
 fn name(placement: &str) -> Name {
     (NS.to_owned(), placement.to_owned())
@@ -32,6 +29,12 @@ struct Both {
     world: World,
     objects: BTreeMap<String, Value>,
     scores: BTreeMap<String, Vec<(String, i64)>>,
+    /// Seconds that have passed.
+    later: i64,
+    /// When placements are to be decided again.
+    due: BTreeMap<Name, Timestamp>,
+    /// That placements are looked at ahead on; one when they are not.
+    threads: usize,
 }
 
 impl Conditions for (&BTreeMap<String, Value>, ()) {
@@ -47,18 +50,28 @@ impl Both {
     fn new() -> Self {
         let mut both = Self::default();
         both.set(Some(json!({})));
-        both.bind();
+        both.bind("prod");
         both
     }
 
-    fn bind(&mut self) {
-        self.engine.bind(NS, "prod");
-        let binding = json!({ "metadata": { "namespace": NS, "name": "prod" }, "spec": { "clusterSet": "prod" } });
+    fn now(&self) -> Timestamp {
+        Timestamp::from_second(1_000 + self.later).unwrap()
+    }
+
+    fn bind(&mut self, set: &str) {
+        self.engine.bind(NS, set);
+        let binding =
+            json!({ "metadata": { "namespace": NS, "name": set }, "spec": { "clusterSet": set } });
         self.world.put_binding(&typed(
             "cluster.open-cluster-management.io/v1beta2",
             "ManagedClusterSetBinding",
             binding,
         ));
+    }
+
+    fn unbind(&mut self, set: &str) {
+        self.engine.unbind(NS, set);
+        self.world.remove_binding(NS, set);
     }
 
     fn set(&mut self, spec: Option<Value>) {
@@ -132,13 +145,38 @@ impl Both {
     }
 
     fn decide(&mut self, placement: &Name) -> Decided {
-        let objects = std::mem::take(&mut self.objects);
+        self.decide_with(placement, &mut Ahead::default())
+    }
+
+    fn decide_with(&mut self, placement: &Name, ahead: &mut Ahead) -> Decided {
+        let now = self.now();
         let decided = self
             .engine
-            .decide(placement, now(), &(&objects, ()))
+            .decide_with(placement, now, &(&self.objects, ()), ahead)
             .unwrap();
-        self.objects = objects;
+        if let Decided::Chosen(choice) = &decided {
+            match choice.recheck_at {
+                Some(at) => drop(self.due.insert(placement.clone(), at)),
+                None => drop(self.due.remove(placement)),
+            }
+        }
         decided
+    }
+
+    /// What is marked, or due.
+    fn wanted(&mut self) -> Vec<Name> {
+        let now = self.now();
+        let due = self.due.iter().filter(|(_, at)| **at <= now);
+        let due: Vec<Name> = due.map(|(name, _)| name.clone()).collect();
+        self.due.retain(|_, at| *at > now);
+        let mut wanted: BTreeSet<Name> = self.engine.take_marked().into_iter().collect();
+        wanted.extend(due);
+        wanted.into_iter().collect()
+    }
+
+    fn ahead(&mut self, names: &[Name]) -> Ahead {
+        let (now, threads) = (self.now(), self.threads);
+        self.engine.ahead(names, now, &(&self.objects, ()), threads)
     }
 
     /// Takes a decision as carried out in both.
@@ -153,12 +191,13 @@ impl Both {
     /// Decides what is marked until nothing is.
     fn rest(&mut self) {
         for _ in 0..20 {
-            let marked = self.engine.take_marked();
+            let marked = self.wanted();
             if marked.is_empty() {
                 return;
             }
+            let mut ahead = self.ahead(&marked);
             for placement in marked {
-                if let Some(chosen) = chosen(&self.decide(&placement)) {
+                if let Some(chosen) = chosen(&self.decide_with(&placement, &mut ahead)) {
                     self.carry_out(&placement, &chosen);
                 }
             }
@@ -168,7 +207,7 @@ impl Both {
 
     /// What the evaluation that explains says of a placement.
     fn scratch_of(&self, placement: &Name) -> Option<(BTreeSet<String>, usize, Option<Timestamp>)> {
-        match self.world.answer(placement, now())? {
+        match self.world.answer(placement, self.now())? {
             Answer::Evaluated(evaluation) => Some((
                 evaluation
                     .selection()

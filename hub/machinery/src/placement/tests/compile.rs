@@ -4,7 +4,7 @@ use koinon_api::{ManagedCluster, placement::PlacementSpec};
 use serde_json::{Value, json};
 
 use super::{
-    super::{Cluster, GroupSize, Policy, Prioritizer},
+    super::{Amount, Cluster, GroupSize, Policy, Prioritizer},
     fixtures::{World, chosen, run},
 };
 
@@ -139,7 +139,10 @@ fn labels_claims_taints_and_resources_of_a_cluster_are_read() {
     }))
     .unwrap();
     let prepared = Cluster::prepare(&cluster);
-    assert_eq!((prepared.cpu, prepared.memory), (Some(7.5), None));
+    assert_eq!(
+        (prepared.cpu, prepared.memory),
+        (Some(Amount::thousandths(7_500)), None)
+    );
 
     let spec = json!({
         "predicates": [{ "requiredClusterSelector": {

@@ -87,7 +87,7 @@ fn an_expression_without_a_value_does_not_match_and_says_so() {
         "no predicate matches: celExpressions managedCluster.metadata.labels.region == 'eu'; \
          an expression has no value here: no such key: region"
     );
-    assert!(!explanation.clusters[1].filters[0].passed);
+    assert!(!explanation.clusters[1].filters[1].passed);
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::super::{
-    AddOnScore, Amounts, Cluster, Effect, Evaluation, Facts, Load, Operator, Policy, Predicate,
-    Prioritizer, Requirement, Selector, Snapshot, Taint, Toleration, Weighted, evaluate,
+    AddOnScore, Amount, Amounts, Cluster, Effect, Evaluation, Facts, Load, Operator, Policy,
+    Predicate, Prioritizer, Requirement, Selector, Snapshot, Taint, Toleration, Weighted, evaluate,
     expression::{self, Outcome},
 };
 use crate::cel::Program;
@@ -16,6 +16,11 @@ pub(super) fn cluster(name: &str) -> Cluster {
         name: name.to_owned(),
         ..Cluster::default()
     }
+}
+
+/// Whole cores or bytes.
+pub(super) fn units(amount: i64) -> Amount {
+    Amount::thousandths(1000 * amount)
 }
 
 impl Cluster {
@@ -34,8 +39,8 @@ impl Cluster {
         self
     }
 
-    pub(super) fn with_memory(mut self, memory: f64) -> Self {
-        self.memory = Some(memory);
+    pub(super) fn with_memory(mut self, memory: i64) -> Self {
+        self.memory = Some(units(memory));
         self
     }
 
@@ -44,13 +49,13 @@ impl Cluster {
         self
     }
 
-    pub(super) fn allocating(mut self, resource: &str, amount: f64) -> Self {
-        self.allocatable.insert(resource.to_owned(), amount);
+    pub(super) fn allocating(mut self, resource: &str, amount: i64) -> Self {
+        self.allocatable.insert(resource.to_owned(), units(amount));
         self
     }
 
-    pub(super) fn with_cpu(mut self, cpu: f64) -> Self {
-        self.cpu = Some(cpu);
+    pub(super) fn with_cpu(mut self, cpu: i64) -> Self {
+        self.cpu = Some(units(cpu));
         self
     }
 }

@@ -4,13 +4,13 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{
     super::{Amounts, Cluster, Effect, Packing, Policy, Prioritizer, Strategy as Packs, Verdict},
-    fixtures::{World, chosen, cluster, labelled, run, wanting, weighted},
+    fixtures::{World, chosen, cluster, labelled, run, units, wanting, weighted},
 };
 
-fn packing(wanted: usize, cpu: f64, strategy: Packs) -> Policy {
+fn packing(wanted: usize, cpu: i64, strategy: Packs) -> Policy {
     let mut policy = Policy {
         packing: Some(Packing {
-            requests: Amounts::from([("cpu".to_owned(), cpu)]),
+            requests: Amounts::from([("cpu".to_owned(), units(cpu))]),
             strategy,
         }),
         ..wanting(wanted)
@@ -19,23 +19,24 @@ fn packing(wanted: usize, cpu: f64, strategy: Packs) -> Policy {
     policy
 }
 
-fn reserving(mut world: World, cluster: &str, cpu: f64) -> World {
-    world
-        .reserved
-        .insert(cluster.to_owned(), Amounts::from([("cpu".to_owned(), cpu)]));
+fn reserving(mut world: World, cluster: &str, cpu: i64) -> World {
+    world.reserved.insert(
+        cluster.to_owned(),
+        Amounts::from([("cpu".to_owned(), units(cpu))]),
+    );
     world
 }
 
 #[test]
 fn a_cluster_that_cannot_hold_the_workload_is_not_chosen() {
     let clusters = [
-        cluster("full").allocating("cpu", 8.0),
-        cluster("roomy").allocating("cpu", 8.0),
+        cluster("full").allocating("cpu", 8),
+        cluster("roomy").allocating("cpu", 8),
         cluster("silent"),
-        cluster("small").allocating("cpu", 2.0),
+        cluster("small").allocating("cpu", 2),
     ];
-    let world = reserving(World::default(), "full", 6.0);
-    let policy = packing(4, 4.0, Packs::Fit);
+    let world = reserving(World::default(), "full", 6);
+    let policy = packing(4, 4, Packs::Fit);
     let evaluation = run(&policy, &clusters, &world, 0);
     assert_eq!(chosen(&evaluation), ["roomy"]);
     assert_eq!(evaluation.unscheduled, 3);
@@ -56,12 +57,12 @@ fn all_that_speaks_against_a_cluster_is_said_at_once() {
     let clusters = [
         cluster("a")
             .tainted("k", "", Effect::NoSelect)
-            .allocating("cpu", 1.0),
-        cluster("b").labelled("tier", "prod").allocating("cpu", 8.0),
+            .allocating("cpu", 1),
+        cluster("b").labelled("tier", "prod").allocating("cpu", 8),
     ];
     let policy = Policy {
         predicates: vec![labelled("tier", &["prod"])],
-        ..packing(1, 4.0, Packs::Fit)
+        ..packing(1, 4, Packs::Fit)
     };
     let world = World::default();
     let explained = run(&policy, &clusters, &world, 0).explain(&policy, &world);
@@ -75,6 +76,7 @@ fn all_that_speaks_against_a_cluster_is_said_at_once() {
     assert_eq!(
         filters(0),
         [
+            ("ClusterSets", true, ""),
             ("Predicate", false, predicate),
             (
                 "TaintToleration",
@@ -95,16 +97,16 @@ fn all_that_speaks_against_a_cluster_is_said_at_once() {
 #[test]
 fn the_fuller_or_the_emptier_goes_first() {
     let clusters = [
-        cluster("a").allocating("cpu", 10.0),
-        cluster("b").allocating("cpu", 10.0),
+        cluster("a").allocating("cpu", 10),
+        cluster("b").allocating("cpu", 10),
     ];
-    let world = reserving(World::default(), "b", 5.0);
+    let world = reserving(World::default(), "b", 5);
     assert_eq!(
-        chosen(&run(&packing(1, 1.0, Packs::Pack), &clusters, &world, 0)),
+        chosen(&run(&packing(1, 1, Packs::Pack), &clusters, &world, 0)),
         ["b"]
     );
     assert_eq!(
-        chosen(&run(&packing(1, 1.0, Packs::Spread), &clusters, &world, 0)),
+        chosen(&run(&packing(1, 1, Packs::Spread), &clusters, &world, 0)),
         ["a"]
     );
 }
@@ -112,7 +114,7 @@ fn the_fuller_or_the_emptier_goes_first() {
 proptest! {
     #[test]
     fn nothing_is_chosen_that_cannot_hold_the_workload(
-        fleet in vec((prop::option::of(0.0..16.0f64), 0.0..16.0f64), 0..20), cpu in 0.0..8.0f64, wanted in 0..20usize,
+        fleet in vec((prop::option::of(0..16i64), 0..16i64), 0..20), cpu in 0..8i64, wanted in 0..20usize,
         pack in any::<bool>(),
     ) {
         let mut world = World::default();

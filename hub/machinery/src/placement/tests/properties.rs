@@ -4,18 +4,18 @@ use proptest::{collection::vec, prelude::*, sample::subsequence};
 
 use super::{
     super::{Cluster, Effect, Order, Policy, Predicate, Taint, Verdict, groups, shards},
-    fixtures::{World, at, chosen, labelled, run, tolerating, wanting},
+    fixtures::{World, at, chosen, labelled, run, tolerating, units, wanting},
 };
 
 fn clusters() -> impl Strategy<Value = Vec<Cluster>> {
     let one = (
         0..4u8,
         prop::option::of(0..3u8),
-        prop::option::of(0.0..100.0f64),
+        prop::option::of(0..100i64),
     );
     vec(one, 0..40).prop_map(|all| {
         let build =
-            |(index, (cloud, taint, memory)): (usize, (u8, Option<u8>, Option<f64>))| Cluster {
+            |(index, (cloud, taint, memory)): (usize, (u8, Option<u8>, Option<i64>))| Cluster {
                 name: format!("c{index:02}"),
                 labels: [("cloud".to_owned(), cloud.to_string())].into(),
                 taints: taint
@@ -31,7 +31,7 @@ fn clusters() -> impl Strategy<Value = Vec<Cluster>> {
                     })
                     .into_iter()
                     .collect(),
-                memory,
+                memory: memory.map(units),
                 ..Cluster::default()
             };
         all.into_iter().enumerate().map(build).collect()

@@ -64,11 +64,7 @@ fn steady_prefers_clusters_that_are_held() {
 fn allocatable_scores_are_relative_to_the_candidates() {
     let memory = scoring(Prioritizer::Allocatable(Resource::Memory));
     let [a, b, c] = three();
-    let clusters = [
-        a.with_memory(20.0),
-        b.with_memory(60.0),
-        c.with_memory(100.0),
-    ];
+    let clusters = [a.with_memory(20), b.with_memory(60), c.with_memory(100)];
     assert_eq!(
         raw(&memory, &clusters, &World::default()),
         [Some(-100), Some(0), Some(100)]
@@ -76,7 +72,7 @@ fn allocatable_scores_are_relative_to_the_candidates() {
 
     let cpu = scoring(Prioritizer::Allocatable(Resource::Cpu));
     let [a, b, c] = three();
-    let clusters = [a.with_cpu(10.0), b.with_cpu(6.0), c.with_cpu(2.0)];
+    let clusters = [a.with_cpu(10), b.with_cpu(6), c.with_cpu(2)];
     assert_eq!(
         raw(&cpu, &clusters, &World::default()),
         [Some(100), Some(0), Some(-100)]
@@ -87,7 +83,7 @@ fn allocatable_scores_are_relative_to_the_candidates() {
 fn equal_allocatables_are_all_the_best_and_missing_ones_have_no_score() {
     let cpu = scoring(Prioritizer::Allocatable(Resource::Cpu));
     let [a, b, c] = three();
-    let clusters = [a.with_cpu(0.0), b.with_cpu(0.0), c];
+    let clusters = [a.with_cpu(0), b.with_cpu(0), c];
     assert_eq!(
         raw(&cpu, &clusters, &World::default()),
         [Some(100), Some(100), None]

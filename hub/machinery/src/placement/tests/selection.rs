@@ -42,9 +42,9 @@ fn only_tolerated_taints_let_a_cluster_through() {
 #[test]
 fn weights_add_up() {
     let clusters = [
-        cluster("c1").with_memory(100.0),
-        cluster("c2").with_memory(50.0),
-        cluster("c3").with_memory(0.0),
+        cluster("c1").with_memory(100),
+        cluster("c2").with_memory(50),
+        cluster("c3").with_memory(0),
     ];
     let world = World::holding(&["c1", "c2", "c3"])
         .score("c1", 30, None)

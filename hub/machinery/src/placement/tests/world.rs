@@ -144,6 +144,78 @@ fn packing_placements_do_not_overbook() {
     assert_eq!(explanation.clusters[0].reason, "1.5 cpu requested, 1 free");
 }
 
+/// Whoever asks about a cluster is told what keeps it out, also where it is not even asked whether it fits.
+#[test]
+fn any_cluster_is_explained_candidate_or_not() {
+    let mut world = world();
+    let eu = json!({ "predicates": [{ "requiredClusterSelector": { "labelSelector": { "matchLabels": { "region": "eu" } } } }] });
+    let web = placement(&mut world, "web", eu, json!({}));
+    for (name, set, going) in [("stranger", "dev", false), ("leaving", "prod", true)] {
+        let deleted = going.then_some("2026-01-01T00:00:00Z");
+        world.put_cluster(&read(json!({
+            "metadata": { "name": name, "deletionTimestamp": deleted,
+                "labels": { "cluster.open-cluster-management.io/clusterset": set, "region": "us" } },
+            "spec": { "hubAcceptsClient": true, "taints": [{ "key": "k", "effect": "NoSelect" }] },
+        })));
+    }
+    let explain = |name: &str| world.explain_cluster(&web, name, at(0));
+    let member = explain("c1").unwrap();
+    assert!(member.selected && member.filters.iter().all(|one| one.passed));
+    for (name, why) in [
+        ("stranger", "it is in none of the ManagedClusterSets [prod]"),
+        ("leaving", "it is being deleted"),
+    ] {
+        let one = explain(name).unwrap();
+        assert_eq!((one.selected, one.reason.as_str()), (false, why));
+        let refused: Vec<&str> = one
+            .filters
+            .iter()
+            .filter(|filter| !filter.passed)
+            .map(|filter| &*filter.name)
+            .collect();
+        assert_eq!(refused, ["ClusterSets", "Predicate", "TaintToleration"]);
+    }
+    assert_eq!(explain("nobody"), None);
+    // What comes back under its name is another cluster.
+    world.put_cluster(&read(
+        json!({ "metadata": { "name": "leaving" }, "spec": { "hubAcceptsClient": true } }),
+    ));
+    assert!(
+        world
+            .explain_cluster(&web, "leaving", at(0))
+            .unwrap()
+            .reason
+            .contains("in none")
+    );
+}
+
+/// One runs after the other, who runs away: there is no answer at which both stay, and that is said.
+#[test]
+fn placements_that_move_each_other_without_end_are_called_restless() {
+    let mut world = world();
+    let balance = |weight: i32| {
+        json!({ "numberOfClusters": 1, "prioritizerPolicy": { "mode": "Exact", "configurations": [
+            { "scoreCoordinate": { "builtIn": "Balance" }, "weight": weight },
+        ] } })
+    };
+    placement(&mut world, "flees", balance(1), json!({}));
+    let calm = world.clone().settled(at(0));
+    assert!(!calm.is_restless());
+    placement(&mut world, "follows", balance(-1), json!({}));
+    let world = world.settled(at(0));
+    assert!(world.is_restless());
+    let losses = world.losses(&Topology::Label("region".to_owned()), at(0));
+    let restless: Vec<(&str, bool)> = losses
+        .iter()
+        .map(|loss| (loss.value.as_str(), loss.restless))
+        .collect();
+    assert_eq!(
+        restless,
+        [("eu", false), ("us", true)],
+        "where one cluster is left, nobody can run away"
+    );
+}
+
 #[test]
 fn a_wrong_annotation_is_a_mistake() {
     let mut world = world();

@@ -1,3 +1,5 @@
+use koinon_machinery::placement::Amount;
+
 use super::*;
 
 const GROUP: &str = "cluster.open-cluster-management.io";
@@ -88,7 +90,7 @@ fn what_a_hub_takes_is_taken_with_its_defaults() {
     let world = put(cluster).unwrap();
     let cluster = world.clusters().next().unwrap();
     assert_eq!(cluster.labels[label::CLUSTER_SET], DEFAULT_SET);
-    assert_eq!(cluster.cpu, Some(4.0));
+    assert_eq!(cluster.cpu.map(Amount::units), Some(4.0));
     let other = put(json!({ "kind": "Deployment" })).unwrap();
     assert_eq!(other.clusters().count(), 0);
 }

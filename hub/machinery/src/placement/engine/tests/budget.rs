@@ -28,7 +28,7 @@ fn a_placement_that_costs_too_much_keeps_what_it_has_and_is_told_so() {
     let decide = |both: &mut Both, cost: u64| {
         both.engine.mark(&name("dear"));
         both.engine
-            .decide(&name("dear"), now(), &Costing(cost))
+            .decide(&name("dear"), Timestamp::UNIX_EPOCH, &Costing(cost))
             .unwrap()
     };
     let Decided::Chosen(choice) = decide(&mut both, COST_LIMIT) else {

@@ -38,14 +38,16 @@ fn typical(n: usize) -> Cluster {
             .map(|(key, value)| ((*key).to_owned(), value.clone()));
         all.collect::<BTreeMap<String, String>>()
     };
-    let amounts = |cpu: f64| {
+    let units = |units: usize| Amount::thousandths(1000 * i64::try_from(units).unwrap());
+    let amounts = |cpu: usize| {
         let all = [
             ("cpu", cpu),
-            ("memory", cpu * 4e9),
-            ("pods", 250.0),
-            ("ephemeral-storage", 1e11),
+            ("memory", cpu * 4_000_000_000),
+            ("pods", 250),
+            ("ephemeral-storage", 100_000_000_000),
         ];
-        all.map(|(name, amount)| (name.to_owned(), amount)).into()
+        all.map(|(name, amount)| (name.to_owned(), units(amount)))
+            .into()
     };
     Cluster {
         name: format!("cluster-{n:05}"),
@@ -82,9 +84,9 @@ fn typical(n: usize) -> Cluster {
                 format!("https://console-{n:05}.example.com"),
             ),
         ]),
-        cpu: Some((n % 64) as f64),
-        memory: Some((n % 64) as f64 * 4e9),
-        allocatable: amounts((n % 64) as f64),
+        cpu: Some(units(n % 64)),
+        memory: Some(units(n % 64 * 4_000_000_000)),
+        allocatable: amounts(n % 64),
         ..Cluster::default()
     }
 }

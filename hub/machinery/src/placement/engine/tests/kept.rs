@@ -8,7 +8,7 @@ fn packing(cpu: u8) -> Value {
 
 fn reserves(cpu: u8) -> Packing {
     Packing {
-        requests: [("cpu".to_owned(), f64::from(cpu))].into(),
+        requests: [("cpu".to_owned(), Amount::thousandths(1000 * i64::from(cpu)))].into(),
         ..Packing::default()
     }
 }
