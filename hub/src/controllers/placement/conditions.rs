@@ -72,8 +72,9 @@ impl Conditions {
         *self.known.get_mut() = Known::default();
     }
 
-    fn subject(&self, cluster: &str, known: &mut Known) -> Option<Value> {
-        if let Some((_, subject)) = known.subjects.get(cluster) {
+    /// A cluster as expressions see it; other threads may go on meanwhile.
+    fn subject(&self, cluster: &str) -> Option<Value> {
+        if let Some((_, subject)) = self.known.lock().subjects.get(cluster) {
             return Some(subject.clone());
         }
         let stored = self.objects.get(cluster)?;
@@ -81,7 +82,8 @@ impl Conditions {
         let (version, kind) = (ManagedCluster::api_version(&()), ManagedCluster::kind(&()));
         stored.render_into(&mut json, &version, &kind);
         let subject = expression::subject(serde_json::from_slice(&json).ok()?);
-        if known.kept + json.len() <= KEPT {
+        let mut known = self.known.lock();
+        if known.kept + json.len() <= KEPT && !known.subjects.contains_key(cluster) {
             known.kept += json.len();
             known
                 .subjects
@@ -91,36 +93,52 @@ impl Conditions {
     }
 }
 
-impl koinon_machinery::placement::Conditions for Conditions {
-    fn test(&self, cluster: &str, expression: &Program, scores: ScoreLookup<'_>) -> Outcome {
-        let mut known = self.known.lock();
-        let known = &mut *known;
-        if known.count >= MOST_OUTCOMES {
-            known.outcomes.clear();
-            known.numbers.clear();
-            known.count = 0;
+impl Known {
+    fn outcome(&self, cluster: &str, expression: &str) -> Option<&Outcome> {
+        let number = self.numbers.get(expression)?;
+        self.outcomes.get(cluster)?.get(number)
+    }
+
+    fn remember(&mut self, cluster: &str, expression: &str, outcome: Outcome) {
+        if self.count >= MOST_OUTCOMES {
+            self.outcomes.clear();
+            self.numbers.clear();
+            self.count = 0;
         }
-        let number = match known.numbers.get(expression.source()) {
+        let number = match self.numbers.get(expression) {
             Some(number) => *number,
             None => {
                 // No more than there are outcomes, and those are bounded.
-                let number = u32::try_from(known.numbers.len()).unwrap_or(u32::MAX);
-                known.numbers.insert(expression.source().to_owned(), number);
+                let number = u32::try_from(self.numbers.len()).unwrap_or(u32::MAX);
+                self.numbers.insert(expression.to_owned(), number);
                 number
             }
         };
-        let remembered = known.outcomes.get(cluster).and_then(|of| of.get(&number));
-        if let Some(outcome) = remembered {
-            return outcome.clone();
+        let of_cluster = self.outcomes.entry(cluster.to_owned()).or_default();
+        if of_cluster.insert(number, outcome).is_none() {
+            self.count += 1;
         }
-        let Some(subject) = self.subject(cluster, known) else {
+    }
+}
+
+impl koinon_machinery::placement::Conditions for Conditions {
+    fn test(&self, cluster: &str, expression: &Program, scores: ScoreLookup<'_>) -> Outcome {
+        let known = self
+            .known
+            .lock()
+            .outcome(cluster, expression.source())
+            .cloned();
+        if let Some(outcome) = known {
+            return outcome;
+        }
+        let Some(subject) = self.subject(cluster) else {
             return Outcome::default();
         };
+        // Others evaluate meanwhile; the same twice is no harm.
         let outcome = expression::test(expression, &subject, scores);
-        let of_cluster = known.outcomes.entry(cluster.to_owned()).or_default();
-        if of_cluster.insert(number, outcome.clone()).is_none() {
-            known.count += 1;
-        }
+        self.known
+            .lock()
+            .remember(cluster, expression.source(), outcome.clone());
         outcome
     }
 }

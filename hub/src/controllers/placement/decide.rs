@@ -13,7 +13,7 @@ use koinon_api::{
     placement::{DecisionGroupStatus, PlacementStatus},
 };
 use koinon_machinery::placement::{
-    Choice, Decided, Group, Misconfigured, NoClusters, Order, Policy,
+    Ahead, Choice, Decided, Group, Misconfigured, NoClusters, Order, Policy,
 };
 use koinon_store::Revision;
 
@@ -103,13 +103,25 @@ pub(super) struct Shown {
 }
 
 impl Index {
+    /// Looks at placements ahead of their turns, on up to so many threads.
+    pub(super) fn ahead(&mut self, names: &[Name], now: Timestamp, threads: usize) -> Ahead {
+        self.engine.ahead(names, now, &self.conditions, threads)
+    }
+
     /// Decides one placement; `None` when there is nothing to be done for it.
-    pub(super) fn decide(&mut self, name: &Name, now: Timestamp) -> Option<Plan> {
+    pub(super) fn decide_with(
+        &mut self,
+        name: &Name,
+        now: Timestamp,
+        ahead: &mut Ahead,
+    ) -> Option<Plan> {
         let entry = self.placements.get(name)?.clone();
         if entry.untouched {
             return None;
         }
-        let decided = self.engine.decide(name, now, &self.conditions)?;
+        let decided = self
+            .engine
+            .decide_with(name, now, &self.conditions, ahead)?;
         let mut plan = Plan {
             placement: name.clone(),
             uid: entry.uid.clone(),
@@ -137,6 +149,11 @@ impl Index {
             plan.actions.push(Action::Status(status));
         }
         Some(plan)
+    }
+
+    #[cfg(test)]
+    pub(super) fn decide(&mut self, name: &Name, now: Timestamp) -> Option<Plan> {
+        self.decide_with(name, now, &mut Ahead::default())
     }
 
     /// Says in events what turned bad: a condition is only seen by those who look.

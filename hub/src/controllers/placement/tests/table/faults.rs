@@ -3,7 +3,7 @@
 use koinon_store::Event;
 
 use super::{
-    super::super::{Placements, stages},
+    super::super::{Placements, act::stages},
     *,
 };
 
@@ -52,7 +52,10 @@ fn a_plan_that_always_fails_is_tried_with_growing_pauses() {
         Value::Null,
     ));
     index.observe(&spec);
-    let mut placements = Placements { index };
+    let mut placements = Placements {
+        index,
+        ..Placements::default()
+    };
     let start = Instant::now();
     let (mut now, mut tries) = (start, 0);
     while now.duration_since(start) < std::time::Duration::from_secs(600) {
