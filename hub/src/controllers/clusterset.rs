@@ -23,7 +23,8 @@ use serde::Deserialize;
 
 use self::act::act;
 use super::{
-    Context, decode,
+    Context,
+    decode::{self, Read},
     keyed::{Again, Keyed},
     queue::Queue,
     resource,
@@ -202,10 +203,11 @@ impl ClusterSets {
 
     fn observe_set(&mut self, name: String, event: &Event, queue: &mut Queue<Subject>) {
         let existed = self.sets.contains_key(&name);
-        let new = event
-            .after
-            .as_deref()
-            .and_then(decode::typed::<ManagedClusterSet>);
+        let new = match decode::read::<ManagedClusterSet>(event.after.as_deref()) {
+            Read::Known(set) => Some(set),
+            Read::Gone => None,
+            Read::Unreadable(_) => return,
+        };
         queue.add(Subject::Set(name.clone()));
         if existed != new.is_some() {
             for (at, _) in self
@@ -273,12 +275,9 @@ impl ClusterSets {
         queue: &mut Queue<Subject>,
     ) {
         let at = (namespace, name);
-        match event
-            .after
-            .as_deref()
-            .and_then(decode::typed::<ManagedClusterSetBinding>)
-        {
-            Some(binding) => {
+        match decode::read::<ManagedClusterSetBinding>(event.after.as_deref()) {
+            Read::Unreadable(_) => {}
+            Read::Known(binding) => {
                 let conditions = binding
                     .status
                     .map(|status| status.conditions)
@@ -296,7 +295,7 @@ impl ClusterSets {
                     },
                 );
             }
-            None => {
+            Read::Gone => {
                 self.bindings.remove(&at);
             }
         }

@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use koinon_machinery::ApiError;
-use koinon_store::{Event, Unavailable};
+use koinon_store::{Event, Expired, Unavailable};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -163,11 +163,13 @@ async fn refresh(
     if feed.is_none() {
         let resources = reconciler.resources();
         reconciler.reset();
+        let expired = |expired: Expired| Failure::Api(expired.to_string());
         let open = Feed::open(store, &resources, |event| reconciler.observe(event));
-        *feed = Some(
-            open.await
-                .map_err(|expired| Failure::Api(expired.to_string()))?,
-        );
+        let mut open = open.await.map_err(expired)?;
+        // What is there was not all of the same moment.
+        open.drain(|event| reconciler.observe(event))
+            .map_err(expired)?;
+        *feed = Some(open);
     }
     Ok(())
 }

@@ -6,6 +6,8 @@ use koinon_store::{Event, Expired, Moves, Store, Watch};
 
 /// Objects observed before others get a turn: a large fleet has a hundred thousand, and signs of life are on time all the same.
 const AT_ONCE: usize = 128;
+/// How often all watches are read again because something came in while they were.
+const MOST_ROUNDS: usize = 16;
 
 /// Watches of several resources, read as one.
 #[derive(Debug)]
@@ -40,11 +42,17 @@ impl Feed {
         Ok(Self { watches, moves })
     }
 
-    /// Observes all changes that are in the cache already.
+    /// Observes all changes that are in the cache already. Afterwards nothing is missing that happened before something
+    /// that was observed, so that it is the state at one revision; unless changes keep coming faster than they are read.
     pub(super) fn drain(&mut self, mut observe: impl FnMut(&Event)) -> Result<(), Expired> {
-        for watch in &mut self.watches {
-            while let Some(batch) = watch.try_next()? {
-                batch.events.iter().for_each(|event| observe(event));
+        for _ in 0..MOST_ROUNDS {
+            for watch in &mut self.watches {
+                while let Some(batch) = watch.try_next()? {
+                    batch.events.iter().for_each(|event| observe(event));
+                }
+            }
+            if !self.watches.iter().any(Watch::is_behind) {
+                break;
             }
         }
         Ok(())

@@ -17,7 +17,11 @@ use koinon_api::{
 use koinon_store::{Digest, Event, Stored};
 use tokio::time::Instant;
 
-use super::super::{decode, queue::Queue, resource};
+use super::super::{
+    decode::{self, Read},
+    queue::Queue,
+    resource,
+};
 
 /// Namespace and name.
 pub(super) type Name = (String, String);
@@ -135,10 +139,14 @@ impl Index {
     }
 
     fn observe_set(&mut self, name: Name, after: Option<&Stored>) {
-        let Some(set) = after.and_then(decode::typed::<ManifestWorkReplicaSet>) else {
-            self.sets.remove(&name);
-            self.current.remove(&name);
-            return;
+        let set = match decode::read::<ManifestWorkReplicaSet>(after) {
+            Read::Known(set) => set,
+            Read::Gone => {
+                self.sets.remove(&name);
+                self.current.remove(&name);
+                return;
+            }
+            Read::Unreadable(_) => return,
         };
         let meta = &set.metadata;
         let uid = decode::uid(meta).to_owned();
@@ -220,7 +228,11 @@ impl Index {
     }
 
     fn observe_placement(&mut self, name: Name, after: Option<&Stored>) {
-        let placement = after.and_then(decode::typed::<Placement>);
+        let placement = match decode::read::<Placement>(after) {
+            Read::Known(placement) => Some(placement),
+            Read::Gone => None,
+            Read::Unreadable(_) => return,
+        };
         let chosen = self.placements.entry(name.clone()).or_default();
         let before = (chosen.exists, chosen.selected);
         chosen.exists = placement.is_some();
@@ -252,8 +264,11 @@ impl Index {
             return;
         };
         let label_of = |key: &str| object.labels.get(key).cloned().unwrap_or_default();
-        let status =
-            decode::typed::<PlacementDecision>(object).and_then(|decision| decision.status);
+        // What cannot be read takes nobody's work away.
+        let Read::Known(decision) = decode::read::<PlacementDecision>(Some(object)) else {
+            return;
+        };
+        let status = decision.status;
         let shard = Shard {
             clusters: status.map(|status| {
                 status

@@ -190,6 +190,37 @@ fn every_chosen_cluster_gets_a_work_once() {
     assert!(plan.is_quiet(), "{plan:?}");
 }
 
+/// Absence is not deletion, and neither is what a type cannot hold (P3).
+#[test]
+fn what_cannot_be_read_takes_no_work_away() {
+    let mut index = world(&["east", "west"]);
+    let plan = index.decide(&key()).unwrap();
+    carry_out(&mut index, &plan, "one");
+    let labels = json!({ "labels": { "cluster.open-cluster-management.io/placement": "prod", "cluster.open-cluster-management.io/decision-group-index": "0" } });
+    let mut quiet = |event: Event| {
+        index.observe(&event);
+        let plan = index.decide(&key()).unwrap();
+        assert!(plan.is_quiet(), "{plan:?}");
+    };
+    quiet(put(stored(
+        resource::DECISIONS,
+        NS,
+        "prod-decision-1",
+        labels,
+        json!({}),
+        json!({ "decisions": "none" }),
+    )));
+    quiet(put(stored(
+        resource::PLACEMENTS,
+        NS,
+        "prod",
+        json!({}),
+        json!({ "spec": {} }),
+        json!({ "numberOfSelectedClusters": "none" }),
+    )));
+    quiet(set(held(), json!({ "placementRefs": "none" }), "one"));
+}
+
 #[test]
 fn a_set_is_held_before_it_makes_works() {
     let mut index = world(&["east"]);
