@@ -29,12 +29,15 @@ const PLACEMENTS: &str = "placements.cluster.open-cluster-management.io";
 #[derive(Debug)]
 pub(crate) struct Question {
     pub(crate) placement: Name,
+    /// The only cluster that is asked about.
+    pub(crate) cluster: Option<String>,
     /// Instead of the placement of that name, or beside all others.
     pub(crate) hypothesis: Option<Box<Placement>>,
     pub(crate) now: Timestamp,
 }
 
-/// A world in which one placement can be explained: clusters that it cannot choose from are not in it.
+/// A world in which one placement can be explained: clusters that it cannot choose from are not in it, but the one that
+/// is asked about.
 #[derive(Debug)]
 pub(crate) struct Scene {
     world: World,
@@ -78,8 +81,9 @@ impl Scene {
                 let mut sets = bound.iter().filter_map(|set| sets.get(set));
                 sets.any(|set| set.includes(&stored.labels))
             };
+            let is_asked = || question.cluster.as_deref() == Some(&*stored.key.name);
             if &*stored.key.resource == CLUSTERS
-                && in_reach()
+                && (in_reach() || is_asked())
                 && let Some(cluster) = typed::<ManagedCluster>(stored)
             {
                 members.insert(&stored.key.name);
@@ -127,9 +131,14 @@ impl Scene {
     }
 
     /// Everything about each candidate that may be named, and counts of the others; `None` when there is no such
-    /// placement. With `only` that cluster alone.
-    pub(crate) fn explain(&self, only: Option<&str>, may_name: MayName<'_>) -> Option<Value> {
-        let Question { placement, now, .. } = &self.question;
+    /// placement. Where one cluster is asked about, that one alone, whether it is a candidate or not.
+    pub(crate) fn explain(&self, may_name: MayName<'_>) -> Option<Value> {
+        let Question {
+            placement,
+            now,
+            cluster: only,
+            ..
+        } = &self.question;
         let mut answer = json!({
             "apiVersion": "koinon.dev/v1alpha1", "kind": "PlacementExplanation",
             "metadata": { "namespace": placement.0, "name": placement.1 },
@@ -163,15 +172,18 @@ impl Scene {
                         "selected": hidden.iter().filter(|one| one.selected).count(),
                     });
                 }
-                let named = named.into_iter();
-                let named: Vec<_> = named
-                    .filter(|one| only.is_none_or(|only| only == one.cluster))
-                    .collect();
-                if let (Some(only), true) = (only, named.is_empty()) {
-                    let why = "is in no ManagedClusterSet that is bound to the placement's namespace, is being deleted, or may not be shown";
-                    nothing(&mut answer, "NotACandidate", &format!("{only} {why}"));
+                let Some(only) = only else {
+                    answer["clusters"] = json!(named);
+                    return Some(answer);
+                };
+                let one = may_name(only)
+                    .then(|| self.world.explain_cluster(placement, only, *now))
+                    .flatten();
+                if one.is_none() {
+                    let why = format!("there is no cluster {only}, or it may not be shown");
+                    nothing(&mut answer, "NotFound", &why);
                 }
-                answer["clusters"] = json!(named);
+                answer["clusters"] = json!(one.as_slice());
             }
         }
         Some(answer)

@@ -38,11 +38,12 @@ pub(super) async fn explain(call: &Call) -> Result<Response> {
     let asks = (&call.user, &call.tenant);
     let about = About {
         name,
+        cluster: only,
         revision,
         hypothesis: None,
     };
     let answer = in_turn(&call.api, asks, about, move |scene, may_name| {
-        let mut answer = scene.explain(only.as_deref(), may_name)?;
+        let mut answer = scene.explain(may_name)?;
         if let Some(revision) = revision {
             answer["snapshot"] = revision.to_string().into();
         }
@@ -78,6 +79,7 @@ async fn known(api: &Api, asks: Asks<'_>, name: Name) -> Result<Response> {
     demand(api, asks.0, "get", &name)?;
     let about = About {
         name: name.clone(),
+        cluster: None,
         revision: None,
         hypothesis: None,
     };
@@ -112,6 +114,7 @@ async fn dry_run(
     demand(api, asks.0, "create", &name)?;
     let about = About {
         name,
+        cluster: None,
         revision: None,
         hypothesis: Some(Box::new(placement)),
     };
@@ -136,6 +139,8 @@ type Asks<'a> = (&'a User, &'a Tenant);
 /// What is asked about.
 struct About {
     name: Name,
+    /// Nobody else.
+    cluster: Option<String>,
     /// As it was at that revision.
     revision: Option<Revision>,
     /// As if this were the placement.
@@ -179,11 +184,13 @@ async fn gather(api: &Api, about: About) -> Result<(Question, Vec<Arc<Stored>>)>
     let store = api.registry().store();
     let About {
         name,
+        cluster,
         revision,
         hypothesis,
     } = about;
     let mut question = Question {
         placement: name.clone(),
+        cluster,
         hypothesis,
         now: clock::now(),
     };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
 use koinon_api::names::ClusterName;
-use koinon_machinery::placement::{Answer, ClusterExplanation, Name, World};
+use koinon_machinery::placement::{Answer, ClusterExplanation, Name};
 use serde_json::json;
 
 use super::scene;
@@ -107,10 +107,12 @@ pub(crate) async fn run(hub: &HubArgs, command: ExplainCommand) -> Result<()> {
         return Err(Error::failed(format!("{shown} cannot be explained")));
     };
     if let Some(cluster) = &args.cluster {
-        explanation.clusters.retain(|one| one.cluster == *cluster);
-        if explanation.clusters.is_empty() {
-            return Err(not_a_candidate(&world, cluster, &shown));
-        }
+        let one = world.explain_cluster(&args.placement, cluster, now);
+        let unknown = || {
+            Error::failed(format!("there is no cluster {cluster}"))
+                .next("see which there are: koinon get clusters")
+        };
+        explanation.clusters = vec![one.ok_or_else(unknown)?];
     }
     match (args.output, explanation.clusters.as_slice()) {
         (Format::Table, [one]) if args.cluster.is_some() => detail(one),
@@ -170,17 +172,6 @@ fn nothing(args: &PlacementArgs, shown: &str, reason: &str, message: &str) -> Re
             "placement": shown, "selected": 0, "clusters": [], "reason": reason, "message": message,
         })),
         Format::Debug => output::json(&json!({ "error": message })),
-    }
-}
-
-fn not_a_candidate(world: &World, cluster: &str, placement: &str) -> Error {
-    if world.clusters().any(|one| one.name == cluster) {
-        Error::failed(format!(
-            "{cluster} is no candidate of {placement}: it is in no ManagedClusterSet that is bound to the placement's namespace"
-        ))
-    } else {
-        Error::failed(format!("there is no cluster {cluster}"))
-            .next("see which there are: koinon get clusters")
     }
 }
 

@@ -130,7 +130,9 @@ fn add(world: &mut World, file: &Path, mut object: Value, added: &mut Added) -> 
     match kind.as_str() {
         "ManagedCluster" => {
             added.clusters += 1;
-            world.put_cluster(&read::<ManagedCluster>(file, object)?);
+            let cluster = read::<ManagedCluster>(file, object.clone())?;
+            // Expressions see what is written there, as on a hub.
+            world.put_cluster_as(&cluster, object);
         }
         "ManagedClusterSet" => world.put_set(&read::<ManagedClusterSet>(file, object)?),
         "ManagedClusterSetBinding" => {

@@ -18,6 +18,9 @@ pub(crate) struct WhatIfArgs {
     /// Without the clusters that have this label (repeatable).
     #[arg(long, value_name = "LABEL=VALUE", value_parser = pair)]
     without: Vec<(String, String)>,
+    /// Without the clusters that claim this (repeatable).
+    #[arg(long, value_name = "CLAIM=VALUE", value_parser = pair)]
+    without_claim: Vec<(String, String)>,
     /// Without this cluster (repeatable).
     #[arg(long, value_name = "NAME")]
     without_cluster: Vec<String>,
@@ -44,7 +47,7 @@ pub(crate) struct WhatIfArgs {
 fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("write it as LABEL=VALUE".to_owned()),
+        _ => Err("write it as NAME=VALUE".to_owned()),
     }
 }
 
@@ -53,15 +56,18 @@ pub(crate) async fn run(hub: &HubArgs, args: WhatIfArgs) -> Result<u8> {
     let before = scene::world(hub, args.dir.as_deref()).await?.settled(now);
     let mut after = before.clone();
     let mut changes = 0;
-    for (key, value) in &args.without {
-        let label = Topology::Label(key.clone());
-        if after
-            .lose(|cluster| label.of(cluster) == Some(value))
-            .is_empty()
-        {
-            return Err(Error::failed(format!(
-                "no cluster has the label {key}={value}"
-            )));
+    let labels = args.without.iter().map(|(key, value)| {
+        let by = Topology::Label(key.clone());
+        (by, value, format!("label {key}={value}"))
+    });
+    let claims = args.without_claim.iter().map(|(name, value)| {
+        let by = Topology::Claim(name.clone());
+        (by, value, format!("claim {name}={value}"))
+    });
+    for (by, value, shown) in labels.chain(claims) {
+        let lost = after.lose(|cluster| by.of(cluster) == Some(value));
+        if lost.is_empty() {
+            return Err(Error::failed(format!("no cluster has the {shown}")));
         }
         changes += 1;
     }
@@ -97,7 +103,7 @@ pub(crate) async fn run(hub: &HubArgs, args: WhatIfArgs) -> Result<u8> {
     }
     if changes == 0 {
         return Err(Error::Usage(
-            "say what would change: --without, --without-cluster, --cordon, --drain, --add or -f"
+            "say what would change: --without, --without-claim, --without-cluster, --cordon, --drain, --add or -f"
                 .to_owned(),
         ));
     }
