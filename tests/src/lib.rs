@@ -66,6 +66,7 @@ pub mod process;
 pub mod proxy;
 pub mod storm;
 pub mod tools;
+pub mod yaml;
 
 pub use crate::{
     eventually::{PATIENCE, eventually, eventually_within, stays},

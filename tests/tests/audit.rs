@@ -1,7 +1,7 @@
 //! The audit log: who did what, and that nobody can change it unnoticed.
 
 use anyhow::ensure;
-use koinon_tests::{Hub, League, Postgres, eventually, koinon::Koinon};
+use koinon_tests::{Hub, League, Postgres, eventually, koinon::Koinon, yaml::APPS};
 use serde_json::Value;
 use sqlx::Connection;
 
@@ -145,15 +145,6 @@ async fn what_is_done_is_recorded_and_tampering_shows() -> anyhow::Result<()> {
 }
 
 const WORKLOAD: &str = "
-apiVersion: v1
-kind: Namespace
-metadata: {name: apps}
----
-apiVersion: cluster.open-cluster-management.io/v1beta2
-kind: ManagedClusterSetBinding
-metadata: {name: default, namespace: apps}
-spec: {clusterSet: default}
----
 apiVersion: cluster.open-cluster-management.io/v1beta1
 kind: Placement
 metadata: {name: prod, namespace: apps}
@@ -193,7 +184,7 @@ async fn what_agents_and_controllers_do_is_recorded() -> anyhow::Result<()> {
         .clusters(["east"])
         .await?;
     let (kubectl, koinon) = (league.kubectl(), league.koinon());
-    kubectl.apply(WORKLOAD).await?;
+    kubectl.apply(&[APPS, WORKLOAD].concat()).await?;
     let works = "/apis/work.open-cluster-management.io/v1/namespaces/east/manifestworks";
     let count = async || -> anyhow::Result<usize> {
         let list = league.get(works).await?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use koinon_tests::{
     Gate, Join, Klusterlet, Kubectl, League, Member, eventually, league::condition, stays,
+    yaml::APPS,
 };
 use serde_json::{Value, json};
 
@@ -127,15 +128,6 @@ async fn claims_arrive_live_and_an_agent_that_starts_takes_nothing_away() -> any
 /// The lists are slow, or fail for a moment, while the session is up at once.
 async fn placements_may_rely_on_claims(site: &mut Site) -> anyhow::Result<()> {
     let placement = "
-apiVersion: v1
-kind: Namespace
-metadata: {name: apps}
----
-apiVersion: cluster.open-cluster-management.io/v1beta2
-kind: ManagedClusterSetBinding
-metadata: {name: default, namespace: apps}
-spec: {clusterSet: default}
----
 apiVersion: cluster.open-cluster-management.io/v1beta1
 kind: Placement
 metadata: {name: eu, namespace: apps}
@@ -145,7 +137,10 @@ spec:
       claimSelector:
         matchExpressions: [{key: region, operator: In, values: [eu]}]
 ";
-    site.league.kubectl().apply(placement).await?;
+    site.league
+        .kubectl()
+        .apply(&[APPS, placement].concat())
+        .await?;
     let chosen = async |site: &Site| -> anyhow::Result<Value> {
         let path = "/apis/cluster.open-cluster-management.io/v1beta1/namespaces/apps/placementdecisions/eu-decision-1";
         Ok(site.league.get(path).await?["status"]["decisions"].take())

@@ -1,7 +1,7 @@
 //! Why a placement chose what it chose, asked of a hub: now and afterwards, by those who may.
 
 use anyhow::{Context, ensure};
-use koinon_tests::{Hub, eventually, kubectl::Kubectl};
+use koinon_tests::{Hub, Koinon, eventually, kubectl::Kubectl};
 use serde_json::Value;
 
 const OBJECTS: &str = "
@@ -149,7 +149,63 @@ async fn a_decision_is_explained_now_and_with_the_snapshot_it_was_made_from() ->
         .await?;
     ensure!(refused.contains("is not there yet"), "{refused}");
 
-    may_be_asked_by_those_who_may(&kubectl).await
+    may_be_asked_by_those_who_may(&kubectl).await?;
+    what_would_be_is_asked_of_the_hub(&hub, &kubectl).await
+}
+
+/// The same commands as on a folder; nothing is written.
+async fn what_would_be_is_asked_of_the_hub(hub: &Hub, kubectl: &Kubectl) -> anyhow::Result<()> {
+    let (koinon, untouched) = (Koinon::new(&hub.kubeconfig()), "placementdecisions");
+    eventually("two clusters for each", async || {
+        let all = kubectl.json(&["get", untouched, "-n", "apps"]).await?;
+        let decisions = all["items"].as_array().cloned().unwrap_or_default();
+        let full = |one: &Value| one["status"]["decisions"].as_array().map(Vec::len) == Some(2);
+        Ok((decisions.len() == 3 && decisions.iter().all(full)).then_some(()))
+    })
+    .await?;
+    let before = kubectl.json(&["get", untouched, "-n", "apps"]).await?;
+    for (args, code, said) in [
+        (vec!["what-if", "--without-cluster", "c1"], 0, "moves"),
+        (vec!["what-if", "--without", "tier=prod"], 3, "breaks"),
+        (vec!["survive", "--by", "tier"], 3, "breaks"),
+        (vec!["explain", "placement", "apps/a"], 0, "ranked 1 of 4"),
+        (
+            vec!["explain", "placement", "apps/a", "--cluster", "c3"],
+            0,
+            "Balance",
+        ),
+    ] {
+        let answer = koinon.say(&args).await?;
+        ensure!(
+            answer.code == code && answer.stdout.contains(said),
+            "{args:?}: {} {}{}",
+            answer.code,
+            answer.stdout,
+            answer.stderr
+        );
+    }
+    let after = kubectl.json(&["get", untouched, "-n", "apps"]).await?;
+    ensure!(before["items"] == after["items"], "{after:#}");
+
+    // Who is no candidate is explained, too.
+    let outside = "apiVersion: cluster.open-cluster-management.io/v1\nkind: ManagedCluster\nmetadata: {name: c9}\nspec: {hubAcceptsClient: false}\n";
+    kubectl.apply(outside).await?;
+    kubectl
+        .run(&["delete", "managedclustersetbinding", "global", "-n", "apps"])
+        .await?;
+    let bind = "apiVersion: cluster.open-cluster-management.io/v1beta2\nkind: ManagedClusterSet\nmetadata: {name: prod}\nspec: {clusterSelector: {selectorType: LabelSelector, labelSelector: {matchLabels: {tier: prod}}}}\n---\napiVersion: cluster.open-cluster-management.io/v1beta2\nkind: ManagedClusterSetBinding\nmetadata: {name: prod, namespace: apps}\nspec: {clusterSet: prod}\n";
+    kubectl.apply(bind).await?;
+    let args = ["explain", "placement", "apps/a", "--cluster", "c9"];
+    let answer = koinon.run(&args).await?;
+    ensure!(
+        answer.contains("it is in none of the ManagedClusterSets [prod]"),
+        "{answer}"
+    );
+    ensure!(answer.contains("label tier in (prod)"), "{answer}");
+    let path = format!("{EXPLAIN}/a/explain?cluster=c9");
+    let hidden = raw(kubectl, &path, Some("tenant")).await?;
+    ensure!(hidden["reason"] == "NotFound", "{hidden:#}");
+    Ok(())
 }
 
 async fn may_be_asked_by_those_who_may(kubectl: &Kubectl) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use koinon_tests::{League, eventually, league::condition, stays};
+use koinon_tests::{League, eventually, league::condition, stays, yaml::APPS};
 
 const CLUSTERS: [&str; 3] = ["east", "standby", "west"];
 /// Longer than the grace of five leases of two seconds.
@@ -12,15 +12,6 @@ const OUTAGE: Duration = Duration::from_secs(12);
 const MANAGED: &str = "/apis/cluster.open-cluster-management.io/v1/managedclusters";
 
 const WORKLOAD: &str = "
-apiVersion: v1
-kind: Namespace
-metadata: {name: apps}
----
-apiVersion: cluster.open-cluster-management.io/v1beta2
-kind: ManagedClusterSetBinding
-metadata: {name: default, namespace: apps}
-spec: {clusterSet: default}
----
 apiVersion: cluster.open-cluster-management.io/v1beta1
 kind: Placement
 metadata: {name: prod, namespace: apps}
@@ -40,7 +31,7 @@ spec:
 #[tokio::test]
 async fn a_lost_cluster_is_replaced_and_cleaned_up_when_it_returns() -> anyhow::Result<()> {
     let mut league = League::start().lease_seconds(2).clusters(CLUSTERS).await?;
-    league.kubectl().apply(WORKLOAD).await?;
+    league.kubectl().apply(&[APPS, WORKLOAD].concat()).await?;
     runs_in(&league, &["east", "standby"]).await?;
 
     league.lose("east");

@@ -3,21 +3,10 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use koinon_tests::{League, eventually, league::condition, stays};
+use koinon_tests::{League, eventually, league::condition, stays, yaml::APPS};
 use serde_json::Value;
 
 const CLUSTERS: [&str; 3] = ["east", "standby", "west"];
-
-const NAMESPACE: &str = "
-apiVersion: v1
-kind: Namespace
-metadata: {name: apps}
----
-apiVersion: cluster.open-cluster-management.io/v1beta2
-kind: ManagedClusterSetBinding
-metadata: {name: default, namespace: apps}
-spec: {clusterSet: default}
-";
 
 const WORKLOAD: &str = "
 apiVersion: cluster.open-cluster-management.io/v1beta1
@@ -48,7 +37,7 @@ spec:
 async fn a_workload_follows_its_placement() -> anyhow::Result<()> {
     let league = League::start().clusters(CLUSTERS).await?;
     let kubectl = league.kubectl();
-    kubectl.apply(NAMESPACE).await?;
+    kubectl.apply(APPS).await?;
     for cluster in ["east", "west"] {
         kubectl
             .run(&["label", "managedcluster", cluster, "tier=prod"])
