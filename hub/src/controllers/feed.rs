@@ -6,6 +6,7 @@ use koinon_store::{Event, Expired, Moves, Store, Watch};
 
 /// Objects observed before others get a turn: a large fleet has a hundred thousand, and signs of life are on time all the same.
 const AT_ONCE: usize = 128;
+
 /// How often all watches are read again because something came in while they were.
 const MOST_ROUNDS: usize = 16;
 
