@@ -232,7 +232,7 @@ async fn a_kind_that_is_not_served_hides_its_objects_but_they_are_not_forgotten(
     })
     .await?;
     bench.desire("old", 3, work(std::slice::from_ref(&map)))?;
-    until_held(&bench, "old", &["DeletionFailed"]).await?;
+    until_held(&bench, "old", &["KindNotServed"]).await?;
     bench.delete("old")?;
     bench.quiet().await;
     assert!(!bench.is_removed("old").await);
