@@ -58,7 +58,7 @@ pub(super) fn run(table: &mut Table) -> anyhow::Result<()> {
         "",
     );
     while decide(&mut engine, &mut held) > 0 {}
-    full(&mut engine, &policies, table);
+    anew(&mut engine, &policies, table);
     lose_and_regain(&mut engine, &mut held, table);
     lose_the_crowded(&mut engine, &mut held, table)?;
     let used = engine.footprint();
@@ -76,7 +76,7 @@ pub(super) fn run(table: &mut Table) -> anyhow::Result<()> {
 }
 
 /// Nothing is known to be unchanged: every placement is evaluated.
-fn full(
+fn anew(
     engine: &mut Engine,
     policies: &BTreeMap<Name, Arc<Result<Policy, Misconfigured>>>,
     table: &mut Table,
@@ -86,7 +86,7 @@ fn full(
         black_box(engine.decide(name, Timestamp::UNIX_EPOCH, &Nobody));
     }
     table.row(
-        &format!("engine: full evaluation of {PLACEMENTS} placements over {CLUSTERS} clusters"),
+        &format!("engine: {PLACEMENTS} placements over {CLUSTERS} clusters decided anew"),
         &shown(begin.elapsed()),
         "",
         "< 1 s",
