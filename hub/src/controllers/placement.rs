@@ -31,8 +31,9 @@ use super::{
 };
 use crate::clock;
 
-/// How many decisions are taken before they are written: bounds the memory of a run over everything.
-const CHUNK: usize = 1024;
+/// How many decisions are taken before they are written: the first are on their way while the next are taken, and a run
+/// over everything has a bounded memory.
+const CHUNK: usize = 256;
 
 /// Threads that look at placements ahead: more would leave nothing to those who serve requests.
 const MOST_THREADS: usize = 4;
@@ -100,7 +101,15 @@ impl Reconciler for Placements {
             let keys = self.ready();
             outcome.keys = keys.len();
             for chunk in keys.chunks(CHUNK) {
-                self.chunk(chunk, context, &mut outcome).await;
+                self.chunk(chunk, context).await;
+                self.conclude(context, &mut outcome);
+            }
+            self.under_way.settle(PATIENCE).await;
+            self.conclude(context, &mut outcome);
+            // One that takes long holds up nobody else.
+            let again = Instant::now() + PATIENCE;
+            for key in self.under_way.placements() {
+                self.index.queue.add_at(key.clone(), again);
             }
             Ok(outcome)
         })
@@ -148,7 +157,7 @@ impl Placements {
         plans
     }
 
-    async fn chunk(&mut self, keys: &[Name], context: &Context, outcome: &mut Outcome) {
+    async fn chunk(&mut self, keys: &[Name], context: &Context) {
         for plan in off_the_runtime(|| self.plans(keys)) {
             let context = context.clone();
             let carry = |plan| async move {
@@ -156,13 +165,6 @@ impl Placements {
                 Ended { plan, result }
             };
             self.under_way.start(plan, carry).await;
-        }
-        self.under_way.settle(PATIENCE).await;
-        self.conclude(context, outcome);
-        // One that takes long holds up nobody else.
-        let again = Instant::now() + PATIENCE;
-        for key in self.under_way.placements() {
-            self.index.queue.add_at(key.clone(), again);
         }
     }
 
@@ -214,7 +216,7 @@ impl Placements {
                     observe(resource::DECISIONS, name)
                 }
                 Action::Status(_) => observe(resource::PLACEMENTS, &plan.placement.1),
-                Action::Stamp { .. } | Action::Event { .. } => {}
+                Action::Event { .. } => {}
             }
         }
     }

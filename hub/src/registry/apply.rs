@@ -103,14 +103,7 @@ impl Registry {
             }
             metadata::settle_name(&key.name, &mut object)?;
             let created = self
-                .create_as(
-                    kind,
-                    &key.namespace,
-                    object,
-                    options,
-                    writer,
-                    Owners::Settled,
-                )
+                .create_as(kind, &key.namespace, object, options, writer, written)
                 .await;
             match created {
                 // Somebody else was first: then it is a change.

@@ -25,6 +25,15 @@ pub enum Part {
     Status,
     /// What of the status is decided at `/approval`.
     Approval,
+    /// All of it at once, which no path of the API asks for: the hub's own objects that are little more than a status.
+    Whole,
+}
+
+impl Part {
+    /// Whether it is the status, or some of it, and nothing else.
+    fn is_status(self) -> bool {
+        matches!(self, Self::Status | Self::Approval)
+    }
 }
 
 /// What of an object a write is about.
@@ -214,14 +223,12 @@ impl Registry {
             return Ok(Changed::Pinned(version.to_owned()));
         }
         // What is not written need not be looked through again.
-        let fields = if part != Part::Main
-            && object.same_body(&old)
-            && object.metadata() == old.metadata()
-        {
-            Fields::Status
-        } else {
-            Fields::All
-        };
+        let fields =
+            if part.is_status() && object.same_body(&old) && object.metadata() == old.metadata() {
+                Fields::Status
+            } else {
+                Fields::All
+            };
         let warnings = self.normalise(kind, &mut object, fields, options.fields)?;
         Ok(Changed::To {
             old,
@@ -268,7 +275,7 @@ impl Registry {
         if expected.is_none() && kind.strategy.unconditional_update() == Unconditional::Refused {
             return Err(metadata::version_missing(kind, old));
         }
-        if part != Part::Main {
+        if part.is_status() {
             // A patch of the status leaves the rest alone: then nothing need be copied.
             let rest_differs = !object.same_body(old) || object.metadata() != old.metadata();
             let mut updated = if rest_differs {
@@ -315,7 +322,7 @@ impl Registry {
             });
         }
         metadata::carry_over(&mut object, old);
-        if kind.info.has_status {
+        if kind.info.has_status && part == Part::Main {
             object.set_status(old.status().cloned());
         }
         let now = clock::now();
@@ -332,6 +339,10 @@ impl Registry {
         self.admit_owners(kind, &object, old, writer)?;
         kind.strategy
             .prepare_update(&mut object, old, &mut admission)?;
+        if part == Part::Whole {
+            kind.strategy
+                .prepare_status(&mut object, old, &mut admission)?;
+        }
         if kind.strategy.generation() == Generation::Counted {
             let bump = i64::from(!object.same_body(old));
             object.set_generation(old.generation().max(1) + bump);
@@ -339,7 +350,7 @@ impl Registry {
         self.check(kind, &object, Some(old))?;
         let ends = object.is_deleting() && object.finalizers().next().is_none();
         let mut draft = parts::draft(stored.key.clone(), object)?;
-        if kind.info.has_status {
+        if kind.info.has_status && part == Part::Main {
             draft.status = stored.status.clone();
         }
         parts::fit(kind, &draft, Some(stored))?;

@@ -7,7 +7,10 @@ use koinon_store::{Epoch, Key, Store};
 use kube::Resource;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{ATTEMPTS, DeleteOptions, Kind, Options, Part, Preconditions, Registry, Writer, parts};
+use super::{
+    ATTEMPTS, DeleteOptions, Kind, Options, Part, Preconditions, Registry, Saved, State, Writer,
+    change::Written, ownership::Owners, parts,
+};
 use crate::{audit::Audit, auth::User};
 
 /// Reads from the cache and writes through the same rules as users do. Cheap to clone.
@@ -119,13 +122,18 @@ impl Client {
     /// Any refusal of a create.
     pub async fn create<K: Typed>(&self, object: &K) -> Result<K> {
         let kind = self.kind::<K>()?;
-        let object = Object::from_typed(object)?;
-        let namespace = object.namespace().to_owned();
-        let saved = self
-            .registry
-            .create(&kind, &namespace, object, Options::default(), &self.writer)
-            .await?;
+        let saved = self.make(&kind, object, Part::Main).await?;
         saved.state.into_object(&kind).into_typed()
+    }
+
+    /// Creates an object together with its status: one write, and nobody sees it without.
+    ///
+    /// # Errors
+    ///
+    /// Any refusal of a create.
+    pub async fn create_whole<K: Typed>(&self, object: &K) -> Result<()> {
+        let kind = self.kind::<K>()?;
+        self.make(&kind, object, Part::Whole).await.map(drop)
     }
 
     /// Replaces everything but the status, if `metadata.resourceVersion` is current.
@@ -134,7 +142,7 @@ impl Client {
     ///
     /// Any refusal of an update.
     pub async fn update<K: Typed>(&self, object: &K) -> Result<K> {
-        self.replace(object, Part::Main).await
+        self.replaced(object, Part::Main).await
     }
 
     /// Replaces the status, if `metadata.resourceVersion` is current.
@@ -143,7 +151,7 @@ impl Client {
     ///
     /// Any refusal of an update.
     pub async fn update_status<K: Typed>(&self, object: &K) -> Result<K> {
-        self.replace(object, Part::Status).await
+        self.replaced(object, Part::Status).await
     }
 
     /// Changes everything but the status by `change`, which says whether it changed anything.
@@ -160,7 +168,7 @@ impl Client {
         name: &str,
         change: impl FnMut(&mut K) -> bool + Send,
     ) -> Result<K> {
-        self.change(namespace, name, Part::Main, change).await
+        self.changed(namespace, name, Part::Main, change).await
     }
 
     /// Changes the status by `change`, as [`Client::modify`] changes the rest.
@@ -174,7 +182,24 @@ impl Client {
         name: &str,
         change: impl FnMut(&mut K) -> bool + Send,
     ) -> Result<K> {
-        self.change(namespace, name, Part::Status, change).await
+        self.changed(namespace, name, Part::Status, change).await
+    }
+
+    /// Changes an object and its status by `change` in one write, as [`Client::modify`] changes all but the status.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::modify`].
+    pub async fn modify_whole<K: Typed>(
+        &self,
+        namespace: &str,
+        name: &str,
+        change: impl FnMut(&mut K) -> bool + Send,
+    ) -> Result<()> {
+        let kind = self.kind::<K>()?;
+        self.change(&kind, namespace, name, Part::Whole, change)
+            .await
+            .map(drop)
     }
 
     /// Deletes an object, or marks it as being deleted when it has finalizers.
@@ -200,41 +225,75 @@ impl Client {
             .map(drop)
     }
 
-    async fn replace<K: Typed>(&self, object: &K, part: Part) -> Result<K> {
-        let kind = self.kind::<K>()?;
+    async fn make<K: Typed>(&self, kind: &Kind, object: &K, part: Part) -> Result<Saved> {
         let object = Object::from_typed(object)?;
-        let key = Key::new(Arc::clone(&kind.key), object.namespace(), object.name());
-        let saved = self
-            .registry
-            .update(&kind, &key, object, part, Options::default(), &self.writer)
-            .await?;
+        let namespace = object.namespace().to_owned();
+        let written = Written {
+            part,
+            owners: Owners::Record,
+        };
+        self.registry
+            .create_as(
+                kind,
+                &namespace,
+                object,
+                Options::default(),
+                &self.writer,
+                written,
+            )
+            .await
+    }
+
+    async fn replaced<K: Typed>(&self, object: &K, part: Part) -> Result<K> {
+        let kind = self.kind::<K>()?;
+        let saved = self.replace(&kind, object, part).await?;
         saved.state.into_object(&kind).into_typed()
     }
 
-    async fn change<K: Typed>(
+    async fn replace<K: Typed>(&self, kind: &Kind, object: &K, part: Part) -> Result<Saved> {
+        let object = Object::from_typed(object)?;
+        let key = Key::new(Arc::clone(&kind.key), object.namespace(), object.name());
+        self.registry
+            .update(kind, &key, object, part, Options::default(), &self.writer)
+            .await
+    }
+
+    async fn changed<K: Typed>(
         &self,
         namespace: &str,
         name: &str,
         part: Part,
-        mut change: impl FnMut(&mut K) -> bool + Send,
+        change: impl FnMut(&mut K) -> bool + Send,
     ) -> Result<K> {
         let kind = self.kind::<K>()?;
+        let state = self.change(&kind, namespace, name, part, change).await?;
+        state.into_object(&kind).into_typed()
+    }
+
+    async fn change<K: Typed>(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+        part: Part,
+        mut change: impl FnMut(&mut K) -> bool + Send,
+    ) -> Result<State> {
         let key = Key::new(Arc::clone(&kind.key), namespace, name);
         for attempt in 0..ATTEMPTS {
-            let stored = self.registry.current(&kind, &key).await?;
-            let mut object: K = parts::object(&kind, &stored).into_typed()?;
+            let stored = self.registry.current(kind, &key).await?;
+            let mut object: K = parts::object(kind, &stored).into_typed()?;
             if !change(&mut object) {
                 // Nothing is written, so nothing else tells that the cache was behind another replica.
                 if attempt == 0 && self.registry.has_moved(&stored).await? {
                     continue;
                 }
-                return Ok(object);
+                return Ok(State::Stored(stored));
             }
-            match self.replace(&object, part).await {
+            match self.replace(kind, &object, part).await {
                 Err(error) if error.reason == Reason::Conflict => {
                     self.registry.renew(&stored).await?;
                 }
-                done => return done,
+                done => return done.map(|saved| saved.state),
             }
         }
         Err(ApiError::conflict(&kind.info, name))

@@ -8,8 +8,9 @@ use rand::RngExt;
 use uuid::Uuid;
 
 use super::{
-    Admission, DryRun, Generation, Kind, Options, Registry, Saved, State, Writer,
+    Admission, DryRun, Generation, Kind, Options, Part, Registry, Saved, State, Writer,
     admission::Fields,
+    change::Written,
     metadata,
     ownership::{self, Owners},
     parts, refused,
@@ -35,11 +36,15 @@ impl Registry {
         options: Options,
         writer: &Writer,
     ) -> Result<Saved> {
-        self.create_as(kind, namespace, object, options, writer, Owners::Record)
+        let written = Written {
+            part: Part::Main,
+            owners: Owners::Record,
+        };
+        self.create_as(kind, namespace, object, options, writer, written)
             .await
     }
 
-    /// The same for an object whose owners may be settled already.
+    /// The same for an object that may have its status, or whose owners may be settled already.
     pub(super) async fn create_as(
         &self,
         kind: &Kind,
@@ -47,7 +52,7 @@ impl Registry {
         mut object: Object,
         options: Options,
         writer: &Writer,
-        owners: Owners,
+        written: Written,
     ) -> Result<Saved> {
         metadata::check_type(kind, &mut object)?;
         metadata::settle_namespace(kind, namespace, &mut object)?;
@@ -64,7 +69,7 @@ impl Registry {
         if !object.name().is_empty() || prefix.is_empty() {
             let name = object.name().to_owned();
             return match self
-                .create_named(kind, namespace, object, options.dry_run, writer, owners)
+                .create_named(kind, namespace, object, options.dry_run, writer, written)
                 .await
             {
                 Ok(state) => Ok(Saved { state, warnings }),
@@ -78,7 +83,7 @@ impl Registry {
             let mut attempt = object.clone();
             attempt.set_name(&drawn);
             match self
-                .create_named(kind, namespace, attempt, options.dry_run, writer, owners)
+                .create_named(kind, namespace, attempt, options.dry_run, writer, written)
                 .await
             {
                 Ok(state) => return Ok(Saved { state, warnings }),
@@ -100,10 +105,10 @@ impl Registry {
         mut object: Object,
         dry_run: DryRun,
         writer: &Writer,
-        owners: Owners,
+        Written { part, owners }: Written,
     ) -> Result<State, Refusal> {
         let now = clock::now();
-        begin(kind, &mut object, now);
+        begin(kind, part, &mut object, now);
         if owners == Owners::Record {
             ownership::created(kind, &mut object, writer, now);
         }
@@ -148,7 +153,7 @@ impl Registry {
 }
 
 /// Sets what the hub alone says about a new object.
-fn begin(kind: &Kind, object: &mut Object, now: jiff::Timestamp) {
+fn begin(kind: &Kind, part: Part, object: &mut Object, now: jiff::Timestamp) {
     let fields = object.metadata_mut();
     parts::drop_read_only(fields);
     for field in [
@@ -163,7 +168,7 @@ fn begin(kind: &Kind, object: &mut Object, now: jiff::Timestamp) {
     if kind.strategy.generation() == Generation::Counted {
         object.set_generation(1);
     }
-    if kind.info.has_status {
+    if kind.info.has_status && part != Part::Whole {
         object.set_status(None);
     }
 }

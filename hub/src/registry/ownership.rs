@@ -74,7 +74,7 @@ pub(super) fn scope(kind: &Kind, part: Part) -> Scope {
     match part {
         Part::Status | Part::Approval => Scope::Status,
         Part::Main if kind.info.has_status => Scope::AllButStatus,
-        Part::Main => Scope::Everything,
+        Part::Main | Part::Whole => Scope::Everything,
     }
 }
 
@@ -83,7 +83,7 @@ pub(super) fn manager(writer: &Writer, part: Part, now: Timestamp) -> Manager<'_
     Manager {
         name: writer.manager.as_deref().unwrap_or(HUB),
         subresource: match part {
-            Part::Main => "",
+            Part::Main | Part::Whole => "",
             Part::Status => "status",
             Part::Approval => "approval",
         },

@@ -77,7 +77,7 @@ pub trait Strategy: fmt::Debug + Send + Sync + 'static {
         None
     }
 
-    /// Fills in what the schema cannot and admits or refuses a new object. Its status is already gone.
+    /// Fills in what the schema cannot and admits or refuses a new object. Its status is already gone, unless it comes as [`Part::Whole`].
     ///
     /// # Errors
     ///

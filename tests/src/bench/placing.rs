@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use hyper::Method;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::{
     https::{Connection, Target},
@@ -15,7 +16,13 @@ use super::{
 };
 use crate::hub::Hub;
 
+mod seen;
+
+use seen::Seen;
+
 const CLUSTER: &str = "/apis/cluster.open-cluster-management.io";
+const DECISIONS: &str =
+    "/apis/cluster.open-cluster-management.io/v1beta1/namespaces/bench/placementdecisions";
 /// The larger fleet, and how many of it are lost.
 const FLEET: usize = 10_000;
 const LOST: usize = 1_000;
@@ -38,8 +45,8 @@ pub(super) async fn run(table: &mut Table) -> anyhow::Result<()> {
         "< 10 s",
     );
     let mut lost = None;
-    decide(FLEET, async |connections, api| {
-        lost = Some(lose(connections, api).await?);
+    decide(FLEET, async |connections, seen| {
+        lost = Some(lose(connections, seen).await?);
         Ok(())
     })
     .await?;
@@ -58,7 +65,7 @@ pub(super) async fn run(table: &mut Table) -> anyhow::Result<()> {
 /// A hub with clusters on which all placements are created: how long that took, and how long until all were decided.
 async fn decide(
     clusters: usize,
-    then: impl AsyncFnOnce(Vec<Connection>, &mut Connection) -> anyhow::Result<()>,
+    then: impl AsyncFnOnce(Vec<Connection>, &mut Seen) -> anyhow::Result<()>,
 ) -> anyhow::Result<(Duration, Duration)> {
     let dir = super::folder()?;
     // Clusters are made by hand, and nobody beats for them: what taints them is this benchmark.
@@ -76,27 +83,31 @@ async fn decide(
     })
     .await?;
 
+    let mut seen = Seen::open(&target, DECISIONS).await?;
     let begin = Instant::now();
-    connections = each(connections, PLACEMENTS, Method::POST, |n| {
-        let path = format!("{CLUSTER}/v1beta1/namespaces/bench/placements");
-        (path, placement(n))
-    })
-    .await?;
-    let created = begin.elapsed();
-    until(&mut api, "all placements are decided", |decided| {
-        decided.len() == PLACEMENTS && decided.iter().all(|one| one.len() == WANTED)
-    })
-    .await?;
+    let create = async {
+        let connections = each(connections, PLACEMENTS, Method::POST, |n| {
+            let path = format!("{CLUSTER}/v1beta1/namespaces/bench/placements");
+            (path, placement(n))
+        })
+        .await?;
+        anyhow::Ok((connections, begin.elapsed()))
+    };
+    let all = seen.until(PLACEMENTS, |clusters| clusters.len() == WANTED);
+    let ((connections, created), ()) = timeout(PATIENCE, async { tokio::try_join!(create, all) })
+        .await
+        .context("not all placements were decided in time")??;
     let decided = begin.elapsed();
-    then(connections, &mut api).await?;
+    then(connections, &mut seen).await?;
     Ok((created, decided))
 }
 
 /// Taints the first clusters; how long that took, and how long until no decision names one of them.
 async fn lose(
-    connections: Vec<Connection>,
-    api: &mut Connection,
+    mut connections: Vec<Connection>,
+    seen: &mut Seen,
 ) -> anyhow::Result<(Duration, Duration)> {
+    let api = connections.first_mut().context("no connection")?;
     let path = |n: usize| format!("{CLUSTER}/v1/managedclusters/{}", name(n));
     let mut objects = Vec::new();
     for n in 0..LOST {
@@ -107,19 +118,19 @@ async fn lose(
         objects.push(object);
     }
     let begin = Instant::now();
-    let connections = each(connections, LOST, Method::PUT, |n| {
-        (path(n), objects[n].clone())
-    })
-    .await?;
-    let tainted = begin.elapsed();
+    let taint = async {
+        let connections = each(connections, LOST, Method::PUT, |n| {
+            (path(n), objects[n].clone())
+        })
+        .await?;
+        anyhow::Ok((connections, begin.elapsed()))
+    };
     let first = name(LOST);
-    until(api, "no decision names a lost cluster", |decided| {
-        let sound =
-            |one: &Vec<String>| one.len() == WANTED && one.iter().all(|name| *name >= first);
-        decided.len() == PLACEMENTS && decided.iter().all(sound)
-    })
-    .await?;
-    drop(connections);
+    let sound = |one: &[String]| one.len() == WANTED && one.iter().all(|name| *name >= first);
+    let out = seen.until(PLACEMENTS, sound);
+    let ((_connections, tainted), ()) = timeout(PATIENCE, async { tokio::try_join!(taint, out) })
+        .await
+        .context("decisions name lost clusters for too long")??;
     Ok((tainted, begin.elapsed()))
 }
 
@@ -196,38 +207,4 @@ async fn each(
             async move { task.await? }
         });
     try_join_all(tasks).await
-}
-
-/// Waits until the clusters of all decisions, object by object, are as they should be. The list is read in whole, which
-/// takes a part of the time that is measured.
-async fn until(
-    api: &mut Connection,
-    what: &str,
-    holds: impl Fn(&[Vec<String>]) -> bool,
-) -> anyhow::Result<()> {
-    let begin = Instant::now();
-    let path = format!("{CLUSTER}/v1beta1/namespaces/bench/placementdecisions");
-    loop {
-        let list = api.json(Method::GET, &path, &Value::Null).await?;
-        let items = list["items"].as_array().context("not a list")?;
-        let decided: Vec<Vec<String>> = items
-            .iter()
-            .map(|item| {
-                let decisions = item["status"]["decisions"].as_array();
-                let names = decisions.into_iter().flatten();
-                names
-                    .filter_map(|one| one["clusterName"].as_str().map(str::to_owned))
-                    .collect()
-            })
-            .collect();
-        if holds(&decided) {
-            return Ok(());
-        }
-        ensure!(
-            begin.elapsed() < PATIENCE,
-            "{what}: not within {}",
-            shown(PATIENCE)
-        );
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }

@@ -1,7 +1,7 @@
 //! Carries out what was decided for one placement.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     iter,
 };
 
@@ -11,7 +11,7 @@ use koinon_api::{
     Placement, PlacementDecision,
     labels::{annotation, condition, reason},
     meta::{Truth, clip, new_condition, set_condition},
-    placement::{ClusterDecision, PlacementDecisionStatus},
+    placement::{ClusterDecision, PlacementDecisionStatus, PlacementStatus},
 };
 use koinon_machinery::{ApiError, Reason};
 use kube::Resource as _;
@@ -54,12 +54,162 @@ pub(super) async fn carry_out(plan: &Plan, context: &Context) -> Result<(), ApiE
     Ok(())
 }
 
-/// Carries actions out one after the other.
+/// Carries out the actions of a chain. What they make of a decision object is one write: nobody sees it half done, and
+/// the revision that it says it was decided from is that of what it says.
 async fn act_on_one(plan: &Plan, chain: Vec<&Action>, context: &Context) -> Result<(), ApiError> {
+    let mut edit = Edit::default();
+    for action in &chain {
+        match action {
+            Action::Create { name, labels } => {
+                (edit.name, edit.new, edit.labels) = (name, true, Some(labels));
+            }
+            Action::Adopt { name, labels } => (edit.name, edit.labels) = (name, Some(labels)),
+            Action::Decide {
+                name,
+                clusters,
+                scores,
+                reason,
+            } => {
+                edit.name = name;
+                edit.status = Some(decided(clusters, scores, reason));
+            }
+            Action::Remove { name, uid } => remove(plan, name, uid, context).await?,
+            Action::Status(new) => write_status(plan, new, context).await?,
+            Action::Event { .. } => {}
+        }
+    }
+    if !edit.name.is_empty() {
+        edit.write(plan, context).await?;
+    }
     for action in chain {
-        act(plan, action, context).await?;
+        if let Action::Event {
+            warning,
+            reason,
+            message,
+        } = action
+        {
+            let (namespace, placement) = (&plan.placement.0, &plan.placement.1);
+            context.events.record(Note {
+                about: About::new::<Placement>(namespace, placement, &plan.uid),
+                warning: *warning,
+                reason,
+                message: message.clone(),
+            });
+        }
     }
     Ok(())
+}
+
+/// What is to be made of a decision object.
+#[derive(Default)]
+struct Edit<'a> {
+    name: &'a str,
+    new: bool,
+    labels: Option<&'a BTreeMap<String, String>>,
+    status: Option<PlacementDecisionStatus>,
+}
+
+impl Edit<'_> {
+    async fn write(self, plan: &Plan, context: &Context) -> Result<(), ApiError> {
+        let Self {
+            name,
+            new,
+            labels,
+            status,
+        } = self;
+        let (client, namespace) = (&context.client, plan.placement.0.as_str());
+        if new {
+            let metadata = ObjectMeta {
+                name: Some(name.to_owned()),
+                namespace: Some(namespace.to_owned()),
+                labels: labels.cloned(),
+                annotations: Some([stamp(plan)].into()),
+                owner_references: Some(vec![owner(plan)]),
+                ..ObjectMeta::default()
+            };
+            let decision = PlacementDecision { metadata, status };
+            return client.create_whole(&decision).await;
+        }
+        let edit = |decision: &mut PlacementDecision| {
+            let decides = status.is_some() && decision.status != status;
+            if decides {
+                decision.status.clone_from(&status);
+            }
+            if let Some(labels) = labels {
+                // Labels of others stay: GitOps tools select by them.
+                let own = decision.metadata.labels.get_or_insert_default();
+                own.extend(labels.clone());
+                let owners = decision.metadata.owner_references.get_or_insert_default();
+                owners.retain(|owner| owner.controller != Some(true));
+                owners.push(owner(plan));
+            }
+            let changes = decides || labels.is_some();
+            if changes {
+                let annotations = decision.metadata.annotations.get_or_insert_default();
+                annotations.extend([stamp(plan)]);
+            }
+            changes
+        };
+        client
+            .modify_whole::<PlacementDecision>(namespace, name, edit)
+            .await
+    }
+}
+
+fn decided(clusters: &[String], scores: &[i64], reason: &str) -> PlacementDecisionStatus {
+    let scores = scores.iter().copied().chain(iter::repeat(0));
+    let decisions = clusters.iter().zip(scores);
+    let decisions = decisions.map(|(cluster, score)| ClusterDecision {
+        cluster_name: cluster.clone(),
+        reason: reason.to_owned(),
+        score,
+    });
+    PlacementDecisionStatus {
+        decisions: decisions.collect(),
+    }
+}
+
+async fn remove(plan: &Plan, name: &str, uid: &str, context: &Context) -> Result<(), ApiError> {
+    let preconditions = Preconditions {
+        uid: Some(uid.to_owned()),
+        resource_version: None,
+    };
+    let namespace = plan.placement.0.as_str();
+    gone_is_fine(
+        context
+            .client
+            .delete::<PlacementDecision>(namespace, name, preconditions)
+            .await,
+    )
+}
+
+async fn write_status(
+    plan: &Plan,
+    new: &PlacementStatus,
+    context: &Context,
+) -> Result<(), ApiError> {
+    let update = |object: &mut Placement| {
+        if object.metadata.uid.as_ref() != Some(&plan.uid) {
+            return false;
+        }
+        let status = object.status.get_or_insert_default();
+        let before = status.clone();
+        status.number_of_selected_clusters = new.number_of_selected_clusters;
+        status.decision_groups.clone_from(&new.decision_groups);
+        status
+            .last_score_update_time
+            .clone_from(&new.last_score_update_time);
+        for condition in &new.conditions {
+            set_condition(&mut status.conditions, condition.clone());
+        }
+        *status != before
+    };
+    let (namespace, name) = (plan.placement.0.as_str(), plan.placement.1.as_str());
+    let written = context
+        .client
+        .modify_status::<Placement>(namespace, name, update)
+        .await;
+    gone_is_fine(written)
 }
 
 /// Orders the actions of a plan: those of one object one after the other, those of different objects side by side, and a
@@ -72,7 +222,7 @@ pub(super) fn stages(actions: &[Action]) -> Vec<Vec<Vec<&Action>>> {
     let mut last = None;
     for action in actions {
         match action {
-            Action::Create { name, .. } | Action::Adopt { name, .. } | Action::Stamp { name } => {
+            Action::Create { name, .. } | Action::Adopt { name, .. } => {
                 let chain = *of.entry(name.as_str()).or_insert_with(|| {
                     chains.push(Vec::new());
                     chains.len() - 1
@@ -155,131 +305,6 @@ async fn say_refused(plan: &Plan, error: &ApiError, context: &Context) -> Result
             reason: "DecisionsNotWritten",
             message,
         });
-    }
-    Ok(())
-}
-
-async fn act(plan: &Plan, action: &Action, context: &Context) -> Result<(), ApiError> {
-    let client = &context.client;
-    let (namespace, placement) = (plan.placement.0.as_str(), plan.placement.1.as_str());
-    match action {
-        Action::Create { name, labels } => {
-            let metadata = ObjectMeta {
-                name: Some(name.clone()),
-                namespace: Some(namespace.to_owned()),
-                labels: Some(labels.clone()),
-                annotations: Some([stamp(plan)].into()),
-                owner_references: Some(vec![owner(plan)]),
-                ..ObjectMeta::default()
-            };
-            client
-                .create(&PlacementDecision {
-                    metadata,
-                    status: None,
-                })
-                .await?;
-        }
-        Action::Adopt { name, labels } => {
-            let adopt = |decision: &mut PlacementDecision| {
-                // Labels of others stay: GitOps tools select by them.
-                let own = decision.metadata.labels.get_or_insert_default();
-                own.extend(labels.clone());
-                let annotations = decision.metadata.annotations.get_or_insert_default();
-                annotations.extend([stamp(plan)]);
-                let owners = decision.metadata.owner_references.get_or_insert_default();
-                owners.retain(|owner| owner.controller != Some(true));
-                owners.push(owner(plan));
-                true
-            };
-            client
-                .modify::<PlacementDecision>(namespace, name, adopt)
-                .await?;
-        }
-        Action::Decide {
-            name,
-            clusters,
-            scores,
-            reason,
-        } => {
-            let scores = scores.iter().copied().chain(iter::repeat(0));
-            let decisions: Vec<ClusterDecision> = clusters
-                .iter()
-                .zip(scores)
-                .map(|(cluster, score)| ClusterDecision {
-                    cluster_name: cluster.clone(),
-                    reason: (*reason).to_owned(),
-                    score,
-                })
-                .collect();
-            let status = Some(PlacementDecisionStatus { decisions });
-            let decide = |decision: &mut PlacementDecision| {
-                let changed = decision.status != status;
-                decision.status.clone_from(&status);
-                changed
-            };
-            client
-                .modify_status::<PlacementDecision>(namespace, name, decide)
-                .await?;
-        }
-        Action::Stamp { name } => {
-            let (key, revision) = stamp(plan);
-            let stamp = |decision: &mut PlacementDecision| {
-                let annotations = decision.metadata.annotations.get_or_insert_default();
-                annotations.insert(key.clone(), revision.clone()).as_ref() != Some(&revision)
-            };
-            let stamped = client
-                .modify::<PlacementDecision>(namespace, name, stamp)
-                .await;
-            gone_is_fine(stamped.map(drop))?;
-        }
-        Action::Remove { name, uid } => {
-            let preconditions = Preconditions {
-                uid: Some(uid.clone()),
-                resource_version: None,
-            };
-            gone_is_fine(
-                client
-                    .delete::<PlacementDecision>(namespace, name, preconditions)
-                    .await,
-            )?;
-        }
-        Action::Status(new) => {
-            let update = |object: &mut Placement| {
-                if object.metadata.uid.as_ref() != Some(&plan.uid) {
-                    return false;
-                }
-                let status = object.status.get_or_insert_default();
-                let before = status.clone();
-                status.number_of_selected_clusters = new.number_of_selected_clusters;
-                status.decision_groups.clone_from(&new.decision_groups);
-                status
-                    .last_score_update_time
-                    .clone_from(&new.last_score_update_time);
-                for condition in &new.conditions {
-                    set_condition(&mut status.conditions, condition.clone());
-                }
-                *status != before
-            };
-            gone_is_fine(
-                client
-                    .modify_status::<Placement>(namespace, placement, update)
-                    .await
-                    .map(drop),
-            )?;
-        }
-        Action::Event {
-            warning,
-            reason,
-            message,
-        } => {
-            let about = About::new::<Placement>(namespace, placement, &plan.uid);
-            context.events.record(Note {
-                about,
-                warning: *warning,
-                reason,
-                message: message.clone(),
-            });
-        }
     }
     Ok(())
 }

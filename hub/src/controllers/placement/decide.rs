@@ -44,7 +44,7 @@ pub(super) struct Plan {
     pub(super) revision: Revision,
 }
 
-/// One write.
+/// A step. Those of one decision object are written at once, with the revision that it was decided from.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Action {
     Create {
@@ -62,10 +62,6 @@ pub(super) enum Action {
         /// One for each cluster, or none.
         scores: Vec<i64>,
         reason: &'static str,
-    },
-    /// Says on an object that existed from which revision it was decided; new ones are created with it.
-    Stamp {
-        name: String,
     },
     Remove {
         name: String,

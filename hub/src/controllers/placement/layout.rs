@@ -159,11 +159,6 @@ impl Index {
             clusters: shard.clusters,
             reason,
         });
-        // Before the decision: should the hub die in between, the next leader finds the decision undone and stamps it
-        // anew; the other way round it would find it done, under the old revision for good.
-        if existing.is_some() {
-            plan.actions.push(Action::Stamp { name: name.clone() });
-        }
         let event = event(plan, "DecisionUpdate", &name, "updated");
         plan.actions.extend([
             Action::Decide {
@@ -222,7 +217,7 @@ impl Index {
                         entry.status.clone_from(status);
                     }
                 }
-                Action::Stamp { .. } | Action::Event { .. } => {}
+                Action::Event { .. } => {}
             }
         }
     }
