@@ -3,6 +3,7 @@
 mod images;
 mod judge;
 mod own;
+mod signed;
 
 use std::sync::Arc;
 

@@ -244,7 +244,13 @@ impl Engine {
 
     /// Ends the actor of a work; its objects stay as they are.
     pub fn forget(&self, name: &str) {
-        self.actors.lock().remove(name);
+        let mut actors = self.actors.lock();
+        actors.remove(name);
+        if actors.len() < actors.capacity() / 8 {
+            let room = actors.len() * 2;
+            actors.shrink_to(room);
+        }
+        drop(actors);
         self.shared.outbox.forget(name);
         self.shared.claims.forget(name);
         self.shared.unmanaged.hold(name, None);

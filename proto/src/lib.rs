@@ -10,6 +10,9 @@ pub const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 /// Size of a chunk of a pulled body, in bytes.
 pub const CHUNK: usize = 512 * 1024;
 
+/// Ability of an agent that takes small bodies with their notices, in `Hello.features`: a round trip less for most works.
+pub const BODIES: &str = "bodies";
+
 /// Most notices, statuses or acks in one message.
 pub const MAX_BATCH: usize = 256;
 

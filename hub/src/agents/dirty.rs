@@ -3,7 +3,10 @@
 //! It holds names, not messages: however often a work changes, it is told once, as it is when its turn comes. So
 //! memory is bounded by the number of works, and an agent that reads slowly hears less, never late news.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::work::Work;
 
@@ -23,6 +26,8 @@ struct Mark {
     revision: i64,
     /// The last state, if the work is gone altogether.
     gone: Option<Work>,
+    /// The agent cannot have the body.
+    new: bool,
 }
 
 /// A set of works whose state the agent has not been told.
@@ -41,6 +46,8 @@ pub(super) struct Dirty {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Told {
     pub(super) works: Vec<(Arc<str>, Work)>,
+    /// Those of them whose body the agent cannot have. In a resync it has most.
+    pub(super) new: BTreeSet<Arc<str>>,
     /// Every work was told since the resync began.
     pub(super) complete: bool,
 }
@@ -84,7 +91,16 @@ impl Dirty {
         if self.marks.len() >= MOST_MARKS && !self.marks.contains_key(name) {
             self.resync();
         }
-        self.marks.insert(name.clone(), Mark { revision, gone });
+        let body = |work: &Work| (work.uid, work.digest);
+        let new = after.is_some_and(|work| !work.tombstone)
+            && (before.map(body) != after.map(body)
+                || self.marks.get(name).is_some_and(|mark| mark.new));
+        let mark = Mark {
+            revision,
+            gone,
+            new,
+        };
+        self.marks.insert(name.clone(), mark);
         true
     }
 
@@ -93,6 +109,7 @@ impl Dirty {
         self.marks.entry(name.clone()).or_insert(Mark {
             revision: i64::MAX,
             gone: None,
+            new: false,
         });
     }
 
@@ -103,7 +120,7 @@ impl Dirty {
 
     /// Takes what is to be told next, at most `most` works.
     pub(super) fn take(&mut self, works: &impl Works, most: usize) -> Told {
-        let mut told = Vec::new();
+        let (mut told, mut new) = (Vec::new(), BTreeSet::new());
         if let Some(done) = self.resync_after.take() {
             told = works.after(&done, most);
             for (name, _) in &told {
@@ -119,11 +136,15 @@ impl Dirty {
                 break;
             };
             if let Some(work) = works.get(&name).or(mark.gone) {
+                if mark.new && !work.tombstone {
+                    new.insert(name.clone());
+                }
                 told.push((name, work));
             }
         }
         Told {
             works: told,
+            new,
             complete: std::mem::take(&mut self.complete),
         }
     }

@@ -152,9 +152,17 @@ impl Outbox {
     }
 }
 
-/// Builds the message that tells `works`.
-pub(super) fn notices(revision: i64, stamp: String, told: &Told) -> v1::WorkNotices {
-    let notices = told.works.iter().map(|(name, work)| work.notice(name));
+/// Builds the message that tells `works`; `body` finds those that come along.
+pub(super) fn notices(
+    revision: i64,
+    stamp: String,
+    told: &Told,
+    mut body: impl FnMut(&Arc<str>, &Work) -> Option<v1::WorkBody>,
+) -> v1::WorkNotices {
+    let notices = told.works.iter().map(|(name, work)| v1::WorkNotice {
+        body: told.new.contains(name).then(|| body(name, work)).flatten(),
+        ..work.notice(name)
+    });
     v1::WorkNotices {
         revision,
         stamp,

@@ -13,7 +13,7 @@ use koinon_proto::{
     MAX_BATCH,
     v1::{
         AgentMessage, ClusterReport, Drain, HubMessage, LeaseGrant, Namespaces, Position,
-        TrustBundle, hub_message::Body,
+        TrustBundle, WorkBody, hub_message::Body,
     },
 };
 use koinon_store::{Key, Snapshot};
@@ -39,6 +39,9 @@ const RETRY: Duration = Duration::from_secs(5);
 const REPORTS: Duration = Duration::from_secs(1);
 /// How long a session may last whose certificate does not end before: timers cannot go on for ever.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+/// Bytes of bodies that come with the notices of one message; a session's buffer keeps the size of the largest. What does not fit is
+/// pulled, in chunks and in turn.
+const BODIES_ROOM: usize = 64 * 1024;
 /// A lease is good for this many intervals, as OCM's is.
 const LEASE_INTERVALS: u32 = 5;
 
@@ -121,6 +124,8 @@ struct Session {
     ends_at: Instant,
     /// What follows the hello, last first.
     greeting: Vec<Body>,
+    /// Small bodies may come with their notices.
+    bodies: bool,
     /// The last thing done was to say something: the agent's turn.
     listen: bool,
     lease_interval: Duration,
@@ -260,11 +265,33 @@ impl Session {
                         .notices
                         .inc_by(told.works.len() as u64);
                     let stamp = self.agents.stamp(revision);
-                    Body::Notices(outbox::notices(revision, stamp, &told))
+                    let mut room = if self.bodies { BODIES_ROOM } else { 0 };
+                    let along = |name: &Arc<str>, work: &Work| self.body(name, work, &mut room);
+                    Body::Notices(outbox::notices(revision, stamp, &told, along))
                 }
             };
             return Some(Step::Say(body));
         }
+    }
+
+    /// The body of a work, if there is room for it: it spares the agent the round trip of a pull.
+    fn body(&self, name: &Arc<str>, work: &Work, room: &mut usize) -> Option<WorkBody> {
+        let stored = self
+            .agents
+            .store()
+            .get(&work_key(&self.outbox.cluster, name))?;
+        // It may have changed since; then another notice follows.
+        let is_it = stored.uid == work.uid && stored.digest == work.digest;
+        if !is_it || stored.body.len() > *room {
+            return None;
+        }
+        *room -= stored.body.len();
+        let sent = &self.agents.0.metrics.pulled_bytes;
+        sent.inc_by(stored.body.len() as u64);
+        Some(WorkBody {
+            labels: (*stored.labels).clone(),
+            data: stored.body.clone(),
+        })
     }
 
     /// The namespaces as the cluster's status has them now.

@@ -50,6 +50,7 @@ impl Work {
             digest: self.digest.0.to_vec().into(),
             tombstone: self.tombstone,
             directives: self.directives.clone(),
+            body: None,
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Works: notices, bodies, statuses, removals. Attacks P3, P6, P12.
 
 use koinon_api::{ManifestWork, labels::finalizer};
+use koinon_hub::registry::Preconditions;
 use koinon_proto::{
-    CHUNK, Held,
+    BODIES, CHUNK, Held,
     v1::{
         Ack, AckBatch, AckOutcome, Hello, PullChunk, PullRequest, Statuses, WorkNotice, WorkRef,
         WorkStatus, WorkStatusBatch, agent_message::Body as Say, hub_message::Body as Hear,
@@ -209,6 +210,57 @@ async fn bodies_come_in_chunks_and_only_from_the_own_namespace() {
     let (mut other, _) = Agent::welcomed(&hub, &west, &[]).await.unwrap();
     let foreign = pull(&mut other, vec![reference(&notice)]).await;
     assert!(foreign.len() == 1 && foreign[0].gone && foreign[0].data.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn small_bodies_that_are_new_come_with_their_notices_if_the_agent_can_take_them() {
+    let hub = Hub::start().await;
+    let east = hub.member("east").await;
+    hub.work("east", "old").await;
+    let hello = Hello {
+        cluster_uid: east.uid.clone(),
+        features: vec!["of a later agent".to_owned(), BODIES.to_owned()],
+        ..Hello::default()
+    };
+    let (mut able, mut plain) = (
+        Agent::attach_saying(&hub, &east, Say::Hello(hello)).await.unwrap(),
+        Agent::welcomed(&hub, &hub.member("west").await, &[]).await.unwrap().0,
+    );
+    // It may have what is told in a resync.
+    assert!(able.notice_of("old").await.body.is_none());
+
+    let mut labelled = work("east", "small", "1");
+    labelled.metadata.labels = Some([("tier".to_owned(), "gold".to_owned())].into());
+    hub.client.create(&labelled).await.unwrap();
+    let notice = able.notice_of("small").await;
+    let body = notice.body.expect("a small body that is new");
+    assert_eq!(sha256(&body.data)[..], notice.digest[..]);
+    assert_eq!(body.labels["tier"], "gold");
+
+    // A directive leaves the body as it is.
+    let direct = |found: &mut ManifestWork| {
+        let annotations = found.metadata.annotations.get_or_insert_default();
+        annotations.insert("koinon.dev/availability".to_owned(), "exists".to_owned());
+        true
+    };
+    hub.client.modify("east", "small", direct).await.unwrap();
+    let notice = able.notice_of("small").await;
+    assert!(notice.body.is_none() && !notice.directives.is_empty());
+
+    hub.client
+        .create(&work("east", "large", &"x".repeat(64 * 1024)))
+        .await
+        .unwrap();
+    assert!(able.notice_of("large").await.body.is_none());
+    hub.client
+        .delete::<ManifestWork>("east", "small", Preconditions::default())
+        .await
+        .unwrap();
+    let tombstone = able.notice_of("small").await;
+    assert!(tombstone.tombstone && tombstone.body.is_none());
+
+    hub.work("west", "small").await;
+    assert!(plain.notice_of("small").await.body.is_none());
 }
 
 fn status(name: &str, uid: &str, json: &str) -> WorkStatus {

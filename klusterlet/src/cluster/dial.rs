@@ -1,9 +1,11 @@
 //! How connections to the API server are made.
 
+use std::time::Duration;
+
 use hyper_timeout::TimeoutConnector;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
+    rt::{TokioExecutor, TokioTimer},
 };
 use kube::{
     Config,
@@ -12,6 +14,10 @@ use kube::{
 use tower::{BoxError, ServiceBuilder, limit::ConcurrencyLimitLayer};
 
 use super::pace::Pace;
+
+/// How long a connection is kept that nothing is asked on. A burst of works opens as many as may be in flight; each holds buffers here,
+/// and more of them in the API server. The one that the agent's regular calls use stays open.
+const IDLE: Duration = Duration::from_secs(10);
 
 /// Returns a client whose connections send at once what they have.
 ///
@@ -46,6 +52,11 @@ pub(super) fn client(
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
-        .service(Client::builder(TokioExecutor::new()).build::<_, Body>(connector));
+        .service(
+            Client::builder(TokioExecutor::new())
+                .pool_idle_timeout(IDLE)
+                .pool_timer(TokioTimer::new())
+                .build::<_, Body>(connector),
+        );
     Ok(kube::Client::new(service, config.default_namespace))
 }

@@ -4,13 +4,14 @@ use std::{
     time::Duration,
 };
 
+use koinon_proto::v1::WorkBody;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{backoff::Backoff, hub::Puller};
 
 /// News about one work.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Notice {
     /// Its name.
     pub name: String,
@@ -26,7 +27,12 @@ pub struct Notice {
     pub directives: BTreeMap<String, String>,
     /// Revision of the registry at which this was so.
     pub revision: i64,
+    /// The body, if it came along.
+    pub body: Option<WorkBody>,
 }
+
+/// Bytes of bodies that may wait; the others are pulled when their turn comes.
+const BODIES: usize = 1024 * 1024;
 
 /// How many of the hub's works were told with the last message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +49,8 @@ struct Pending {
     session: u64,
     /// Latest notice of each work: bounded by the number of works.
     notices: BTreeMap<String, Notice>,
+    /// Bytes of the bodies that came along with them.
+    bodies: usize,
     /// Works that could not be stored, and when each is tried again: one that is refused must not delay the others.
     refused: BTreeMap<String, Refused>,
     puller: Option<Puller>,
@@ -60,6 +68,37 @@ struct Refused {
 }
 
 impl Pending {
+    /// Adds a notice in the place of an earlier one of its work.
+    fn put(&mut self, mut notice: Notice) {
+        self.take(&notice.name);
+        if self.bodies + size(&notice) > BODIES {
+            notice.body = None;
+        }
+        self.bodies += size(&notice);
+        self.notices.insert(notice.name.clone(), notice);
+    }
+
+    fn take(&mut self, name: &str) -> Option<Notice> {
+        let notice = self.notices.remove(name)?;
+        self.bodies -= size(&notice);
+        Some(notice)
+    }
+
+    /// Returns a notice unless there is newer news; its body is pulled the next time.
+    fn put_back(&mut self, notice: Notice) {
+        let again = Notice {
+            body: None,
+            ..notice
+        };
+        self.notices.entry(again.name.clone()).or_insert(again);
+    }
+
+    fn clear(&mut self) {
+        self.notices.clear();
+        self.refused.clear();
+        self.bodies = 0;
+    }
+
     /// The notices that are due, by name.
     fn is_due(&self, name: &str, now: Instant) -> bool {
         self.refused.get(name).is_none_or(|r| r.until <= now)
@@ -89,8 +128,7 @@ impl Inbox {
     pub fn open(&self, puller: Puller, told: Told) {
         let mut pending = self.pending.lock();
         pending.session += 1;
-        pending.notices.clear();
-        pending.refused.clear();
+        pending.clear();
         pending.told = (told == Told::Some).then(BTreeSet::new);
         pending.complete = None;
         pending.puller = Some(puller);
@@ -103,8 +141,7 @@ impl Inbox {
     pub fn close(&self) {
         let mut pending = self.pending.lock();
         pending.session += 1;
-        pending.notices.clear();
-        pending.refused.clear();
+        pending.clear();
         pending.told = None;
         pending.complete = None;
         pending.puller = None;
@@ -121,7 +158,7 @@ impl Inbox {
             {
                 names.insert(notice.name.clone());
             }
-            pending.notices.insert(notice.name.clone(), notice);
+            pending.put(notice);
         }
         if told == Told::All
             && let Some(all) = pending.told.take()
@@ -152,7 +189,7 @@ impl Inbox {
         let due: Vec<String> = due.cloned().collect();
         let notices: Vec<Notice> = due
             .iter()
-            .filter_map(|name| pending.notices.remove(name))
+            .filter_map(|name| pending.take(name))
             .collect();
         (!notices.is_empty()).then(|| Batch {
             session: pending.session,
@@ -184,7 +221,7 @@ impl Inbox {
                 backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(60)),
             });
         refused.until = Instant::now() + refused.backoff.next_delay();
-        pending.notices.entry(notice.name.clone()).or_insert(notice);
+        pending.put_back(notice);
     }
 
     /// The work was dealt with.
@@ -196,7 +233,7 @@ impl Inbox {
     pub(super) fn put_back(&self, session: u64, notice: Notice) {
         let mut pending = self.pending.lock();
         if pending.session == session {
-            pending.notices.entry(notice.name.clone()).or_insert(notice);
+            pending.put_back(notice);
         }
         drop(pending);
         self.notify.notify_one();
@@ -208,9 +245,43 @@ impl Inbox {
     }
 }
 
+/// Bytes of the body that came along.
+fn size(notice: &Notice) -> usize {
+    notice.body.as_ref().map_or(0, |body| body.data.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bodies_that_wait_are_bounded() {
+        let with = |name: &str, bytes: usize| Notice {
+            body: Some(WorkBody {
+                data: vec![0; bytes].into(),
+                ..WorkBody::default()
+            }),
+            ..notice(name)
+        };
+        let inbox = Inbox::default();
+        let half = BODIES / 2;
+        // The later one of a work takes the place of the earlier one.
+        let all = ["a", "a", "b", "c"].map(|name| with(name, half));
+        inbox.add(all, Told::Some);
+        let taken = inbox.take(9).unwrap();
+        let has: Vec<bool> = taken.notices.iter().map(|n| n.body.is_some()).collect();
+        assert_eq!(has, [true, true, false]);
+        assert_eq!(inbox.pending.lock().bodies, 0);
+        // What was tried in vain is pulled the next time.
+        for notice in taken.notices {
+            inbox.put_back(taken.session, notice);
+        }
+        let again = inbox.take(9).unwrap().notices;
+        assert!(again.len() == 3 && again.iter().all(|n| n.body.is_none()));
+        inbox.add([with("d", half)], Told::Some);
+        inbox.close();
+        assert_eq!(inbox.pending.lock().bodies, 0);
+    }
 
     fn notice(name: &str) -> Notice {
         Notice {
@@ -221,6 +292,7 @@ mod tests {
             tombstone: false,
             directives: BTreeMap::new(),
             revision: 1,
+            body: None,
         }
     }
 

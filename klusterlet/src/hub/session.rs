@@ -274,7 +274,7 @@ impl Link {
     fn hello(&self) -> Hello {
         Hello {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-            features: Vec::new(),
+            features: vec![koinon_proto::BODIES.to_owned()],
             cluster_uid: self.parts.cluster_uid.clone(),
             seen: self.parts.memory.lock().seen.clone().map(Into::into),
             held_digest: self.parts.holding.digest().to_vec().into(),

@@ -3,7 +3,7 @@
 use koinon_api::policy::{Permission, PolicyVerb, WorkPolicySpec};
 use serde_json::Value;
 
-use super::images::images;
+use super::{images::images, signed::signed};
 use crate::cluster::Resource;
 
 /// Why the member does not allow something; for people.
@@ -57,6 +57,7 @@ pub(super) fn one(
         cluster_scoped,
         allowed_verbs,
         allowed_images,
+        allowed_signers,
     } = spec;
     let refuse = |what: String| Err(Refusal::by(policy, &what));
     let is_namespace = resource.group.is_empty() && resource.plural == "namespaces";
@@ -92,11 +93,17 @@ pub(super) fn one(
     {
         return refuse(format!("works to {}", format!("{verb:?}").to_lowercase()));
     }
-    if let (Some(PolicyVerb::Create | PolicyVerb::Update), Some(allowed)) = (verb, allowed_images) {
-        for image in images(resource, object) {
-            if !allowed.iter().any(|pattern| matches(pattern, image)) {
+    let brings = matches!(verb, Some(PolicyVerb::Create | PolicyVerb::Update));
+    if brings && (allowed_images.is_some() || allowed_signers.is_some()) {
+        let images = images(resource, object);
+        if let Some(allowed) = allowed_images {
+            let any = |image: &&str| allowed.iter().any(|pattern| matches(pattern, image));
+            if let Some(image) = images.iter().find(|image| !any(image)) {
                 return refuse(format!("image {image:?}"));
             }
+        }
+        if let Some(keys) = allowed_signers {
+            signed(keys, &images, object).or_else(|unsigned| refuse(unsigned.to_string()))?;
         }
     }
     Ok(())

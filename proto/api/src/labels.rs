@@ -46,6 +46,8 @@ pub mod annotation {
     pub const AVAILABILITY: &str = "koinon.dev/availability";
     /// On a ManifestWork: Namespaces and definitions, as `namespaces/NAME`, that may be deleted with what others have in them.
     pub const APPROVE_DELETION: &str = "koinon.dev/approve-deletion";
+    /// On an object in a ManifestWork: signatures of its images, as `cosign download signature` prints them.
+    pub const IMAGE_SIGNATURES: &str = "koinon.dev/image-signatures";
     /// Annotations of a ManifestWork that its agent follows. All others stay on the hub.
     pub const DIRECTIVES: [&str; 2] = [AVAILABILITY, APPROVE_DELETION];
     /// Longest value of one of these, in bytes; the hub refuses longer ones. Room for a dozen of the longest names.

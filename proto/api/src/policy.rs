@@ -39,6 +39,12 @@ pub struct WorkPolicySpec {
     /// Images that containers of works may have. May contain *. Absent means all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_images: Option<Vec<String>>,
+    /// Public keys (PEM, ECDSA on P-256) of which one must have signed each image that containers of works have. Images are then
+    /// named by their digest, and the object carries the signatures in its annotation koinon.dev/image-signatures. Absent means that
+    /// nothing need be signed; none at all means that works bring no images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub allowed_signers: Option<Vec<String>>,
 }
 
 root_schema!(WorkPolicy, "What works of the hub may do in this cluster. Only people of this cluster can change it: works may not touch it.", spec: WorkPolicySpec, required: &["spec"]);

@@ -1,6 +1,8 @@
 //! A work, from its creation until a watcher of the hub sees it applied: with a real agent and a real API server. And
 //! what the agent holds when nothing happens.
 
+mod floor;
+
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
@@ -94,6 +96,22 @@ pub(super) async fn run(settings: &Settings, table: &mut Table) -> anyhow::Resul
     table.row(
         "hub with one cluster",
         &memory::shown(memory::resident(hub)?),
+        "",
+        "",
+    );
+    let site = league.site(CLUSTER);
+    let member = Target::read(&site.member.kubeconfig(), site.member.api_address())?;
+    let member = floor::member(&mut member.connect().await?, settings.works).await?;
+    let all = floor::all(&mut connection, settings.works, member.clone()).await?;
+    table.row(
+        "floor: record, then object, written bare into the same member",
+        &Latency::of(member).to_string(),
+        "",
+        "",
+    );
+    table.row(
+        "floor: these two, and work and status written bare to the hub",
+        &Latency::of(all).to_string(),
         "",
         "",
     );

@@ -1,7 +1,9 @@
 //! What a work may do: its executor's rights, and the member's own policies.
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use koinon_klusterlet::work::{Executing, Rights, Without};
 use koinon_tests::eventually;
+use rcgen::{KeyPair, SigningKey as _};
 use serde_json::{Value, json};
 
 use super::{
@@ -179,6 +181,43 @@ async fn the_cluster_sets_limits_that_works_cannot_change() -> anyhow::Result<()
             why(s, 0) == "Apply manifest complete"
         })
         .await?;
+
+    // An image is what one signed whose key the cluster knows.
+    let key = KeyPair::generate()?;
+    let pinned = |digit: &str| format!("good.io/a@sha256:{}", digit.repeat(64));
+    let payload = json!({"critical": {
+        "identity": {"docker-reference": "good.io/a"}, "type": "cosign container image signature",
+        "image": {"docker-manifest-digest": format!("sha256:{}", "1".repeat(64))},
+    }})
+    .to_string();
+    let signature = BASE64_STANDARD.encode(key.sign(payload.as_bytes())?);
+    let signature = json!({"Base64Signature": signature, "Payload": BASE64_STANDARD.encode(payload)});
+    bench
+        .create(&policy(json!({"deniedNamespaces": ["kube-*"], "allowedSigners": [key.public_key_pem()]})))
+        .await?;
+    bench
+        .until("the signers are known", "w", |s| {
+            why(s, 0).contains("WorkPolicy")
+        })
+        .await?;
+    let signed = |image: &str, name: &str| {
+        let mut pod = pod(image, name);
+        pod["metadata"]["annotations"] =
+            json!({"koinon.dev/image-signatures": signature.to_string()});
+        pod
+    };
+    let manifests = [
+        pod(&pinned("1"), "bare"),
+        signed(&pinned("1"), "signed"),
+        signed(&pinned("2"), "another"),
+        signed("good.io/a:1", "tag"),
+    ];
+    bench.desire("signers", 1, json!({"workload": {"manifests": manifests}}))?;
+    let status = bench.status("signers", 1).await?;
+    assert!(why(&status, 0).contains("without a signature"), "{status}");
+    assert_eq!(why(&status, 1), "Apply manifest complete");
+    assert!(why(&status, 2).contains("without a signature"), "{status}");
+    assert!(why(&status, 3).contains("without its digest"), "{status}");
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use koinon_api::{
     meta,
 };
 use koinon_proto::{
-    StatusDigest, held_digest, status_digest, statuses_digest,
+    BODIES, StatusDigest, held_digest, status_digest, statuses_digest,
     v1::{
         self, AgentMessage, Hello, Namespaces, Position, StatusDigests, Statuses, Welcome,
         agent_message, hub_message::Body,
@@ -205,6 +205,7 @@ impl Entering {
             inbound,
             ends_at,
             greeting,
+            bodies: hello.features.iter().any(|feature| feature == BODIES),
             listen: false,
             lease_interval,
             answered: 0,

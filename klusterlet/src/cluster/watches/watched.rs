@@ -77,6 +77,10 @@ impl Watched {
             trackers.retain(|t| t.work != work);
             if trackers.is_empty() {
                 self.tracked.remove(&id);
+                // Not at each step, or every second removal would move the whole map.
+                if self.tracked.len() < self.tracked.capacity() / 8 {
+                    self.tracked.shrink_to(self.tracked.len() * 2);
+                }
             }
         }
     }

@@ -1,9 +1,12 @@
 //! Fetches bodies and stores them as they come.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
-use koinon_proto::v1::WorkRef;
+use koinon_proto::v1::{PullChunk, WorkBody, WorkRef};
 use tracing::{debug, warn};
 
 use super::{
@@ -25,7 +28,7 @@ const TOGETHER: usize = 64;
 const PULL_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Keeper {
-    /// Fetches and stores bodies; what fails goes back to the inbox.
+    /// Fetches the bodies that did not come along, and stores all; what fails goes back to the inbox.
     ///
     /// New works that arrive together are stored together: what has arrived waits only as long as more is at hand.
     pub(super) async fn pull(
@@ -34,25 +37,33 @@ impl Keeper {
         wanted: &mut BTreeMap<String, Notice>,
         mut puller: Puller,
     ) -> cluster::Result<()> {
-        let works = wanted.values().map(reference).collect();
+        let (mut works, mut along) = (Vec::new(), VecDeque::new());
+        for notice in wanted.values_mut() {
+            match notice.body.take() {
+                Some(body) => along.push_back(chunk(notice, body)),
+                None => works.push(reference(notice)),
+            }
+        }
         let (mut storing, mut assembly, mut failure) =
             (FuturesUnordered::new(), Assembly::default(), None);
         let mut arrived: Vec<(Notice, Held)> = Vec::new();
-        let mut chunks = match tokio::time::timeout(PULL_TIMEOUT, puller.pull(works)).await {
-            Ok(Ok(chunks)) => Some(chunks),
-            Ok(Err(status)) => {
-                debug!(code = ?status.code(), "a pull was refused");
-                failure = Some(refused(&status));
-                None
+        let mut chunks = None;
+        if !works.is_empty() {
+            match tokio::time::timeout(PULL_TIMEOUT, puller.pull(works)).await {
+                Ok(Ok(stream)) => chunks = Some(stream),
+                Ok(Err(status)) => {
+                    debug!(code = ?status.code(), "a pull was refused");
+                    failure = Some(refused(&status));
+                }
+                Err(_) => failure = Some(cluster::Error::Timeout),
             }
-            Err(_) => {
-                failure = Some(cluster::Error::Timeout);
-                None
-            }
-        };
+        }
         loop {
-            let receiving = chunks.is_some();
+            let receiving = chunks.is_some() || !along.is_empty();
             let next = async {
+                if let Some(chunk) = along.pop_front() {
+                    return Some(Ok(Some(chunk)));
+                }
                 match &mut chunks {
                     Some(stream) => tokio::time::timeout(PULL_TIMEOUT, stream.message())
                         .await
@@ -146,6 +157,19 @@ impl Keeper {
             .map(|held| (held.labels.clone(), held.body.clone()))
             .unwrap_or_default();
         work(notice, labels, body, Origin::Member)
+    }
+}
+
+/// A body that came along, as a pull would have brought it: it is checked alike.
+fn chunk(notice: &Notice, body: WorkBody) -> PullChunk {
+    PullChunk {
+        name: notice.name.clone(),
+        uid: notice.uid.clone(),
+        digest: notice.digest.clone().into(),
+        labels: body.labels,
+        data: body.data,
+        last: true,
+        ..PullChunk::default()
     }
 }
 

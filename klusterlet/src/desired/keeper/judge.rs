@@ -76,6 +76,7 @@ mod tests {
             tombstone,
             directives: BTreeMap::new(),
             revision: 9,
+            body: None,
         }
     }
 

@@ -253,6 +253,7 @@ fn take(parts: &LinkParts, notices: WorkNotices) {
         tombstone: n.tombstone,
         directives: n.directives,
         revision,
+        body: n.body,
     });
     parts.inbox.add(all, told);
 }
