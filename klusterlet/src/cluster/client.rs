@@ -15,7 +15,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use self::call::{escaped, request, within};
+use self::call::{escaped, request, selected, within};
 use super::{Account, Resource, Result, dial, pace::Pace};
 use crate::fence::Fence;
 
@@ -436,11 +436,13 @@ impl Cluster {
         within(self.client.request_text(request)).await
     }
 
-    /// Watches the metadata of all objects of a resource, or of those in one namespace, for ever; lists first and after every gap.
+    /// Watches the metadata of all objects of a resource, of those in one namespace, or of the one with a name, for ever; lists first and
+    /// after every gap. RBAC takes the selector of a name for a name, so whoever may watch that one object may do it.
     pub fn watch_metadata(
         &self,
         resource: &Resource,
         namespace: Option<&str>,
+        name: Option<&str>,
     ) -> impl Stream<Item = watcher::Result<watcher::Event<PartialObjectMeta<DynamicObject>>>>
     + Send
     + use<> {
@@ -451,7 +453,11 @@ impl Cluster {
             ),
             None => Api::all_with(client, &resource),
         };
-        watcher(api, watching()).default_backoff()
+        let mut config = watching();
+        if let Some(name) = name {
+            config = config.fields(&format!("metadata.name={}", selected(name)));
+        }
+        watcher(api, config).default_backoff()
     }
 
     /// Watches whole objects, for ever; lists first and after every gap.

@@ -102,7 +102,7 @@ impl Wake {
 }
 
 /// Shared metadata watches: one per resource that something was applied to, whatever the number of works. Where the agent may not
-/// watch a resource everywhere, one for each namespace that something is in.
+/// watch a resource everywhere, one for each namespace that something is in, or for each object that is in none.
 #[derive(Debug, Clone)]
 pub struct Watches {
     cluster: Cluster,
@@ -131,10 +131,10 @@ impl Watches {
             match watched.get_mut(&key.resource) {
                 Some(entry) => {
                     entry.track(work, wake, key);
-                    entry.enter(&key.namespace)
+                    entry.enter_with(key)
                 }
                 None => {
-                    let mut entry = Watched::default();
+                    let mut entry = Watched::of(&key.resource);
                     entry.track(work, wake, key);
                     watched.insert(key.resource.clone(), entry);
                     Some(Scope::Everywhere)
@@ -174,13 +174,16 @@ impl Watches {
     async fn watch(self, resource: Arc<Resource>, scope: Scope) {
         let everywhere = scope == Scope::Everywhere;
         debug!(resource = %resource.plural, group = %resource.group, ?scope, "watching");
-        let open = || self.cluster.watch_metadata(&resource, scope.namespace());
+        let open = || {
+            self.cluster
+                .watch_metadata(&resource, scope.namespace(), scope.name())
+        };
         let mut events = std::pin::pin!(open());
         let mut listed = HashSet::new();
         let mut idle_since = None;
         let mut tick = tokio::time::interval(LINGER / 4);
         let mut failing = Failing(self.deaf.clone(), false);
-        // It is refused: its namespaces are watched instead, and it is tried again with the next list.
+        // It is refused: its parts are watched instead, or its object is read, and it is tried again with the next list.
         let mut refused = false;
         let mut relist_at = Instant::now() + spread(RELIST);
         loop {
@@ -188,10 +191,12 @@ impl Watches {
                 () = self.tasks.stop().cancelled() => return,
                 () = sleep_until(relist_at) => {
                     relist_at = Instant::now() + spread(RELIST);
-                    if failing.1
-                        && let Some(watched) = self.watched.lock().get(&resource)
-                    {
-                        watched.touch_all(&resource, &scope);
+                    if let Some(watched) = self.watched.lock().get(&resource) {
+                        if failing.1 {
+                            watched.touch_all(&resource, &scope);
+                        } else if refused {
+                            watched.touch_rest(&resource);
+                        }
                     }
                     refused = false;
                     events.set(open());
@@ -216,7 +221,7 @@ impl Watches {
                         watched.event(&resource, &scope, event, &mut listed);
                     }
                 }
-                Some(Err(error)) if everywhere && resource.namespaced && is_forbidden(&error) => {
+                Some(Err(error)) if everywhere && is_forbidden(&error) => {
                     refused = true;
                     failing.set(false);
                     let scopes = self
@@ -226,7 +231,7 @@ impl Watches {
                         .map(Watched::narrow)
                         .unwrap_or_default();
                     if !scopes.is_empty() {
-                        info!(resource = %resource.plural, group = %resource.group, error = %Chain(&error), "watching by namespace");
+                        info!(resource = %resource.plural, group = %resource.group, error = %Chain(&error), "watching by namespace, or by name");
                     }
                     self.spawn(&resource, scopes);
                 }
@@ -236,6 +241,8 @@ impl Watches {
                         warn!(resource = %resource.plural, ?scope, error = %Chain(&error), "a watch on applied objects was interrupted");
                     }
                     failing.set(true);
+                    // There may be many of these, and their rights change seldom.
+                    refused = scope.name().is_some() && is_forbidden(&error);
                 }
                 None => return,
             }

@@ -253,7 +253,7 @@ impl Executors {
 
     /// Forgets all answers when a role or a binding changes.
     async fn watch(self, resource: Resource) {
-        let mut events = std::pin::pin!(self.cluster.watch_metadata(&resource, None));
+        let mut events = std::pin::pin!(self.cluster.watch_metadata(&resource, None, None));
         loop {
             let event = tokio::select! {
                 () = self.tasks.stop().cancelled() => return,

@@ -7,7 +7,7 @@ use rcgen::{KeyPair, SigningKey as _};
 use serde_json::{Value, json};
 
 use super::{
-    bench::{Bench, applied, condition, config_map},
+    bench::{AGENT, Bench, applied, condition, config_map},
     safety::why,
     settings::{Account, Settings},
 };
@@ -250,6 +250,38 @@ async fn an_agent_with_rights_in_one_namespace_keeps_what_it_may() -> anyhow::Re
             .await?;
         bench.data("mine", &json!({"k": "v"})).await?;
     }
+
+    // An object in no namespace that it may watch by its name alone.
+    let class = json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "named"}, "value": 5, "description": "declared"});
+    let rule = |names: &Value, verbs: &Value| json!({"apiGroups": ["scheduling.k8s.io"], "resources": ["priorityclasses"], "resourceNames": names, "verbs": verbs});
+    let named = json!(["get", "list", "watch", "update", "patch", "delete"]);
+    let rules = [rule(&json!([]), &json!(["create"])), rule(&json!(["named"]), &named)];
+    bench
+        .create(&json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "classes"}, "rules": rules}))
+        .await?;
+    bench
+        .create(&json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "classes"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "classes"},
+            "subjects": [{"kind": "ServiceAccount", "name": "klusterlet", "namespace": AGENT}]}))
+        .await?;
+    bench.desire("class", 1, json!({"workload": {"manifests": [class]}}))?;
+    bench
+        .until("the class is applied", "class", |s| applied(s) == "True")
+        .await?;
+    for round in ["1", "2"] {
+        let patch = json!({"description": round}).to_string();
+        bench
+            .kubectl(&["patch", "priorityclass", "named", "--type=merge", "-p", &patch])
+            .await?;
+        eventually("the class is repaired", async || {
+            let live = bench.read(&["priorityclass", "named"]).await?;
+            Ok((live["description"] == "declared").then_some(()))
+        })
+        .await?;
+    }
+    bench.delete("class")?;
+    bench.removed("class").await?;
+
     let uid = bench.read(&["configmap", "mine"]).await?["metadata"]["uid"].clone();
     bench.kubectl(&["delete", "configmap", "mine"]).await?;
     eventually("it is made anew", async || {

@@ -83,6 +83,18 @@ pub(super) fn escaped(text: &str) -> String {
         .collect()
 }
 
+/// Writes a text as a value of a field selector, as Kubernetes' `fields.EscapeValue` does.
+pub(super) fn selected(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            matches!(c, '\\' | ',' | '=')
+                .then_some('\\')
+                .into_iter()
+                .chain([c])
+        })
+        .collect()
+}
+
 /// Waits for an answer, but not for ever.
 pub(super) async fn within<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T> {
     match tokio::time::timeout(CALL_TIMEOUT, call).await {
@@ -103,6 +115,9 @@ mod tests {
             ("a b/ä", "a%20b%2F%C3%A4"),
         ] {
             assert_eq!(escaped(text), expected);
+        }
+        for (text, expected) in [("a:b-c", "a:b-c"), (r"a,b=c\", r"a\,b\=c\\")] {
+            assert_eq!(selected(text), expected);
         }
     }
 }

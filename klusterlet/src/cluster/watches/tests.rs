@@ -51,7 +51,7 @@ fn an_object_that_was_rolled_back_wakes_its_work_and_so_does_one_that_cannot_be_
         name: "a".into(),
     };
     let wake = Arc::new(Wake::default());
-    let mut watched = Watched::default();
+    let mut watched = Watched::of(&resource);
     watched.track("w", &wake, &key);
     watched.seen("w", &key, Some("9"));
     let mut listed_names = HashSet::new();
@@ -81,7 +81,7 @@ fn where_not_everything_may_be_watched_each_namespace_is_once() {
         namespace: namespace.into(),
         name: "a".into(),
     };
-    let mut watched = Watched::default();
+    let mut watched = Watched::of(&resource);
     for namespace in ["one", "two"] {
         watched.track("w", &wake, &key(namespace));
         watched.seen("w", &key(namespace), Some("1"));
@@ -113,6 +113,41 @@ fn where_not_everything_may_be_watched_each_namespace_is_once() {
     assert!(later.iter().all(|scope| watched.needs(scope)));
     assert!(scopes.iter().all(|scope| !watched.needs(scope)));
     assert!(watched.leave(&Scope::Everywhere));
+}
+
+#[test]
+fn where_not_everything_may_be_watched_some_objects_outside_of_namespaces_are_and_the_others_are_read() {
+    let resource = Arc::new(NAMESPACES.clone());
+    let wake = Arc::new(Wake::default());
+    let key = |n: usize| ObjectKey {
+        resource: resource.clone(),
+        namespace: String::new(),
+        name: format!("n{n:02}"),
+    };
+    let mut watched = Watched::of(&resource);
+    for n in 0..40 {
+        watched.track("w", &wake, &key(n));
+        watched.seen("w", &key(n), Some("1"));
+    }
+    let scopes = watched.narrow();
+    let names: HashSet<_> = scopes.iter().filter_map(Scope::name).collect();
+    assert_eq!(names.len(), 32);
+    assert!(watched.narrow().is_empty() && watched.enter_with(&key(50)).is_none());
+
+    watched.touch_rest(&resource);
+    let read: Vec<_> = wake.take().into_keys().collect();
+    assert!(read.len() == 8 && read.iter().all(|key| !names.contains(key.name.as_str())));
+
+    // One watch tells of its own object alone, and its failure makes that one be read.
+    let (one, own) = (&scopes[0], scopes[0].name().unwrap());
+    watched.event(&resource, one, Event::InitDone, &mut HashSet::new());
+    let gone: Vec<_> = wake.take().into_keys().map(|key| key.name).collect();
+    assert_eq!(gone, [own]);
+    watched.touch_all(&resource, one);
+    assert_eq!(wake.take().len(), 1);
+    // A place that is free is for another one.
+    assert!(watched.has_any(one) && !watched.leave(one));
+    assert!(watched.enter_with(&key(50)).is_some());
 }
 
 #[test]

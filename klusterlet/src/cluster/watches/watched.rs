@@ -16,24 +16,48 @@ use crate::cluster::Resource;
 /// Namespace and name.
 type Id = (String, String);
 
+/// Objects outside of namespaces that are watched one by one, of one resource: each of these watches is a connection. The others are read.
+const MOST_ALONE: usize = 32;
+
 /// How far a watch reaches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Scope {
     Everywhere,
     /// One namespace, and which watch of it this is: one that was given up may not have ended yet.
     Namespace(String, u64),
+    /// One object outside of namespaces, and which watch of it this is.
+    Alone(String, u64),
 }
 
 impl Scope {
     pub(super) fn namespace(&self) -> Option<&str> {
         match self {
-            Self::Everywhere => None,
             Self::Namespace(namespace, _) => Some(namespace),
+            Self::Everywhere | Self::Alone(..) => None,
         }
     }
 
-    fn has(&self, (namespace, _): &Id) -> bool {
-        self.namespace().is_none_or(|own| own == namespace)
+    pub(super) fn name(&self) -> Option<&str> {
+        match self {
+            Self::Alone(name, _) => Some(name),
+            Self::Everywhere | Self::Namespace(..) => None,
+        }
+    }
+
+    /// The part of the resource that is watched, and which watch of it this is.
+    fn part(&self) -> Option<(&str, u64)> {
+        match self {
+            Self::Everywhere => None,
+            Self::Namespace(part, number) | Self::Alone(part, number) => Some((part, *number)),
+        }
+    }
+
+    fn has(&self, id: &Id) -> bool {
+        match self {
+            Self::Everywhere => true,
+            Self::Namespace(namespace, _) => *namespace == id.0,
+            Self::Alone(name, _) => *name == id.1,
+        }
     }
 }
 
@@ -46,16 +70,31 @@ struct Tracker {
     seen: Option<String>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Watched {
+    namespaced: bool,
     tracked: HashMap<Id, Vec<Tracker>>,
-    /// The watches of namespaces, while there may be none of everything.
+    /// The watches of parts, namespaces or single objects, while there may be none of everything.
     narrow: Option<HashMap<String, u64>>,
-    /// Watches of namespaces that were begun so far.
+    /// Watches of parts that were begun so far.
     begun: u64,
 }
 
 impl Watched {
+    pub(super) fn of(resource: &Resource) -> Self {
+        Self {
+            namespaced: resource.namespaced,
+            tracked: HashMap::new(),
+            narrow: None,
+            begun: 0,
+        }
+    }
+
+    /// The part of the resource that an object is in.
+    fn part<'i>(&self, id: &'i Id) -> &'i String {
+        if self.namespaced { &id.0 } else { &id.1 }
+    }
+
     pub(super) fn track(&mut self, work: &str, wake: &Arc<Wake>, key: &ObjectKey) {
         // Nearly all objects are of one work.
         let trackers = self
@@ -92,39 +131,51 @@ impl Watched {
         }
     }
 
-    /// Everything cannot be watched: returns the watches of namespaces that are to begin.
+    /// Everything cannot be watched: returns the watches of parts that are to begin.
     pub(super) fn narrow(&mut self) -> Vec<Scope> {
         self.narrow.get_or_insert_default();
-        let namespaces: HashSet<String> = self.tracked.keys().map(|id| id.0.clone()).collect();
-        let scopes = namespaces.iter().map(|namespace| self.enter(namespace));
+        let parts: HashSet<String> = self
+            .tracked
+            .keys()
+            .map(|id| self.part(id).clone())
+            .collect();
+        let scopes = parts.iter().map(|part| self.enter(part));
         scopes.flatten().collect()
     }
 
-    /// Something is in a namespace: returns the watch of it that is to begin, if one is needed and not there.
-    pub(super) fn enter(&mut self, namespace: &str) -> Option<Scope> {
+    /// An object is tracked: returns the watch of its part that is to begin, if one is needed and not there.
+    pub(super) fn enter_with(&mut self, key: &ObjectKey) -> Option<Scope> {
+        let id = id(key);
+        let part = self.part(&id).clone();
+        self.enter(&part)
+    }
+
+    fn enter(&mut self, part: &str) -> Option<Scope> {
         let narrow = self.narrow.as_mut()?;
-        if narrow.contains_key(namespace) {
+        if narrow.contains_key(part) || !self.namespaced && narrow.len() >= MOST_ALONE {
             return None;
         }
         self.begun += 1;
-        narrow.insert(namespace.to_owned(), self.begun);
-        Some(Scope::Namespace(namespace.to_owned(), self.begun))
+        narrow.insert(part.to_owned(), self.begun);
+        let (part, number) = (part.to_owned(), self.begun);
+        Some(if self.namespaced {
+            Scope::Namespace(part, number)
+        } else {
+            Scope::Alone(part, number)
+        })
     }
 
-    /// Everything can be watched: those of namespaces end.
+    /// Everything can be watched: those of parts end.
     pub(super) fn widen(&mut self) {
         self.narrow = None;
     }
 
     /// Says whether a watch is still one that is to be.
     pub(super) fn needs(&self, scope: &Scope) -> bool {
-        match scope {
-            Scope::Everywhere => true,
-            Scope::Namespace(namespace, number) => {
-                let narrow = self.narrow.as_ref();
-                narrow.is_some_and(|narrow| narrow.get(namespace) == Some(number))
-            }
-        }
+        scope.part().is_none_or(|(part, number)| {
+            let narrow = self.narrow.as_ref();
+            narrow.is_some_and(|narrow| narrow.get(part) == Some(&number))
+        })
     }
 
     pub(super) fn has_any(&self, scope: &Scope) -> bool {
@@ -133,15 +184,26 @@ impl Watched {
 
     /// Takes a watch off that has nothing to look at; true if it was that of everything.
     pub(super) fn leave(&mut self, scope: &Scope) -> bool {
-        if let (Some(namespace), Some(narrow)) = (scope.namespace(), &mut self.narrow) {
-            narrow.remove(namespace);
+        if let (Some((part, _)), Some(narrow)) = (scope.part(), &mut self.narrow) {
+            narrow.remove(part);
         }
         *scope == Scope::Everywhere
     }
 
     /// A watch fails: its objects are read instead.
     pub(super) fn touch_all(&self, resource: &Arc<Resource>, scope: &Scope) {
-        for (id, trackers) in self.tracked.iter().filter(|(id, _)| scope.has(id)) {
+        self.touch(resource, |id| scope.has(id));
+    }
+
+    /// Everything cannot be watched: what is in no part that is watched is read instead.
+    pub(super) fn touch_rest(&self, resource: &Arc<Resource>) {
+        if let Some(narrow) = &self.narrow {
+            self.touch(resource, |id| !narrow.contains_key(self.part(id)));
+        }
+    }
+
+    fn touch(&self, resource: &Arc<Resource>, is_meant: impl Fn(&Id) -> bool) {
+        for (id, trackers) in self.tracked.iter().filter(|(id, _)| is_meant(id)) {
             for tracker in trackers {
                 tracker.wake.touch(key(resource, id), Touch::Unknown);
             }
