@@ -150,7 +150,7 @@ impl Claims {
 
     /// Reads what the other works were told, one after the other: after a start that may be thousands.
     pub(super) async fn read(&self, work: &str) {
-        for (_, claim) in self.others(work) {
+        for (_, claim) in self.of_others(work).0 {
             if let Claim::Told(told, _) = claim
                 && told.names.get().is_none()
             {
@@ -160,19 +160,33 @@ impl Claims {
         }
     }
 
-    /// Says whether another work wants an object; `name` has a namespace if, and only if, its kind does.
-    pub(super) fn of_others(&self, work: &str, name: &Name) -> Option<Claimed> {
+    /// What the other works want at this moment.
+    pub(super) fn of_others(&self, work: &str) -> Others {
+        let claims = self.0.lock();
+        let others = claims.iter().filter(|(name, _)| *name != work);
+        let others = others.map(|(name, claim)| (name.clone(), claim.clone()));
+        Others(others.collect())
+    }
+}
+
+/// The claims of all works but one.
+#[derive(Debug)]
+pub(super) struct Others(Vec<(String, Claim)>);
+
+impl Others {
+    /// Says whether one of them wants an object; `name` has a namespace if, and only if, its kind does.
+    pub(super) fn want(&self, name: &Name) -> Option<Claimed> {
         let mut unowned = None;
-        for (other, claim) in self.others(work) {
+        for (other, claim) in &self.0 {
             match claim {
                 Claim::Told(told, tried) => {
                     if told.names.get_or_init(|| names(&told.held)).contains(name) {
-                        let missed = Some(Claimed::Missed(other));
-                        return missed.filter(|_| tried).or(Some(Claimed::Soon));
+                        let missed = Some(Claimed::Missed(other.clone()));
+                        return missed.filter(|_| *tried).or(Some(Claimed::Soon));
                     }
                 }
                 Claim::Looked(wants) if wants.missing.contains(name) => {
-                    return Some(Claimed::Missed(other));
+                    return Some(Claimed::Missed(other.clone()));
                 }
                 Claim::Looked(wants) if wants.unowned.contains(name) => {
                     unowned = Some(Claimed::Unowned);
@@ -181,14 +195,6 @@ impl Claims {
             }
         }
         unowned
-    }
-
-    fn others(&self, work: &str) -> Vec<(String, Claim)> {
-        let claims = self.0.lock();
-        let others = claims.iter().filter(|(name, _)| *name != work);
-        others
-            .map(|(name, claim)| (name.clone(), claim.clone()))
-            .collect()
     }
 }
 

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     backoff::{Backoff, spread},
     clock,
-    cluster::{Result, known::APPLIED_WORKS},
+    cluster::{Cluster, Result, known::APPLIED_WORKS},
     desired::Holding,
     telemetry::Chain,
     unmanaged::{Disposal, Doomed, Unknown},
@@ -39,6 +39,12 @@ const TOGETHER: usize = 8;
 
 /// How often it is seen whether something's grace is over.
 const TICK: Duration = Duration::from_secs(30);
+
+/// Lets go of what a record owns, whose work nobody knows.
+async fn let_go(cluster: &Cluster, owned: &[Applied], record: &Record) -> Result<()> {
+    let none = BTreeMap::new();
+    removal::let_go(cluster, owned, &record.owner, &record.planned, &none).await
+}
 
 /// What a record is to this agent. Pure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,7 +182,7 @@ impl Leftovers {
         if record.deleting {
             warn!(record = %name, "the record of a former work was deleted; its objects stay");
             let owned = record.owned();
-            removal::let_go(cluster, &owned, &record.owner, &record.planned).await?;
+            let_go(cluster, &owned, &record).await?;
             record::release(cluster, &record).await?;
             return Ok(None);
         }
@@ -279,7 +285,7 @@ impl Leftovers {
         match doomed.disposal {
             Disposal::Orphan => {
                 let owned = record.owned();
-                removal::let_go(&shared.cluster, &owned, &record.owner, &record.planned).await?;
+                let_go(&shared.cluster, &owned, &record).await?;
             }
             Disposal::Delete => {
                 let judge = shared.policies.known().await;

@@ -24,6 +24,7 @@ use super::{
     content::{self, Container, Eyes},
     guard::{DeletionGuard, Permit},
     order,
+    plan::resource_of,
     planned::{Planned, place},
     remove::{self, Outcome},
     status::Delayed,
@@ -151,9 +152,21 @@ impl Removal {
     pub(super) async fn step(&mut self, objects: Vec<Applied>, leaving: &Leaving<'_>) -> Progress {
         let mut progress = Progress::default();
         let (mut stays, mut doomed) = sort_out(objects, leaving, &mut progress).await;
+        doomed.retain_mut(|one| match kept_elsewhere(one, leaving.keep) {
+            Elsewhere::No => true,
+            Elsewhere::Surely => {
+                progress.gone.push(std::mem::take(&mut one.recorded));
+                false
+            }
+            Elsewhere::Perhaps => {
+                progress.pending.push(std::mem::take(&mut one.recorded));
+                false
+            }
+        });
         leaving.claims.read(leaving.quota.work).await;
+        let others = leaving.claims.of_others(leaving.quota.work);
         doomed.retain_mut(|one| {
-            let claimed = leaving.claims.of_others(leaving.quota.work, &one.name());
+            let claimed = others.want(&one.name());
             claimed.is_none_or(|claimed| {
                 let recorded = std::mem::take(&mut one.recorded);
                 match claimed {
@@ -294,6 +307,34 @@ impl Removal {
     }
 }
 
+/// Whether the work wants the very object that is to go, in another group.
+#[derive(Debug, PartialEq, Eq)]
+enum Elsewhere {
+    No,
+    Perhaps,
+    Surely,
+}
+
+/// A kind may be served in two groups, as `ingresses` were in `extensions` and are in `networking.k8s.io`: a manifest that moves from one
+/// to the other is about the same object. As long as its uid in the other group is not known, nobody can tell.
+fn kept_elsewhere(one: &Doomed, keep: &[Applied]) -> Elsewhere {
+    let recorded = &one.recorded;
+    let at = |o: &Applied| (o.resource.clone(), o.namespace.clone(), o.name.clone());
+    if keep
+        .iter()
+        .any(|kept| !kept.uid.is_empty() && kept.uid == one.uid)
+    {
+        Elsewhere::Surely
+    } else if keep
+        .iter()
+        .any(|kept| kept.uid.is_empty() && at(kept) == at(recorded))
+    {
+        Elsewhere::Perhaps
+    } else {
+        Elsewhere::No
+    }
+}
+
 const fn container_name(container: Container) -> &'static str {
     match container {
         Container::Namespace => "namespace",
@@ -318,7 +359,7 @@ fn is_approved(directives: &BTreeMap<String, String>, place: &str) -> bool {
         .is_some_and(|approved| approved.split(',').any(|one| one.trim() == place))
 }
 
-/// Lets go of everything that a work owns; nothing is deleted.
+/// Lets go of everything that a work owns; nothing is deleted. What is of a kind that nobody serves is taken for gone if a directive says so.
 ///
 /// # Errors
 /// With the first failure; everything else was let go of.
@@ -327,6 +368,7 @@ pub(super) async fn let_go(
     objects: &[Applied],
     owner: &Owner,
     planned: &Planned,
+    directives: &BTreeMap<String, String>,
 ) -> Result<()> {
     let mut objects = objects.iter();
     let (mut steps, mut first) = (FuturesUnordered::new(), Ok(()));
@@ -335,7 +377,13 @@ pub(super) async fn let_go(
             && let Some(object) = objects.next()
         {
             let by = planned.served(&place(object));
-            steps.push(remove::let_go(cluster, object, owner, by));
+            steps.push(async move {
+                let kind = resource_of(object).definition();
+                match remove::let_go(cluster, object, owner, by).await {
+                    Err(error) if error.is_not_found() && is_approved(directives, &kind) => Ok(()),
+                    other => other,
+                }
+            });
         }
         let Some(result) = steps.next().await else {
             return first;

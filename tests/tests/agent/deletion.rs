@@ -172,3 +172,28 @@ async fn what_is_orphaned_or_only_read_stays_whenever_that_was_said() -> anyhow:
     assert!(bench.config_map("read-a").await?.is_some());
     Ok(())
 }
+
+/// Two groups may serve one kind: what goes in the one is what stays in the other.
+#[tokio::test]
+async fn a_manifest_that_moves_to_another_group_is_about_the_same_object() -> anyhow::Result<()> {
+    let bench = Bench::start().await?;
+    let old = json!({"apiVersion": "extensions/v1beta1", "kind": "Ingress", "metadata": {"name": "door", "namespace": "default"},
+        "spec": {"backend": {"serviceName": "web", "servicePort": 80}}});
+    let new = json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "door", "namespace": "default"},
+        "spec": {"defaultBackend": {"service": {"name": "web", "port": {"number": 80}}}}});
+    bench.desire("w", 1, json!({"workload": {"manifests": [old]}}))?;
+    bench.status("w", 1).await?;
+    let uid = bench.read(&["ingresses.v1.networking.k8s.io", "door"]).await?["metadata"]["uid"].clone();
+    bench.desire("w", 2, json!({"workload": {"manifests": [new]}}))?;
+    bench.status("w", 2).await?;
+    bench.quiet().await;
+    let live = bench.read(&["ingresses.v1.networking.k8s.io", "door"]).await?;
+    assert_eq!(live["metadata"]["uid"], uid);
+    assert!(live["metadata"].get("deletionTimestamp").is_none(), "{live}");
+    let record = bench.read(&["appliedmanifestwork", "aaaa-w"]).await?;
+    let applied = &record["status"]["appliedResources"];
+    assert_eq!(applied.as_array().map(Vec::len), Some(1), "{applied}");
+    assert_eq!(applied[0]["group"], "networking.k8s.io");
+    bench.delete("w")?;
+    bench.removed("w").await
+}

@@ -1,6 +1,7 @@
 //! What waits for somebody: kept as it was meanwhile, and never taken for gone.
 
 use koinon_klusterlet::work::Allowance;
+use koinon_tests::eventually;
 use serde_json::json;
 
 use super::{
@@ -14,12 +15,11 @@ use super::{
 async fn an_object_whose_kind_nobody_serves_is_not_taken_for_gone() -> anyhow::Result<()> {
     let bench = Bench::start().await?;
     // What an agent recorded that applied an object of another API server, which is gone with its APIService.
-    bench
-        .create(&json!({"apiVersion": "work.open-cluster-management.io/v1", "kind": "AppliedManifestWork",
-            "metadata": {"name": "aaaa-w", "finalizers": ["cluster.open-cluster-management.io/applied-manifest-work-cleanup"],
+    let record = |work: &str| json!({"apiVersion": "work.open-cluster-management.io/v1", "kind": "AppliedManifestWork",
+            "metadata": {"name": format!("aaaa-{work}"), "finalizers": ["cluster.open-cluster-management.io/applied-manifest-work-cleanup"],
                 "annotations": {"koinon.dev/planned": "ext.test.koinon.dev/v1/things/default/far"}},
-            "spec": {"hubHash": "aaaa", "agentID": "test", "manifestWorkName": "w"}}))
-        .await?;
+            "spec": {"hubHash": "aaaa", "agentID": "test", "manifestWorkName": work}});
+    bench.create(&record("w")).await?;
     let map = config_map("near", &json!({"k": "v"}));
     bench.desire("w", 1, json!({"workload": {"manifests": [map]}}))?;
     let words = ["KindNotServed", "things.ext.test.koinon.dev", "far"];
@@ -37,6 +37,24 @@ async fn an_object_whose_kind_nobody_serves_is_not_taken_for_gone() -> anyhow::R
     assert!(!bench.is_removed("w").await);
     bench.direct("w", key, "things.ext.test.koinon.dev")?;
     bench.removed("w").await?;
+
+    // Somebody deletes the record of a work that stays: what cannot be let go of keeps it, and somebody is told, and may say the same.
+    bench.create(&record("x")).await?;
+    let map = config_map("stays", &json!({"k": "v"}));
+    bench.desire("x", 1, json!({"workload": {"manifests": [map]}}))?;
+    until_held(&bench, "x", &["KindNotServed"]).await?;
+    let before = bench.read(&["appliedmanifestwork", "aaaa-x"]).await?["metadata"]["uid"].clone();
+    bench
+        .kubectl(&["delete", "appliedmanifestwork", "aaaa-x", "--wait=false"])
+        .await?;
+    until_held(&bench, "x", &["DeletionFailed"]).await?;
+    bench.direct("x", key, "things.ext.test.koinon.dev")?;
+    eventually("the record is a new one", async || {
+        let record = bench.read(&["appliedmanifestwork", "aaaa-x"]).await;
+        Ok(record.is_ok_and(|record| record["metadata"]["uid"] != before).then_some(()))
+    })
+    .await?;
+    bench.data("stays", &json!({"k": "v"})).await?;
 
     // A kind with a definition is another matter: without it there are no objects.
     let definition = json!({

@@ -43,7 +43,7 @@ impl Actor {
             warn!(work = %self.name, "the record of the work was deleted; nothing else is");
             self.record = None;
             self.memory.lock().clear();
-            self.let_go(&record).await?;
+            self.let_go(held, &record).await?;
             self.lost = record.completed;
             self.backoff.reset();
             return Ok(false);

@@ -74,7 +74,7 @@ impl Actor {
             Ok(spec) => spec,
             // What is to stay is not known, so nothing is deleted; somebody let go of it here.
             Err(_) if record.deleting => {
-                self.let_go(record).await?;
+                self.let_go(held, record).await?;
                 return Ok(true);
             }
             Err(error) => return Err(Trouble::Body(error.to_string())),
@@ -119,11 +119,18 @@ impl Actor {
 
     /// Lets go of all that a deleted record owns, and of the record. Nothing of it is deleted: only the hub may want that (P3),
     /// and whoever deletes records, perhaps all of them with their definition, need not mean the objects.
-    pub(super) async fn let_go(&mut self, record: &Record) -> Result<(), Trouble> {
-        let cluster = &self.shared.cluster;
+    pub(super) async fn let_go(&mut self, held: &Held, record: &Record) -> Result<(), Trouble> {
+        let shared = self.shared.clone();
+        let cluster = &shared.cluster;
         let mut all = record.owned();
         all.extend(self.unrecorded.iter().cloned());
-        removal::let_go(cluster, &all, &record.owner, &record.planned).await?;
+        let (owner, planned) = (&record.owner, &record.planned);
+        let let_go = removal::let_go(cluster, &all, owner, planned, &held.directives).await;
+        if let Err(error) = let_go {
+            // The record stays until then, or the garbage collector would take what could not be let go of. Somebody has to know.
+            self.postpone(held, Some(Delayed::failed(error.to_string())));
+            return Err(error.into());
+        }
         record::release(cluster, record).await?;
         self.unrecorded.clear();
         Ok(())

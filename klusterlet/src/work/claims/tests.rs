@@ -55,7 +55,7 @@ fn a_work_claims_what_it_is_told_until_it_has_it() {
     let claims = Claims::default();
     let generated =
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "x"}});
-    let of = |work: &str, map: &str| claims.of_others(work, &name("ConfigMap", "n", map));
+    let of = |work: &str, map: &str| claims.of_others(work).want(&name("ConfigMap", "n", map));
     let two = held("two", 2, &[map("b"), map("c"), map("d")]);
     claims.begin(&held("one", 1, &[map("a"), generated]));
     claims.begin(&two);
@@ -111,7 +111,7 @@ fn a_namespace_that_a_kind_has_no_use_for_hides_no_claim() {
         (name("ConfigMap", "n", "b"), Some(Claimed::Soon)),
         (name("ConfigMap", "other", "b"), None),
     ] {
-        assert_eq!(claims.of_others("x", &wanted), expected, "{wanted:?}");
+        assert_eq!(claims.of_others("x").want(&wanted), expected, "{wanted:?}");
     }
     // Known exactly once its kind is.
     let key = ObjectKey {
@@ -127,6 +127,6 @@ fn a_namespace_that_a_kind_has_no_use_for_hides_no_claim() {
     let mut wants = Wants::default();
     wants.misses(&object, Some(&key));
     claims.looked(&body, wants);
-    let found = claims.of_others("x", &name("Namespace", "", "a"));
+    let found = claims.of_others("x").want(&name("Namespace", "", "a"));
     assert_eq!(found, Some(Claimed::Missed("w".to_owned())));
 }

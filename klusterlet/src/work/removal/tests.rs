@@ -61,6 +61,35 @@ fn what_was_applied_last_goes_first_and_containers_last() {
 }
 
 #[test]
+fn an_object_that_the_work_wants_in_another_group_stays() {
+    let mut one = doomed("extensions", "ingresses", "Ingress");
+    one.uid = "1".into();
+    let kept = |plural: &str, name: &str, uid: &str| Applied {
+        group: "networking.k8s.io".into(),
+        version: "v1".into(),
+        resource: plural.into(),
+        name: name.into(),
+        uid: uid.into(),
+        ..Default::default()
+    };
+    for (keep, expected) in [
+        (vec![], Elsewhere::No),
+        (vec![kept("ingresses", "a", "1")], Elsewhere::Surely),
+        // Another object of the same name: the groups have nothing to do with each other.
+        (vec![kept("ingresses", "a", "2")], Elsewhere::No),
+        (vec![kept("ingresses", "a", "")], Elsewhere::Perhaps),
+        (vec![kept("ingresses", "b", "")], Elsewhere::No),
+        (vec![kept("services", "a", "")], Elsewhere::No),
+        (
+            vec![kept("services", "a", ""), kept("ingresses", "a", "1")],
+            Elsewhere::Surely,
+        ),
+    ] {
+        assert_eq!(kept_elsewhere(&one, &keep), expected, "{keep:?}");
+    }
+}
+
+#[test]
 fn each_object_is_counted_once_until_it_is_gone() {
     let guard = DeletionGuard::new(crate::work::Allowance {
         percent: 0,
