@@ -38,11 +38,33 @@ pub enum Weather {
     ServerMute,
     /// Bytes pass, a few kilobytes at a time: about 60 KiB a second in each direction.
     Slow,
+    /// Bytes pass, each connection held up for a while of its own at each turn: what is said on one overtakes what was said before on another,
+    /// an event the answer to the write that caused it.
+    Jumbled,
+}
+
+impl Weather {
+    const fn lets_up(&self) -> bool {
+        matches!(
+            self,
+            Self::Clear | Self::ServerMute | Self::Slow | Self::Jumbled
+        )
+    }
+
+    const fn lets_down(&self) -> bool {
+        matches!(
+            self,
+            Self::Clear | Self::ClientMute | Self::Slow | Self::Jumbled
+        )
+    }
 }
 
 /// What passes at a time in slow weather, and how long that takes.
 const SIP: usize = 3 * 1024;
 const SLOW: Duration = Duration::from_millis(50);
+
+/// Longest while in jumbled weather, in milliseconds.
+const WHILE: u64 = 120;
 
 /// Stands between a client and a server. Dropping it cuts everything.
 #[derive(Debug)]
@@ -156,14 +178,14 @@ async fn carry(
         client_read,
         server_write,
         weather.clone(),
-        |w| matches!(w, Weather::Clear | Weather::ServerMute | Weather::Slow),
+        |w| w.lets_up(),
         move |n| up_to.up.fetch_add(n, Ordering::Relaxed),
     ));
     let down = tokio::spawn(copy(
         server_read,
         client_write,
         weather.clone(),
-        |w| matches!(w, Weather::Clear | Weather::ClientMute | Weather::Slow),
+        |w| w.lets_down(),
         move |n| down_to.down.fetch_add(n, Ordering::Relaxed),
     ));
     let (stop_up, stop_down) = (up.abort_handle(), down.abort_handle());
@@ -189,13 +211,19 @@ async fn copy(
         if weather.wait_for(passes).await.is_err() {
             return;
         }
-        let slow = *weather.borrow() == Weather::Slow;
-        let most = if slow { SIP } else { buffer.len() };
+        let (most, pause) = match *weather.borrow() {
+            Weather::Slow => (SIP, SLOW),
+            Weather::Jumbled => (
+                buffer.len(),
+                Duration::from_millis(rand::random_range(0..WHILE)),
+            ),
+            _ => (buffer.len(), Duration::ZERO),
+        };
         let Ok(n @ 1..) = from.read(&mut buffer[..most]).await else {
             break;
         };
-        if slow {
-            tokio::time::sleep(SLOW).await;
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
         }
         if weather.wait_for(passes).await.is_err() || to.write_all(&buffer[..n]).await.is_err() {
             return;

@@ -54,6 +54,7 @@ async fn a_bad_link_to_the_cluster_delays_and_does_no_harm() -> anyhow::Result<(
         Weather::ClientMute,
         Weather::ServerMute,
         Weather::Slow,
+        Weather::Jumbled,
     ];
     for (n, weather) in weathers.into_iter().enumerate() {
         let wire = league

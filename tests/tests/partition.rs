@@ -7,7 +7,7 @@ use koinon_tests::{
     storm::{self, Account, Storm, Witness},
 };
 
-/// Cut, stalled, deaf in one direction, at different moments of a storm; then everything comes to agree.
+/// Cut, stalled, deaf in one direction, slow, out of order between connections, at different moments of a storm; then everything comes to agree.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_network_delays_and_does_no_harm() -> anyhow::Result<()> {
     let mut league = League::start().clusters(["east"]).await?;
@@ -19,8 +19,10 @@ async fn a_bad_network_delays_and_does_no_harm() -> anyhow::Result<()> {
         Weather::Stalled,
         Weather::ClientMute,
         Weather::ServerMute,
+        Weather::Slow,
+        Weather::Jumbled,
     ];
-    for (round, weather) in weathers.into_iter().cycle().take(8).enumerate() {
+    for (round, weather) in weathers.into_iter().cycle().take(9).enumerate() {
         storm.blows(25 + 7 * round).await?;
         league.site("east").wire.set(weather);
         storm.blows(30).await?;
