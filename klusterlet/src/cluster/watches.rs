@@ -131,7 +131,7 @@ impl Watches {
             match watched.get_mut(&key.resource) {
                 Some(entry) => {
                     entry.track(work, wake, key);
-                    entry.enter_with(key)
+                    entry.enter(key)
                 }
                 None => {
                     let mut entry = Watched::of(&key.resource);

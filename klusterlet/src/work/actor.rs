@@ -328,7 +328,8 @@ impl Actor {
         } else {
             scope
         };
-        let outcome = self.pass(held, scope).await;
+        // Boxed now, not before: many may wait for a permit, and few have one.
+        let outcome = Box::pin(self.pass(held, scope)).await;
         shared.guard.counted(&self.name);
         if outcome.is_ok() {
             self.everything &= books;

@@ -85,11 +85,11 @@ fn where_not_everything_may_be_watched_each_namespace_is_once() {
     for namespace in ["one", "two"] {
         watched.track("w", &wake, &key(namespace));
         watched.seen("w", &key(namespace), Some("1"));
-        assert_eq!(watched.enter(namespace), None, "everything is watched");
+        assert_eq!(watched.enter(&key(namespace)), None, "everything is watched");
     }
     let scopes = watched.narrow();
     assert_eq!(scopes.len(), 2);
-    assert!(watched.narrow().is_empty() && watched.enter("one").is_none());
+    assert!(watched.narrow().is_empty() && watched.enter(&key("one")).is_none());
     let one = scopes.iter().find(|scope| scope.namespace() == Some("one"));
     let one = one.unwrap();
 
@@ -99,10 +99,10 @@ fn where_not_everything_may_be_watched_each_namespace_is_once() {
     assert_eq!(touched, [key("one")]);
 
     // A namespace that is new, and one that is left and entered again.
-    let three = watched.enter("three").unwrap();
+    let three = watched.enter(&key("three")).unwrap();
     assert!(watched.needs(&three) && !watched.has_any(&three));
     assert!(!watched.leave(&three) && !watched.needs(&three));
-    let again = watched.enter("three").unwrap();
+    let again = watched.enter(&key("three")).unwrap();
     assert!(watched.needs(&again) && again != three);
 
     // Everything may be watched after all, and then not: the watches of before are not taken for those of now.
@@ -132,7 +132,7 @@ fn where_not_everything_may_be_watched_some_objects_outside_of_namespaces_are_an
     let scopes = watched.narrow();
     let names: HashSet<_> = scopes.iter().filter_map(Scope::name).collect();
     assert_eq!(names.len(), 32);
-    assert!(watched.narrow().is_empty() && watched.enter_with(&key(50)).is_none());
+    assert!(watched.narrow().is_empty() && watched.enter(&key(50)).is_none());
 
     watched.touch_rest(&resource);
     let read: Vec<_> = wake.take().into_keys().collect();
@@ -147,7 +147,7 @@ fn where_not_everything_may_be_watched_some_objects_outside_of_namespaces_are_an
     assert_eq!(wake.take().len(), 1);
     // A place that is free is for another one.
     assert!(watched.has_any(one) && !watched.leave(one));
-    assert!(watched.enter_with(&key(50)).is_some());
+    assert!(watched.enter(&key(50)).is_some());
 }
 
 #[test]

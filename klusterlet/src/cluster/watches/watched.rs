@@ -139,18 +139,18 @@ impl Watched {
             .keys()
             .map(|id| self.part(id).clone())
             .collect();
-        let scopes = parts.iter().map(|part| self.enter(part));
+        let scopes = parts.iter().map(|part| self.begin(part));
         scopes.flatten().collect()
     }
 
     /// An object is tracked: returns the watch of its part that is to begin, if one is needed and not there.
-    pub(super) fn enter_with(&mut self, key: &ObjectKey) -> Option<Scope> {
+    pub(super) fn enter(&mut self, key: &ObjectKey) -> Option<Scope> {
         let id = id(key);
         let part = self.part(&id).clone();
-        self.enter(&part)
+        self.begin(&part)
     }
 
-    fn enter(&mut self, part: &str) -> Option<Scope> {
+    fn begin(&mut self, part: &str) -> Option<Scope> {
         let narrow = self.narrow.as_mut()?;
         if narrow.contains_key(part) || !self.namespaced && narrow.len() >= MOST_ALONE {
             return None;

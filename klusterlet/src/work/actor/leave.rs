@@ -22,7 +22,7 @@ impl Actor {
     pub(super) async fn leave(&mut self, held: &Held) -> Option<Instant> {
         let shared = self.shared.clone();
         let _permit = shared.permits.acquire().await;
-        let left = self.try_leave(held).await;
+        let left = Box::pin(self.try_leave(held)).await;
         shared.guard.counted(&self.name);
         match left {
             Ok(true) => None,

@@ -22,9 +22,14 @@ impl Actor {
     pub(super) async fn prepare(&mut self, held: &Held) {
         let shared = self.shared.clone();
         let _permit = shared.permits.acquire().await;
-        if held.body.len() > MOST || self.record.is_some() {
-            return;
+        if held.body.len() <= MOST && self.record.is_none() {
+            // Boxed now, not before: of a burst nearly all wait for a permit.
+            Box::pin(self.record(held)).await;
         }
+    }
+
+    async fn record(&mut self, held: &Held) {
+        let shared = self.shared.clone();
         let Ok(spec) = held.spec() else {
             return;
         };
