@@ -223,8 +223,13 @@ async fn small_bodies_that_are_new_come_with_their_notices_if_the_agent_can_take
         ..Hello::default()
     };
     let (mut able, mut plain) = (
-        Agent::attach_saying(&hub, &east, Say::Hello(hello)).await.unwrap(),
-        Agent::welcomed(&hub, &hub.member("west").await, &[]).await.unwrap().0,
+        Agent::attach_saying(&hub, &east, Say::Hello(hello))
+            .await
+            .unwrap(),
+        Agent::welcomed(&hub, &hub.member("west").await, &[])
+            .await
+            .unwrap()
+            .0,
     );
     // It may have what is told in a resync.
     assert!(able.notice_of("old").await.body.is_none());

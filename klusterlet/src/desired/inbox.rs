@@ -187,10 +187,7 @@ impl Inbox {
         let due = pending.notices.keys();
         let due = due.filter(|name| pending.is_due(name, now)).take(most);
         let due: Vec<String> = due.cloned().collect();
-        let notices: Vec<Notice> = due
-            .iter()
-            .filter_map(|name| pending.take(name))
-            .collect();
+        let notices: Vec<Notice> = due.iter().filter_map(|name| pending.take(name)).collect();
         (!notices.is_empty()).then(|| Batch {
             session: pending.session,
             notices,

@@ -143,13 +143,15 @@ mod tests {
     }
 
     fn line(payload: &str, signature: &str) -> String {
-        let line = json!({"Base64Signature": signature, "Payload": payload, "Cert": null, "Chain": null});
+        let line =
+            json!({"Base64Signature": signature, "Payload": payload, "Cert": null, "Chain": null});
         format!("{line}\n")
     }
 
     fn check(keys: &[&str], image: &str, annotation: &str) -> Result<(), String> {
         let keys: Vec<String> = keys.iter().map(|&key| key.into()).collect();
-        let object = json!({"metadata": {"annotations": {"koinon.dev/image-signatures": annotation}}});
+        let object =
+            json!({"metadata": {"annotations": {"koinon.dev/image-signatures": annotation}}});
         signed(&keys, &[image], &object).map_err(|unsigned| unsigned.to_string())
     }
 
@@ -167,27 +169,64 @@ mod tests {
             (&[KEY], &pinned("mirror.local/web:2", "1"), good, ""),
             (&[OTHER_KEY], image, good, "without a signature"),
             (&[], image, good, "without a signature"),
-            (&[KEY], &pinned("registry.example.com/web", "2"), good, "without a signature"),
+            (
+                &[KEY],
+                &pinned("registry.example.com/web", "2"),
+                good,
+                "without a signature",
+            ),
             (&[KEY], image, &String::new(), "without a signature"),
             (&[KEY], image, &"no JSON".to_owned(), "without a signature"),
             (&[KEY], image, flipped, "without a signature"),
             // Another's signature beside a payload that names the image.
-            (&[KEY], &pinned("web", "2"), &line(&payload("2", TYPE), SIGNATURE), "without a signature"),
+            (
+                &[KEY],
+                &pinned("web", "2"),
+                &line(&payload("2", TYPE), SIGNATURE),
+                "without a signature",
+            ),
             // Signed, but not as an image.
-            (&[KEY], &pinned("web", "2"), &line(&payload("2", "something else"), OTHER_TYPE), "without a signature"),
-            (&[KEY], &"registry.example.com/web:1".to_owned(), good, "without its digest"),
-            (&[KEY], &"web@sha256:11".to_owned(), good, "without its digest"),
-            (&[KEY], &"web@sha512:11".to_owned(), good, "without its digest"),
+            (
+                &[KEY],
+                &pinned("web", "2"),
+                &line(&payload("2", "something else"), OTHER_TYPE),
+                "without a signature",
+            ),
+            (
+                &[KEY],
+                &"registry.example.com/web:1".to_owned(),
+                good,
+                "without its digest",
+            ),
+            (
+                &[KEY],
+                &"web@sha256:11".to_owned(),
+                good,
+                "without its digest",
+            ),
+            (
+                &[KEY],
+                &"web@sha512:11".to_owned(),
+                good,
+                "without its digest",
+            ),
             (&[KEY, "no key"], image, good, "cannot be read"),
         ] {
             let words = check(keys, image, signatures).err().unwrap_or_default();
-            assert_eq!(words.is_empty(), expected.is_empty(), "{image} {signatures} {words}");
+            assert_eq!(
+                words.is_empty(),
+                expected.is_empty(),
+                "{image} {signatures} {words}"
+            );
             assert!(words.contains(expected), "{image} {words}");
         }
         // That one was not refused for its bytes.
         let key = key(KEY).unwrap();
         let other = STANDARD.decode(payload("2", "something else")).unwrap();
-        assert!(key.verify_sig(&other, &STANDARD.decode(OTHER_TYPE).unwrap()).is_ok());
+        assert!(
+            key.verify_sig(&other, &STANDARD.decode(OTHER_TYPE).unwrap())
+                .is_ok()
+        );
     }
 
     #[test]

@@ -183,13 +183,21 @@ async fn a_manifest_that_moves_to_another_group_is_about_the_same_object() -> an
         "spec": {"defaultBackend": {"service": {"name": "web", "port": {"number": 80}}}}});
     bench.desire("w", 1, json!({"workload": {"manifests": [old]}}))?;
     bench.status("w", 1).await?;
-    let uid = bench.read(&["ingresses.v1.networking.k8s.io", "door"]).await?["metadata"]["uid"].clone();
+    let uid = bench
+        .read(&["ingresses.v1.networking.k8s.io", "door"])
+        .await?["metadata"]["uid"]
+        .clone();
     bench.desire("w", 2, json!({"workload": {"manifests": [new]}}))?;
     bench.status("w", 2).await?;
     bench.quiet().await;
-    let live = bench.read(&["ingresses.v1.networking.k8s.io", "door"]).await?;
+    let live = bench
+        .read(&["ingresses.v1.networking.k8s.io", "door"])
+        .await?;
     assert_eq!(live["metadata"]["uid"], uid);
-    assert!(live["metadata"].get("deletionTimestamp").is_none(), "{live}");
+    assert!(
+        live["metadata"].get("deletionTimestamp").is_none(),
+        "{live}"
+    );
     let record = bench.read(&["appliedmanifestwork", "aaaa-w"]).await?;
     let applied = &record["status"]["appliedResources"];
     assert_eq!(applied.as_array().map(Vec::len), Some(1), "{applied}");

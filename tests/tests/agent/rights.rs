@@ -191,9 +191,12 @@ async fn the_cluster_sets_limits_that_works_cannot_change() -> anyhow::Result<()
     }})
     .to_string();
     let signature = BASE64_STANDARD.encode(key.sign(payload.as_bytes())?);
-    let signature = json!({"Base64Signature": signature, "Payload": BASE64_STANDARD.encode(payload)});
+    let signature =
+        json!({"Base64Signature": signature, "Payload": BASE64_STANDARD.encode(payload)});
     bench
-        .create(&policy(json!({"deniedNamespaces": ["kube-*"], "allowedSigners": [key.public_key_pem()]})))
+        .create(&policy(
+            json!({"deniedNamespaces": ["kube-*"], "allowedSigners": [key.public_key_pem()]}),
+        ))
         .await?;
     bench
         .until("the signers are known", "w", |s| {
@@ -255,7 +258,10 @@ async fn an_agent_with_rights_in_one_namespace_keeps_what_it_may() -> anyhow::Re
     let class = json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "named"}, "value": 5, "description": "declared"});
     let rule = |names: &Value, verbs: &Value| json!({"apiGroups": ["scheduling.k8s.io"], "resources": ["priorityclasses"], "resourceNames": names, "verbs": verbs});
     let named = json!(["get", "list", "watch", "update", "patch", "delete"]);
-    let rules = [rule(&json!([]), &json!(["create"])), rule(&json!(["named"]), &named)];
+    let rules = [
+        rule(&json!([]), &json!(["create"])),
+        rule(&json!(["named"]), &named),
+    ];
     bench
         .create(&json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "classes"}, "rules": rules}))
         .await?;
@@ -271,7 +277,14 @@ async fn an_agent_with_rights_in_one_namespace_keeps_what_it_may() -> anyhow::Re
     for round in ["1", "2"] {
         let patch = json!({"description": round}).to_string();
         bench
-            .kubectl(&["patch", "priorityclass", "named", "--type=merge", "-p", &patch])
+            .kubectl(&[
+                "patch",
+                "priorityclass",
+                "named",
+                "--type=merge",
+                "-p",
+                &patch,
+            ])
             .await?;
         eventually("the class is repaired", async || {
             let live = bench.read(&["priorityclass", "named"]).await?;

@@ -15,10 +15,12 @@ use super::{
 async fn an_object_whose_kind_nobody_serves_is_not_taken_for_gone() -> anyhow::Result<()> {
     let bench = Bench::start().await?;
     // What an agent recorded that applied an object of another API server, which is gone with its APIService.
-    let record = |work: &str| json!({"apiVersion": "work.open-cluster-management.io/v1", "kind": "AppliedManifestWork",
+    let record = |work: &str| {
+        json!({"apiVersion": "work.open-cluster-management.io/v1", "kind": "AppliedManifestWork",
             "metadata": {"name": format!("aaaa-{work}"), "finalizers": ["cluster.open-cluster-management.io/applied-manifest-work-cleanup"],
                 "annotations": {"koinon.dev/planned": "ext.test.koinon.dev/v1/things/default/far"}},
-            "spec": {"hubHash": "aaaa", "agentID": "test", "manifestWorkName": work}});
+            "spec": {"hubHash": "aaaa", "agentID": "test", "manifestWorkName": work}})
+    };
     bench.create(&record("w")).await?;
     let map = config_map("near", &json!({"k": "v"}));
     bench.desire("w", 1, json!({"workload": {"manifests": [map]}}))?;
@@ -51,7 +53,9 @@ async fn an_object_whose_kind_nobody_serves_is_not_taken_for_gone() -> anyhow::R
     bench.direct("x", key, "things.ext.test.koinon.dev")?;
     eventually("the record is a new one", async || {
         let record = bench.read(&["appliedmanifestwork", "aaaa-x"]).await;
-        Ok(record.is_ok_and(|record| record["metadata"]["uid"] != before).then_some(()))
+        Ok(record
+            .is_ok_and(|record| record["metadata"]["uid"] != before)
+            .then_some(()))
     })
     .await?;
     bench.data("stays", &json!({"k": "v"})).await?;

@@ -85,7 +85,11 @@ fn where_not_everything_may_be_watched_each_namespace_is_once() {
     for namespace in ["one", "two"] {
         watched.track("w", &wake, &key(namespace));
         watched.seen("w", &key(namespace), Some("1"));
-        assert_eq!(watched.enter(&key(namespace)), None, "everything is watched");
+        assert_eq!(
+            watched.enter(&key(namespace)),
+            None,
+            "everything is watched"
+        );
     }
     let scopes = watched.narrow();
     assert_eq!(scopes.len(), 2);
@@ -116,7 +120,8 @@ fn where_not_everything_may_be_watched_each_namespace_is_once() {
 }
 
 #[test]
-fn where_not_everything_may_be_watched_some_objects_outside_of_namespaces_are_and_the_others_are_read() {
+fn where_not_everything_may_be_watched_some_objects_outside_of_namespaces_are_and_the_others_are_read()
+ {
     let resource = Arc::new(NAMESPACES.clone());
     let wake = Arc::new(Wake::default());
     let key = |n: usize| ObjectKey {

@@ -48,7 +48,9 @@ pub(super) async fn all(
 ) -> anyhow::Result<Vec<Duration>> {
     let namespace =
         json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "floor" } });
-    connection.json(Method::POST, NAMESPACES, &namespace).await?;
+    connection
+        .json(Method::POST, NAMESPACES, &namespace)
+        .await?;
     let mut times = Vec::new();
     for (index, member) in (0..count).zip(member) {
         let name = format!("floor-{index}");
