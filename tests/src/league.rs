@@ -18,7 +18,8 @@ use crate::{
     klusterlet::{Join, Klusterlet},
     koinon::Koinon,
     kubectl::Kubectl,
-    member::Member,
+    kubelet::Nodes,
+    member::{Apis, Member},
     process::tail,
     proxy::Proxy,
 };
@@ -30,6 +31,7 @@ pub struct Plan {
     agent_flags: Vec<String>,
     lease_seconds: Option<u32>,
     member_wires: bool,
+    apis: Apis,
 }
 
 /// A hub and its clusters. Call [`League::finish`] when the test has passed:
@@ -86,6 +88,13 @@ impl Plan {
         self
     }
 
+    /// Chooses what the members' API servers serve.
+    #[must_use]
+    pub fn apis(mut self, apis: Apis) -> Self {
+        self.apis = apis;
+        self
+    }
+
     /// Starts the hub and these clusters, joins them with a token that accepts
     /// them, and waits until each is `Available`.
     ///
@@ -113,11 +122,9 @@ impl Plan {
             dir,
         };
         let folder = league.dir.path().to_owned();
-        let members = try_join_all(
-            names
-                .iter()
-                .map(async |name| Member::start(name, &folder.join(name)).await),
-        );
+        let members = try_join_all(names.iter().map(async |name| {
+            Member::start_with(name, &folder.join(name), self.apis, Nodes::default()).await
+        }));
         let (hub, members) = tokio::join!(league.hub.restart(), members);
         hub?;
         for member in members? {

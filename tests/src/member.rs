@@ -25,6 +25,8 @@ use crate::{
 mod control_plane;
 mod crds;
 
+pub use control_plane::Apis;
+
 /// One member cluster on loopback ports.
 #[derive(Debug)]
 pub struct Member {
@@ -43,17 +45,30 @@ impl Member {
     /// # Errors
     /// When a tool is missing or a program does not come up.
     pub async fn start(name: &str, dir: &Path) -> anyhow::Result<Self> {
-        Self::start_with(name, dir, Nodes::default()).await
+        Self::start_with(name, dir, Apis::Stable, Nodes::default()).await
     }
 
-    /// The same with chosen nodes.
+    /// A cluster to compare with: it serves all that its Kubernetes serves unasked.
     ///
     /// # Errors
     /// When a tool is missing or a program does not come up.
-    pub async fn start_with(name: &str, dir: &Path, nodes: Nodes) -> anyhow::Result<Self> {
+    pub async fn reference(name: &str, dir: &Path) -> anyhow::Result<Self> {
+        Self::start_with(name, dir, Apis::Whole, Nodes::default()).await
+    }
+
+    /// The same with chosen APIs and nodes.
+    ///
+    /// # Errors
+    /// When a tool is missing or a program does not come up.
+    pub async fn start_with(
+        name: &str,
+        dir: &Path,
+        apis: Apis,
+        nodes: Nodes,
+    ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(dir)?;
         let authority = Authority::new(&format!("{name}-ca"))?;
-        let plane = ControlPlane::prepare(name, dir, &authority)?;
+        let plane = ControlPlane::prepare(name, dir, apis, &authority)?;
         let admin = authority.client("admin", "system:masters")?;
         write_kubeconfig(&plane, &authority, &admin, dir)?;
         let mut this = Self {

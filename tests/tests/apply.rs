@@ -327,7 +327,7 @@ async fn random_writes_are_owned_as_in_kubernetes() -> anyhow::Result<()> {
     let (seed, stories) = (setting("APPLY_SEED", 1), setting("APPLY_STORIES", 60));
     let minor = kubernetes_minor()?;
     let dir = tempfile::tempdir()?;
-    let member = Member::start("kube", dir.path()).await?;
+    let member = Member::reference("kube", dir.path()).await?;
     member.kubectl().apply(&definition().to_string()).await?;
     let kube = Server {
         name: "kube",

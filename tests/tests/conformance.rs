@@ -31,7 +31,7 @@ async fn the_hub_answers_as_kubernetes_does() -> anyhow::Result<()> {
     let flags = ["--controllers=namespace"];
     let (running, member) = tokio::try_join!(
         Hub::start_with(&hub, &flags),
-        Member::start("kube", &member)
+        Member::reference("kube", &member)
     )?;
     member.install_crds().await?;
     let kube = Server {

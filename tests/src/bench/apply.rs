@@ -26,7 +26,7 @@ use super::{
     memory, objects,
     table::Table,
 };
-use crate::{eventually::eventually_within, league::League};
+use crate::{eventually::eventually_within, league::League, member::Apis};
 
 const CLUSTER: &str = "one";
 const WORKS: &str = "/apis/work.open-cluster-management.io/v1/namespaces/one/manifestworks";
@@ -35,7 +35,10 @@ const WORKS: &str = "/apis/work.open-cluster-management.io/v1/namespaces/one/man
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(super) async fn run(settings: &Settings, table: &mut Table) -> anyhow::Result<()> {
-    let mut league = League::start().clusters([CLUSTER]).await?;
+    let mut league = League::start()
+        .apis(Apis::Whole)
+        .clusters([CLUSTER])
+        .await?;
     let target = Target::read(&league.hub.kubeconfig(), league.hub.api_address())?;
     let mut connection = target.connect().await?;
     let mut applied = watch(league.client().await?);

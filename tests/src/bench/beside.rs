@@ -50,7 +50,7 @@ pub(super) async fn both<T>(
         measure(&mut Side::Ours(Box::new(hub))).await?
     };
     let beside = async {
-        let member = Member::start("beside", &dir.path().join("beside")).await?;
+        let member = Member::reference("beside", &dir.path().join("beside")).await?;
         if kinds == Kinds::Ours {
             member.install_crds().await?;
         }

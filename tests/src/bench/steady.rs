@@ -24,7 +24,7 @@ use super::{
     memory, objects,
     table::Table,
 };
-use crate::{eventually::eventually_within, league::League};
+use crate::{eventually::eventually_within, league::League, member::Apis};
 
 const CLUSTER: &str = "one";
 const WORKS: &str = "/apis/work.open-cluster-management.io/v1/namespaces/one/manifestworks";
@@ -43,7 +43,10 @@ const REST: Duration = Duration::from_secs(15);
 const WATCHED: Duration = Duration::from_secs(20);
 
 pub(super) async fn run(settings: &Settings, table: &mut Table) -> anyhow::Result<()> {
-    let mut league = League::start().clusters([CLUSTER]).await?;
+    let mut league = League::start()
+        .apis(Apis::Whole)
+        .clusters([CLUSTER])
+        .await?;
     let target = Target::read(&league.hub.kubeconfig(), league.hub.api_address())?;
     let member = league.site(CLUSTER).member.client().await?;
     let agent = league.site(CLUSTER).agent.pid().context("no agent")?;

@@ -20,7 +20,7 @@ use crate::{
     hub::Hub,
     klusterlet::{Join, Klusterlet},
     kubelet::Nodes,
-    member::Member,
+    member::{Apis, Member},
 };
 
 #[derive(Debug)]
@@ -128,7 +128,8 @@ impl Owned {
                     ..Nodes::default()
                 };
                 let member =
-                    Member::start_with(&cluster, &self.folder.join(&cluster), nodes).await?;
+                    Member::start_with(&cluster, &self.folder.join(&cluster), Apis::Whole, nodes)
+                        .await?;
                 let site = Arc::new(Mutex::new(Site {
                     member,
                     agent: None,
