@@ -1,6 +1,7 @@
 //! The Kubernetes API on TLS connections: HTTP/1.1 and HTTP/2.
 
 mod line;
+mod lingering;
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +17,10 @@ use hyper_util::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use self::line::{Line, Lines};
+use self::{
+    line::{Line, Lines},
+    lingering::Lingering,
+};
 use crate::{
     keeping::Keeping,
     rest::Hangup,
@@ -28,8 +32,9 @@ use crate::{
 pub const MOST_CONNECTIONS: usize = 8192;
 /// Connections that are about to be closed for others, beyond those.
 pub const CLOSING: usize = 256;
-/// A request's head has to arrive within it; an idle HTTP/1.1 connection lasts no longer either.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// A request's head has to arrive within it; an idle HTTP/1.1 connection lasts no longer either. Longer than clients keep one that
+/// they do not use (Go's and hyper's 90 s): a request must not meet a connection that is just being closed.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// A connection without a request for this long after its handshake is closed: a place is not held for nothing.
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -84,8 +89,11 @@ fn connection(
     line: Arc<Line>,
 ) -> impl GracefulConnection<Error = Box<dyn std::error::Error + Send + Sync>> + Send + 'static {
     let peer = Peer::clone(conn.peer());
-    let service = tower::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+    let service = tower::service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let busy = line.busy();
+        let (head, body) = request.into_parts();
+        let body = Lingering::new(body, head.version, &head.headers);
+        let mut request = http::Request::from_parts(head, Body::new(body));
         let extensions = request.extensions_mut();
         extensions.insert(peer.clone());
         extensions.insert(Hangup(line.hangup()));

@@ -74,6 +74,10 @@ pub enum ShownAs {
     RequestStatus,
     /// A number of seconds, as `30d`.
     Seconds,
+    /// The role that a binding refers to, as `ClusterRole/admin`.
+    RoleRef,
+    /// The names of those subjects of a binding that are of this kind; service accounts with their namespace.
+    Subjects(&'static str),
 }
 
 /// What may be done with a resource, as discovery lists it.

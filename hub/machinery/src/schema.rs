@@ -7,6 +7,7 @@
 //! [structural schemas](https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema).
 //! CEL rules (`x-kubernetes-validations`) are compiled with the schema and judged last, on objects that are well-formed.
 
+mod embedded;
 mod format;
 mod limits;
 mod node;

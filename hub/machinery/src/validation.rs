@@ -11,8 +11,10 @@ mod tests;
 
 pub use field_path::FieldPath;
 pub use meta::metadata_create;
+pub(crate) use meta::metadata_embedded;
 pub use meta_update::metadata_update;
 pub use name::{NameRule, generate_name};
+pub(crate) use syntax::kind_name;
 pub use syntax::{dns_label, dns_subdomain, label_value, path_segment, qualified_name};
 
 use crate::{Cause, are_enough};

@@ -10,6 +10,9 @@ use crate::{
     registry::{Admission, Strategy},
 };
 
+/// When a token ends.
+const EXPIRES: &[&str] = &["spec", "expiresAt"];
+
 #[derive(Debug)]
 pub(super) struct Token {
     pub(super) ca_sha256: [u8; 32],
@@ -42,6 +45,33 @@ impl Strategy for Token {
         ));
         admission.revealed = Some(json!({ "status": { "token": text.expose() } }));
         Ok(())
+    }
+
+    /// A token that accepts clusters lasts as long as somebody said who may.
+    fn prepare_update(
+        &self,
+        object: &mut Object,
+        old: &Object,
+        admission: &mut Admission<'_>,
+    ) -> Result<()> {
+        if object.at(EXPIRES) == old.at(EXPIRES) {
+            return Ok(());
+        }
+        admit_acceptance(object, admission)
+    }
+
+    /// The hub alone says which secret a token has and how often it is good: who wrote that would have a token of his own making.
+    fn prepare_status(
+        &self,
+        object: &mut Object,
+        old: &Object,
+        admission: &mut Admission<'_>,
+    ) -> Result<()> {
+        if admission.user.is_hub() || object.status() == old.status() {
+            return Ok(());
+        }
+        let why = "the status of a token is the hub's";
+        Err(ApiError::forbidden(&self.info(), old.name(), why))
     }
 
     fn validate(&self, object: &Object, old: Option<&Object>) -> Vec<Cause> {

@@ -3,6 +3,7 @@
 use axum::{body::Body, response::Response};
 use http::StatusCode;
 use koinon_machinery::{ApiError, Object, Reason, Result, decode};
+use serde_json::{Map, Value};
 
 use super::{body, call::Call, error, options, present, respond};
 use crate::{
@@ -63,7 +64,12 @@ fn configuration(bytes: &[u8], fields: FieldValidation) -> Result<(Object, Vec<S
             None => Vec::new(),
         },
     };
-    Ok((Object::from_applied(decoded.value)?, warnings))
+    let value = match decoded.value {
+        // A YAML of nothing is an object without anything.
+        Value::Null => Value::Object(Map::new()),
+        value => value,
+    };
+    Ok((Object::from_applied(value)?, warnings))
 }
 
 /// Whoever creates by applying needs the right to create.

@@ -388,7 +388,7 @@ async fn reviews_say_what_the_authoriser_does() {
     );
     hub.create(&local("red"), &other)
         .await
-        .refusal(400, "BadRequest");
+        .refusal(422, "Invalid");
     // Nobody becomes an agent by being called like one.
     let agent = json!({ "spec": {
         "user": "system:open-cluster-management:east:a1", "groups": ["system:open-cluster-management:managed-clusters"],

@@ -1,5 +1,6 @@
 //! Ways around the rules of `access`, each of which was open once.
 
+use koinon_api::{names::TokenName, token::TokenText};
 use serde_json::json;
 
 use crate::{
@@ -47,7 +48,7 @@ async fn there_is_no_way_round_join_and_accept() {
     let hub = Hub::start().await;
     let rules = json!([
         { "apiGroups": ["cluster.open-cluster-management.io"], "resources": ["managedclustersets"], "verbs": ["*"] },
-        { "apiGroups": ["koinon.dev"], "resources": ["jointokens"], "verbs": ["*"] },
+        { "apiGroups": ["koinon.dev"], "resources": ["jointokens", "jointokens/status"], "verbs": ["*"] },
     ]);
     let roles = format!("{RBAC}/clusterroles");
     hub.create(&roles, &role("sets", rules)).await.ok();
@@ -66,6 +67,18 @@ async fn there_is_no_way_round_join_and_accept() {
     auto.refusal(403, "Forbidden");
     ann.create(TOKENS, &token("b", false)).await.ok();
     hub.create(TOKENS, &token("c", true)).await.ok();
+    // Nor does a token of somebody else's become one's own, or last longer than he said.
+    let theirs = format!("{TOKENS}/c");
+    let hash = TokenText::new(TokenName::parse("c").unwrap(), [1; 32], [7; 32]).secret_hash();
+    let status = json!({ "status": { "tokenHash": hash, "usesLeft": 99 } });
+    let taken = ann.merge(&format!("{theirs}/status"), &status).await;
+    taken.refusal(403, "Forbidden");
+    let longer = json!({ "spec": { "expiresAt": "2999-02-01T00:00:00Z" } });
+    ann.merge(&theirs, &longer).await.refusal(403, "Forbidden");
+    ann.merge(&format!("{TOKENS}/b"), &longer).await.ok();
+    hub.merge(&theirs, &longer).await.ok();
+    let described = json!({ "spec": { "description": "for the east" } });
+    ann.merge(&theirs, &described).await.ok();
 }
 
 #[tokio::test]

@@ -238,7 +238,7 @@ async fn a_token_shows_its_text_once_and_is_stored_hashed() {
             &json!({ "status": { "token": "x" } }),
         )
         .await;
-    stored.refusal(422, "Invalid");
+    stored.refusal(403, "Forbidden");
     hub.merge(&path, &json!({ "spec": { "autoAccept": true } }))
         .await
         .refusal(422, "Invalid");

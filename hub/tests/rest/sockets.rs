@@ -7,7 +7,10 @@ use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
-use hyper::client::conn::http2::{self, SendRequest};
+use hyper::client::conn::{
+    http1,
+    http2::{self, SendRequest},
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use koinon_hub::{
     listen,
@@ -22,7 +25,7 @@ use rustls::{
 };
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::support::{CONFIG_MAPS, Hub, PATIENCE, config_map};
 
@@ -82,13 +85,27 @@ impl Front {
         config
     }
 
-    /// An HTTP/2 connection with small windows, of a user or of nobody.
-    async fn connect(&self, user: Option<&str>) -> SendRequest<Body> {
+    async fn shake_hands(&self, config: ClientConfig) -> TokioIo<TlsStream<TcpStream>> {
         let tcp = TcpStream::connect(self.address).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
-        let connector = TlsConnector::from(Arc::new(self.config(user)));
+        let connector = TlsConnector::from(Arc::new(config));
         let tls = tokio::time::timeout(PATIENCE, connector.connect(name, tcp));
-        let io = TokioIo::new(tls.await.expect("the hub answers").unwrap());
+        TokioIo::new(tls.await.expect("the hub answers").unwrap())
+    }
+
+    /// An HTTP/1.1 connection of a user or of nobody.
+    async fn connect_in_old_words(&self, user: Option<&str>) -> http1::SendRequest<Body> {
+        let mut config = self.config(user);
+        config.alpn_protocols.clear();
+        let io = self.shake_hands(config).await;
+        let (sender, connection) = http1::handshake(io).await.unwrap();
+        tokio::spawn(connection);
+        sender
+    }
+
+    /// An HTTP/2 connection with small windows, of a user or of nobody.
+    async fn connect(&self, user: Option<&str>) -> SendRequest<Body> {
+        let io = self.shake_hands(self.config(user)).await;
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .initial_stream_window_size(16 << 10)
@@ -132,6 +149,31 @@ fn never(announced: usize) -> (Body, String) {
 
 fn map(name: &str) -> Body {
     Body::from(config_map(name, &json!({ "k": "v" })).to_string())
+}
+
+/// Who is refused while he still sends reads why, and goes on with the same connection: what he sends is not met by a reset.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_refused_early_reads_why() {
+    let hub = Hub::start().await;
+    let front = Front::open(&hub, 64).await;
+    for user in [None, Some("nobody-special")] {
+        let mut sender = front.connect_in_old_words(user).await;
+        for path in [CONFIG_MAPS, "/apis/nothing/v1/things", QUESTIONS] {
+            sender.ready().await.expect("the connection is open");
+            // More than the buffers of a connection hold.
+            let mut large = request(Method::POST, path, Body::from(vec![b' '; 8 << 20]));
+            *large.uri_mut() = path.parse().unwrap();
+            large
+                .headers_mut()
+                .insert(header::HOST, "localhost".parse().unwrap());
+            let answer = tokio::time::timeout(PATIENCE, sender.send_request(large)).await;
+            let answer = answer.expect("the hub answers").expect("and is heard");
+            assert!(answer.status().is_client_error(), "{path}: {answer:?}");
+            let said = answer.into_body().collect().await.unwrap().to_bytes();
+            let said: Value = serde_json::from_slice(&said).unwrap();
+            assert_eq!(said["kind"], "Status", "{path}");
+        }
+    }
 }
 
 /// Requests whose bodies never come take no places: everybody else reads and writes as if nothing were.

@@ -172,7 +172,7 @@ fn step(step: &Value, kind: Option<&Kind>, at: &str) -> anyhow::Result<Step> {
     }
     let body = match parts.get(2) {
         None => Vec::new(),
-        Some(Value::String(text)) => text.replace("$N", at).into_bytes(),
+        Some(Value::String(text)) => named(text, kind).replace("$N", at).into_bytes(),
         Some(body) => {
             let body = complete(body, kind);
             body.to_string().replace("$N", at).into_bytes()
@@ -186,6 +186,20 @@ fn step(step: &Value, kind: Option<&Kind>, at: &str) -> anyhow::Result<Step> {
         body,
         setup,
     })
+}
+
+/// Fills in `$api` and `$kind` of the kind in a body that is written out.
+fn named(text: &str, kind: Option<&Kind>) -> String {
+    let Some(kind) = kind else {
+        return text.to_owned();
+    };
+    let object = (kind.object)();
+    ["apiVersion", "kind"]
+        .into_iter()
+        .zip(["$api", "$kind"])
+        .fold(text.to_owned(), |text, (field, name)| {
+            text.replace(name, object[field].as_str().unwrap_or_default())
+        })
 }
 
 /// Fills in the object of the kind where a body says `$it: name`.

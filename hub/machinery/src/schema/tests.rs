@@ -1,3 +1,4 @@
+mod embedded;
 mod rules;
 
 use std::sync::LazyLock;
@@ -72,48 +73,6 @@ fn unknown_fields_are_dropped_and_named() {
     );
     assert!(value.get("top").is_none() && value["spec"].get("foo").is_none());
     assert_eq!(value["kind"], "y");
-}
-
-#[test]
-fn embedded_objects_keep_everything_but_unknown_metadata() {
-    let work = of::<ManifestWork>();
-    let manifest = json!({
-        "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c", "creationTimestamp": null },
-        "data": { "a": "b" }, "anything": [{ "goes": null }],
-    });
-    let (value, unknown) = normalized(
-        &work.schema,
-        json!({ "metadata": { "name": "w" }, "spec": { "workload": { "manifests": [manifest] } } }),
-    );
-    assert_eq!(unknown, [] as [&str; 0]);
-    let kept = &value["spec"]["workload"]["manifests"][0];
-    assert_eq!(kept["anything"], json!([{ "goes": null }]));
-    assert_eq!(kept["metadata"], json!({ "name": "c" }));
-}
-
-#[test]
-fn an_embedded_object_needs_a_type() {
-    let work = of::<ManifestWork>();
-    let object = object(json!({
-        "metadata": { "name": "w" },
-        "spec": { "workload": { "manifests": [{ "kind": "ConfigMap", "metadata": { "labels": { "a": 1 } } }] } },
-    }));
-    let causes: Vec<String> = work
-        .schema
-        .validate(&object, None)
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    // The third says that the rules of works were not judged.
-    assert_eq!(causes.len(), 3, "{causes:?}");
-    assert_eq!(
-        causes[0],
-        "spec.workload.manifests[0].apiVersion: Required value: must not be empty"
-    );
-    assert!(
-        causes[1].starts_with("spec.workload.manifests[0].metadata: Invalid value"),
-        "{causes:?}"
-    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde_json::{Number, Value};
 
 use super::{
-    format,
+    embedded, format,
     node::{Additional, Kind, Logic, Node, Rules},
     unique,
 };
@@ -63,7 +63,7 @@ fn walk(node: &Node, value: &Value, path: &Path<'_>, causes: &mut Vec<Cause>) {
                 causes.push(Cause::required(path.field(name), ""));
             }
             if node.embedded {
-                embedded(fields, path, causes);
+                embedded::check(fields, path, causes);
             }
             for (name, value) in fields {
                 match (node.properties.get(name), &node.additional) {
@@ -119,7 +119,7 @@ fn mismatch(kind: Kind, value: &Value) -> Option<&'static str> {
 }
 
 /// The type of a value as OpenAPI names it.
-fn type_name(value: &Value) -> &'static str {
+pub(super) fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
@@ -225,37 +225,6 @@ fn properties(rules: &Rules, count: usize, path: &Path<'_>, causes: &mut Vec<Cau
     }
     if let Some(max) = rules.max_properties.filter(|max| count > *max) {
         causes.push(Cause::too_many(path, count, max));
-    }
-}
-
-/// An embedded object has a type and, if any, well-formed metadata.
-fn embedded(fields: &serde_json::Map<String, Value>, path: &Path<'_>, causes: &mut Vec<Cause>) {
-    for name in ["apiVersion", "kind"] {
-        match fields.get(name) {
-            Some(Value::String(text)) if !text.is_empty() => {}
-            None | Some(Value::String(_) | Value::Null) => {
-                causes.push(Cause::required(path.field(name), "must not be empty"));
-            }
-            Some(other) => {
-                let found = type_name(other);
-                causes.push(Cause::type_invalid(
-                    path.field(name),
-                    found,
-                    "must be a string",
-                ));
-            }
-        }
-    }
-    if let Some(metadata) = fields
-        .get("metadata")
-        .filter(|metadata| !metadata.is_null())
-        && let Err(error) = crate::object::check_metadata(metadata)
-    {
-        causes.push(Cause::type_invalid(
-            path.field("metadata"),
-            type_name(metadata),
-            &error.message,
-        ));
     }
 }
 

@@ -16,6 +16,8 @@ pub(super) fn of(column: &Column, path: &JsonPath, object: &Object, now: Timesta
     match column.shown_as {
         ShownAs::Value => {}
         ShownAs::RequestStatus => return request_status(found).into(),
+        ShownAs::RoleRef => return role_ref(found).into(),
+        ShownAs::Subjects(kind) => return subjects(found, kind).into(),
         ShownAs::Seconds => {
             return match found.and_then(Value::as_i64) {
                 Some(seconds) => age::human_duration(SignedDuration::from_secs(seconds)).into(),
@@ -45,6 +47,29 @@ pub(super) fn of(column: &Column, path: &JsonPath, object: &Object, now: Timesta
         ("number", value @ Value::Number(_)) | ("boolean", value @ Value::Bool(_)) => value.clone(),
         _ => Value::Null,
     }
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn role_ref(found: Option<&Value>) -> String {
+    found
+        .map(|role| format!("{}/{}", text(role, "kind"), text(role, "name")))
+        .unwrap_or_default()
+}
+
+fn subjects(found: Option<&Value>, kind: &str) -> String {
+    let all = found.and_then(Value::as_array).into_iter().flatten();
+    let names = all.filter(|one| text(one, "kind") == kind).map(|one| {
+        let (namespace, name) = (text(one, "namespace"), text(one, "name"));
+        if namespace.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{namespace}/{name}")
+        }
+    });
+    names.collect::<Vec<_>>().join(", ")
 }
 
 /// What kube-apiserver prints of the status of a certificate request.

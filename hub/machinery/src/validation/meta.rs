@@ -46,9 +46,45 @@ pub fn metadata_create(object: &Object, resource: &ResourceInfo, rule: NameRule)
     causes
 }
 
+/// Judges the metadata of an object inside an object, at `path`: all of it is optional there. Its types are right.
+pub(crate) fn metadata_embedded(object: &Object, path: &FieldPath) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let rule = NameRule::PathSegment;
+    for (field, text, faults) in [
+        (
+            "generateName",
+            object.generate_name(),
+            rule.prefix_faults(object.generate_name()),
+        ),
+        ("name", object.name(), rule.faults(object.name())),
+        (
+            "namespace",
+            object.namespace(),
+            syntax::dns_label(object.namespace()),
+        ),
+    ] {
+        if !text.is_empty() {
+            let field = path.child(field);
+            causes.extend(
+                faults
+                    .iter()
+                    .map(|fault| Cause::invalid(&field, text, fault)),
+            );
+        }
+    }
+    causes.extend(common(object, path));
+    causes
+}
+
 /// What holds for metadata in every write.
 pub(super) fn metadata(object: &Object) -> Vec<Cause> {
     let path = FieldPath::new("metadata");
+    let mut causes = common(object, &path);
+    unqualified(object, &path.child("finalizers"), &mut causes);
+    causes
+}
+
+fn common(object: &Object, path: &FieldPath) -> Vec<Cause> {
     let mut causes = labels(object.labels(), &path.child("labels"));
     annotations(object, &path.child("annotations"), &mut causes);
     owners(object, &path.child("ownerReferences"), &mut causes);
@@ -148,14 +184,23 @@ fn finalizers(object: &Object, path: &FieldPath, causes: &mut Vec<Cause>) {
                 .iter()
                 .map(|fault| Cause::invalid(path, finalizer, fault)),
         );
-        let standard = matches!(finalizer, "kubernetes" | "orphan" | "foregroundDeletion");
-        if faults.is_empty() && !standard && !finalizer.contains('/') {
-            let detail = "name is neither a standard finalizer name nor is it fully qualified";
-            causes.push(Cause::invalid(path, finalizer, detail));
-        }
     }
     if object.has_finalizer("orphan") && object.has_finalizer("foregroundDeletion") {
         let detail = "finalizer orphan and foregroundDeletion cannot be both set";
         causes.push(Cause::invalid(path, "orphan", detail));
+    }
+}
+
+/// A finalizer of the hub's own kinds says whose it is. Kubernetes asks that of its own kinds alone, so that manifests need not.
+fn unqualified(object: &Object, path: &FieldPath, causes: &mut Vec<Cause>) {
+    for finalizer in object.finalizers() {
+        if are_enough(causes) {
+            return;
+        }
+        let standard = matches!(finalizer, "kubernetes" | "orphan" | "foregroundDeletion");
+        if !standard && !finalizer.contains('/') && syntax::qualified_name(finalizer).is_empty() {
+            let detail = "name is neither a standard finalizer name nor is it fully qualified";
+            causes.push(Cause::invalid(path, finalizer, detail));
+        }
     }
 }

@@ -18,6 +18,22 @@ pub fn dns_label(text: &str) -> Vec<String> {
     faults
 }
 
+/// What a kind is called: an RFC 1035 label, but in any case.
+#[must_use]
+pub(crate) fn kind_name(text: &str) -> Vec<String> {
+    let text = text.to_lowercase();
+    let mut faults = too_long(&text, 63);
+    if !is_label(&text) || text.starts_with(|c: char| c.is_ascii_digit()) {
+        faults.push(
+            "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, \
+             and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is \
+             '[a-z]([-a-z0-9]*[a-z0-9])?')"
+                .to_owned(),
+        );
+    }
+    faults
+}
+
 /// An RFC 1123 subdomain: labels joined by dots, at most 253 bytes.
 #[must_use]
 pub fn dns_subdomain(text: &str) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 use koinon_machinery::{
-    ApiError, Cause, Column, Details, Object, Reason, ResourceInfo, Result, are_enough,
+    ApiError, Cause, Column, Details, Object, Reason, ResourceInfo, Result, ShownAs, are_enough,
     validation::{NameRule, dns_subdomain, path_segment},
 };
 use serde_json::Value;
@@ -22,8 +22,20 @@ impl Strategy for Bindings {
             Scope::Namespace => super::super::builtin::<RoleBinding>(false, &[]),
             Scope::Cluster => super::super::builtin::<ClusterRoleBinding>(false, &[]),
         };
-        info.columns
-            .insert(0, Column::text("Role", ".roleRef.name"));
+        info.columns.insert(
+            0,
+            Column::text("Role", ".roleRef").shown_as(ShownAs::RoleRef),
+        );
+        let subjects = [
+            ("Users", "User"),
+            ("Groups", "Group"),
+            ("ServiceAccounts", "ServiceAccount"),
+        ];
+        info.columns.extend(subjects.map(|(title, kind)| {
+            Column::text(title, ".subjects")
+                .shown_as(ShownAs::Subjects(kind))
+                .wide()
+        }));
         info
     }
 

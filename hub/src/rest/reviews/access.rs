@@ -33,8 +33,9 @@ pub(super) fn of_another(
     let mut faults = Vec::new();
     let user = user(&spec);
     if user.name.is_empty() && user.groups.is_empty() {
-        faults.push(Cause::required(
+        faults.push(Cause::invalid(
             "spec.user",
+            "",
             "at least one of user or group must be specified",
         ));
     }
@@ -49,10 +50,13 @@ pub(super) fn of_another(
         let within = spec
             .get("resourceAttributes")
             .map(|of| text(of, "namespace"));
-        if within.is_some_and(|within| within != namespace) {
-            return Err(ApiError::bad_request(format!(
-                "spec.resourceAttributes.namespace must match namespace: {namespace}"
-            )));
+        if let Some(other) = within.filter(|within| *within != namespace) {
+            let field = "spec.resourceAttributes.namespace";
+            faults.push(Cause::invalid(
+                field,
+                other,
+                "must match metadata.namespace",
+            ));
         }
     }
     let asked = attributes(kind, &spec, faults)?;
