@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Answer, Cluster, Name, Topology, World};
+use super::{Cluster, Decided, Name, Topology, World};
 
 /// How often placements are decided one after the other until nothing moves: `Balance` settles in two or three.
 const ROUNDS: usize = 16;
@@ -101,24 +101,22 @@ impl World {
     /// How each placement stands with the decisions that there are.
     #[must_use]
     pub fn standings(&self, now: Timestamp) -> BTreeMap<Name, Standing> {
-        let names = self.placements().cloned();
-        names
-            .map(|name| (name.clone(), self.standing(&name, now)))
+        let decisions = self.decisions(now);
+        decisions
+            .map(|(name, decided)| (name.clone(), self.standing(name, decided)))
             .collect()
     }
 
-    fn standing(&self, name: &Name, now: Timestamp) -> Standing {
-        let (state, message) = match self.answer(name, now) {
-            Some(Answer::Evaluated(evaluation)) => {
-                match (evaluation.selected, evaluation.unscheduled) {
-                    (0, _) => (State::Unsatisfied, "no cluster qualifies".to_owned()),
-                    (_, 0) => (State::Satisfied, String::new()),
-                    (_, missing) => (State::Unsatisfied, format!("{missing} clusters missing")),
-                }
-            }
-            Some(Answer::NoClusters(none)) => (State::Unsatisfied, none.to_string()),
-            Some(Answer::Misconfigured(error)) => (State::Misconfigured, error.to_string()),
-            Some(Answer::Untouched) | None => {
+    fn standing(&self, name: &Name, decided: Option<Decided>) -> Standing {
+        let (state, message) = match decided {
+            Some(Decided::Chosen(choice)) => match (choice.selected, choice.unscheduled) {
+                (0, _) => (State::Unsatisfied, "no cluster qualifies".to_owned()),
+                (_, 0) => (State::Satisfied, String::new()),
+                (_, missing) => (State::Unsatisfied, format!("{missing} clusters missing")),
+            },
+            Some(Decided::NoClusters(none)) => (State::Unsatisfied, none.to_string()),
+            Some(Decided::Misconfigured { error, .. }) => (State::Misconfigured, error.to_string()),
+            Some(Decided::Same) | None => {
                 (State::Untouched, "its decisions are left alone".to_owned())
             }
         };

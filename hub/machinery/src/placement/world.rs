@@ -2,6 +2,7 @@
 //!
 //! The hub keeps an index of its own, change by change; what is asked of either is answered by the same evaluation.
 
+mod decide;
 mod view;
 
 use std::{
@@ -20,8 +21,9 @@ use self::view::View;
 use super::{
     Cluster, ClusterExplanation, Evaluation, Explanation, Load, Membership, Misconfigured, Packing,
     Policy, Snapshot, Taint, evaluate,
+    expression::{self, Outcome, ScoreLookup},
 };
-use crate::cel::Value;
+use crate::cel::{Program, Value};
 
 /// Namespace and name.
 pub type Name = (String, String);
@@ -71,6 +73,8 @@ pub struct World {
     placements: BTreeMap<Name, Arc<Entry>>,
     held: BTreeMap<Name, BTreeSet<String>>,
     load: Load,
+    /// What decisions name that belong to no placement.
+    strays: Vec<String>,
     /// Placements still moved when it was settled.
     pub(super) restless: bool,
 }
@@ -91,7 +95,7 @@ struct Scores {
 #[derive(Debug)]
 struct Entry {
     cluster_sets: Vec<String>,
-    policy: Result<Policy, Misconfigured>,
+    policy: Arc<Result<Policy, Misconfigured>>,
     /// What it reserves, also while its spec cannot be evaluated.
     packing: Option<Packing>,
     untouched: bool,
@@ -208,7 +212,7 @@ impl World {
             .is_some_and(|value| value == "true");
         let entry = Entry {
             cluster_sets: placement.spec.cluster_sets.clone(),
-            policy: Policy::of(placement),
+            policy: Arc::new(Policy::of(placement)),
             packing: Packing::of(placement),
             untouched: disabled || metadata.deletion_timestamp.is_some(),
         };
@@ -231,8 +235,9 @@ impl World {
         let decisions = decision.status.iter().flat_map(|status| &status.decisions);
         let Some(placement) = placement else {
             // It counts where it is, whoever made it.
-            self.load
-                .add(decisions.map(|one| one.cluster_name.as_str()));
+            let clusters: Vec<String> = decisions.map(|one| one.cluster_name.clone()).collect();
+            self.load.add(clusters.iter().map(String::as_str));
+            self.strays.extend(clusters);
             return;
         };
         let name = (
@@ -258,7 +263,7 @@ impl World {
     /// The compiled policy of a placement, or its mistake; `None` when there is no such placement.
     #[must_use]
     pub fn policy(&self, name: &Name) -> Option<&Result<Policy, Misconfigured>> {
-        self.placements.get(name).map(|entry| &entry.policy)
+        self.placements.get(name).map(|entry| &*entry.policy)
     }
 
     /// The clusters that a placement's decisions name.
@@ -281,7 +286,7 @@ impl World {
             Ok(candidates) => candidates,
             Err(none) => return Some(Answer::NoClusters(none)),
         };
-        let policy = match &entry.policy {
+        let policy = match &*entry.policy {
             Ok(policy) => policy,
             Err(error) => return Some(Answer::Misconfigured(error.clone())),
         };
@@ -296,7 +301,7 @@ impl World {
     /// Evaluates one placement and explains every candidate; `None` when there is nothing to explain.
     #[must_use]
     pub fn explain(&self, name: &Name, now: Timestamp) -> Option<Explanation> {
-        let policy = self.placements.get(name)?.policy.as_ref().ok()?;
+        let policy = self.placements.get(name)?.policy.as_ref().as_ref().ok()?;
         match self.answer(name, now)? {
             Answer::Evaluated(evaluation) => Some(evaluation.explain(policy, &self.view(name))),
             _ => None,
@@ -313,7 +318,7 @@ impl World {
         now: Timestamp,
     ) -> Option<ClusterExplanation> {
         let entry = self.placements.get(name)?;
-        let policy = entry.policy.as_ref().ok()?;
+        let policy = entry.policy.as_ref().as_ref().ok()?;
         let Answer::Evaluated(evaluation) = self.answer(name, now)? else {
             return None;
         };
@@ -336,47 +341,16 @@ impl World {
         Some(evaluation.outsider(policy, &facts, &member.cluster, why))
     }
 
-    /// Decides all placements, one after the other in the order of their names, each seeing the decisions of those
-    /// before; again until nothing moves, at most `rounds` times. Says whether it came to rest.
-    pub fn settle(&mut self, now: Timestamp, rounds: usize) -> bool {
-        for _ in 0..rounds {
-            let mut moved = false;
-            let names: Vec<Name> = self.placements.keys().cloned().collect();
-            for name in names {
-                let chosen: BTreeSet<String> = match self.answer(&name, now) {
-                    Some(Answer::Evaluated(evaluation)) if evaluation.overrun.is_none() => {
-                        evaluation
-                            .selection()
-                            .map(|cluster| cluster.name.clone())
-                            .collect()
-                    }
-                    Some(Answer::NoClusters(_)) => BTreeSet::new(),
-                    // A mistake keeps what is there, as far as it is there.
-                    _ => self
-                        .held(&name)
-                        .filter(|held| self.clusters.contains_key(*held))
-                        .map(str::to_owned)
-                        .collect(),
-                };
-                moved |= self.hold(name, chosen);
-            }
-            if !moved {
-                return true;
-            }
-        }
-        false
-    }
-
-    pub(super) fn hold(&mut self, name: Name, chosen: BTreeSet<String>) -> bool {
-        let before = self.held.get(&name);
-        if before.is_none_or(BTreeSet::is_empty) && chosen.is_empty() || before == Some(&chosen) {
-            return false;
-        }
-        self.load
-            .remove(before.into_iter().flatten().map(String::as_str));
-        self.load.add(chosen.iter().map(String::as_str));
-        self.held.insert(name, chosen);
-        true
+    /// What an expression says of a cluster.
+    fn test(&self, cluster: &str, expression: &Program, scores: ScoreLookup<'_>) -> Outcome {
+        let member = self.clusters.get(cluster);
+        let Some(member) = member.or_else(|| self.going.get(cluster)) else {
+            return Outcome::default();
+        };
+        let subject = member
+            .subject
+            .get_or_init(|| expression::subject(member.object.clone()));
+        expression::test(expression, subject, scores)
     }
 
     /// The sets that a placement may choose from.

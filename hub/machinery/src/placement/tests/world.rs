@@ -109,6 +109,52 @@ fn a_mistake_or_an_annotation_keeps_what_is_there() {
     ));
 }
 
+/// As on a hub: a spec that cannot be evaluated keeps its clusters only as long as they may be chosen from.
+#[test]
+fn a_mistake_does_not_keep_what_has_left_the_sets() {
+    let mut world = world();
+    let wrong = json!({ "predicates": [{ "requiredClusterSelector": { "celSelector": { "celExpressions": ["nope"] } } }] });
+    let mistaken = placement(&mut world, "mistaken", wrong, json!({}));
+    for (n, clusters) in [(1, ["c1", "c2"]), (2, ["c3", "gone"])] {
+        let decisions = clusters.map(|name| json!({ "clusterName": name, "reason": "" }));
+        world.put_decision(&read(json!({
+            "metadata": { "namespace": "apps", "name": format!("mistaken-decision-{n}"), "labels": { "cluster.open-cluster-management.io/placement": "mistaken" } },
+            "status": { "decisions": decisions },
+        })));
+    }
+    world.put_cluster(&read(
+        json!({ "metadata": { "name": "c1" }, "spec": { "hubAcceptsClient": true } }),
+    ));
+    let world = world.settled(at(0));
+    assert_eq!(held(&world, &mistaken), ["c2", "c3"]);
+    assert_eq!(
+        world.standings(at(0))[&mistaken].state,
+        State::Misconfigured
+    );
+}
+
+/// What others hold that nobody knows counts for those who balance, also where thousands are decided at once.
+#[test]
+fn decisions_of_nobody_are_counted_in_a_hypothesis() {
+    let mut world = world();
+    world.put_decision(&read(json!({
+        "metadata": { "namespace": "other", "name": "stray" },
+        "status": { "decisions": [{ "clusterName": "c1", "reason": "" }, { "clusterName": "c2", "reason": "" }] },
+    })));
+    let one = placement(
+        &mut world,
+        "one",
+        json!({ "numberOfClusters": 1 }),
+        json!({}),
+    );
+    let Some(Answer::Evaluated(evaluation)) = world.answer(&one, at(0)) else {
+        panic!("not evaluated");
+    };
+    let explained: Vec<&str> = evaluation.selection().map(|one| &*one.name).collect();
+    assert_eq!(explained, ["c3"]);
+    assert_eq!(held(&world.clone().settled(at(0)), &one), ["c3"]);
+}
+
 #[test]
 fn packing_placements_do_not_overbook() {
     let mut world = world();

@@ -8,10 +8,7 @@ use std::{
 use super::{Name, World};
 use crate::{
     cel::Program,
-    placement::{
-        AddOnScore, Amounts, Cluster, Facts,
-        expression::{self, Outcome},
-    },
+    placement::{AddOnScore, Amounts, Cluster, Facts, expression::Outcome},
 };
 
 /// The facts of one placement's evaluation.
@@ -79,20 +76,12 @@ impl Facts for View<'_> {
     }
 
     fn condition(&self, cluster: &Cluster, expression: &Program) -> Outcome {
-        let world = self.world;
-        let member = world.clusters.get(&cluster.name);
-        let Some(member) = member.or_else(|| world.going.get(&cluster.name)) else {
-            return Outcome::default();
-        };
-        let subject = member
-            .subject
-            .get_or_init(|| expression::subject(member.object.clone()));
         let scores = |name: &str| {
             let key = (cluster.name.clone(), name.to_owned());
             let scores = self.world.scores.get(&key)?;
             Some(scores.values.clone().into_iter().collect())
         };
-        expression::test(expression, subject, &scores)
+        self.world.test(&cluster.name, expression, &scores)
     }
 
     fn reserved(&self, cluster: &Cluster) -> Amounts {
