@@ -17,7 +17,7 @@ use koinon_store::{Event, Expired, Unavailable};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, feed::Feed, report::Report};
+use super::{Context, feed::Feed, queue::Pending, report::Report};
 use crate::tasks::Backoff;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -40,14 +40,8 @@ pub(crate) trait Reconciler: Send {
     /// Marks everything.
     fn sweep(&mut self);
 
-    /// Whether something is marked.
-    fn due(&self, now: Instant) -> bool;
-
-    /// When something will be due without any change.
-    fn wake_at(&self) -> Option<Instant>;
-
-    /// How much is marked.
-    fn backlog(&self) -> usize;
+    /// What is marked, and what will be due without any change.
+    fn pending(&self) -> &dyn Pending;
 
     /// Deals with everything that is due. What fails on its own is marked again and counted in the outcome.
     fn reconcile<'a>(&'a mut self, context: &'a Context)
@@ -132,10 +126,10 @@ async fn run(
         report.failed(&error);
         return Err(());
     }
-    if !reconciler.due(Instant::now()) {
+    if !reconciler.pending().due(Instant::now()) {
         return Ok(());
     }
-    report.started(reconciler.backlog());
+    report.started(reconciler.pending().len());
     match reconciler.reconcile(context).await {
         Ok(outcome) => {
             report.ended(&outcome);
@@ -185,10 +179,13 @@ async fn wait(
         return sleep_until(until).await;
     }
     loop {
-        if reconciler.due(Instant::now()) {
+        if reconciler.pending().due(Instant::now()) {
             return;
         }
-        let until = reconciler.wake_at().map_or(sweep_at, |at| at.min(sweep_at));
+        let until = reconciler
+            .pending()
+            .next()
+            .map_or(sweep_at, |at| at.min(sweep_at));
         let Some(open) = feed else { return };
         tokio::select! {
             changed = open.changed(|event| reconciler.observe(event)) => {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{
     CONCURRENT_WRITES, Context,
     driver::{Failure, Outcome, Reconciler},
-    queue::Queue,
+    queue::{Pending, Queue},
 };
 use crate::clock;
 
@@ -93,16 +93,8 @@ impl<K: Keyed> Reconciler for Loop<K> {
         self.keyed.mark_all(&mut self.queue);
     }
 
-    fn due(&self, now: Instant) -> bool {
-        self.queue.due(now)
-    }
-
-    fn wake_at(&self) -> Option<Instant> {
-        self.queue.next()
-    }
-
-    fn backlog(&self) -> usize {
-        self.queue.len()
+    fn pending(&self) -> &dyn Pending {
+        &self.queue
     }
 
     fn reconcile<'a>(

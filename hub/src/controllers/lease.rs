@@ -22,6 +22,7 @@ use super::{
     driver::{Failure, Outcome, Reconciler},
     events::{About, Note},
     keyed::gone_is_fine,
+    queue::Pending,
     resource,
 };
 use crate::clock;
@@ -55,6 +56,20 @@ impl Leases {
             since: BTreeMap::new(),
             check_at: None,
         }
+    }
+}
+
+impl Pending for Leases {
+    fn due(&self, now: Instant) -> bool {
+        self.check_at.is_some_and(|at| at <= now)
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.check_at
+    }
+
+    fn len(&self) -> usize {
+        self.watched.len()
     }
 }
 
@@ -103,16 +118,8 @@ impl Reconciler for Leases {
         self.check_at = Some(Instant::now());
     }
 
-    fn due(&self, now: Instant) -> bool {
-        self.check_at.is_some_and(|at| at <= now)
-    }
-
-    fn wake_at(&self) -> Option<Instant> {
-        self.check_at
-    }
-
-    fn backlog(&self) -> usize {
-        self.watched.len()
+    fn pending(&self) -> &dyn Pending {
+        self
     }
 
     fn reconcile<'a>(

@@ -27,6 +27,7 @@ use self::{
 use super::{
     Context,
     driver::{Failure, Outcome, Reconciler},
+    queue::Pending,
     resource, until,
 };
 use crate::clock;
@@ -79,16 +80,8 @@ impl Reconciler for Placements {
         self.index.mark_all();
     }
 
-    fn due(&self, now: Instant) -> bool {
-        self.index.queue.due(now)
-    }
-
-    fn wake_at(&self) -> Option<Instant> {
-        self.index.queue.next()
-    }
-
-    fn backlog(&self) -> usize {
-        self.index.queue.len()
+    fn pending(&self) -> &dyn Pending {
+        &self.index.queue
     }
 
     fn reconcile<'a>(

@@ -82,17 +82,30 @@ impl<K: Clone + Ord + Hash> Queue<K> {
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
+}
 
-    pub(crate) fn due(&self, now: Instant) -> bool {
+/// What the driver has to know of keys that need a look.
+pub(crate) trait Pending {
+    /// Whether one is marked, or its time has come.
+    fn due(&self, now: Instant) -> bool;
+
+    /// When the next timer ends.
+    fn next(&self) -> Option<Instant>;
+
+    /// How many are marked.
+    fn len(&self) -> usize;
+}
+
+impl<K: Clone + Ord + Hash> Pending for Queue<K> {
+    fn due(&self, now: Instant) -> bool {
         !self.dirty.is_empty() || self.timers.first().is_some_and(|(at, _)| *at <= now)
     }
 
-    /// When the next timer ends.
-    pub(crate) fn next(&self) -> Option<Instant> {
+    fn next(&self) -> Option<Instant> {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    pub(crate) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.dirty.len()
     }
 }

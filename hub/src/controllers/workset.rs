@@ -27,6 +27,7 @@ use super::{
     CONCURRENT_WRITES, Context,
     driver::{Failure, Outcome, Reconciler},
     keyed::gone_is_fine,
+    queue::Pending,
     resource,
 };
 use crate::{clock, registry::Preconditions};
@@ -75,16 +76,8 @@ impl Reconciler for ReplicaSets {
         self.index.mark_all();
     }
 
-    fn due(&self, now: Instant) -> bool {
-        self.index.queue.due(now)
-    }
-
-    fn wake_at(&self) -> Option<Instant> {
-        self.index.queue.next()
-    }
-
-    fn backlog(&self) -> usize {
-        self.index.queue.len()
+    fn pending(&self) -> &dyn Pending {
+        &self.index.queue
     }
 
     fn reconcile<'a>(

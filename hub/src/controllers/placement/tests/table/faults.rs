@@ -3,7 +3,7 @@
 use koinon_store::Event;
 
 use super::{
-    super::super::{Placements, act::stages},
+    super::super::{super::queue::Pending as _, Placements, act::stages},
     *,
 };
 
