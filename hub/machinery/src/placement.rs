@@ -15,6 +15,7 @@
 //! to the same answers.
 
 pub mod admit;
+mod bounds;
 mod compile;
 mod engine;
 mod evaluate;

@@ -22,7 +22,8 @@ use koinon_api::{
 use super::{
     Amount, Cluster, Effect, GroupPolicy, GroupSize, Invalid, Misconfigured, Operator, Order,
     Packing, Policy, Predicate, Prioritizer, Requirement, Resource, Selector, Spread, Strategy,
-    Taint, Toleration, Topology, Unsatisfiable, Weighted, expression, policy::SCORE_RATE_LIMIT,
+    Taint, Toleration, Topology, Unsatisfiable, Weighted, bounds, expression,
+    policy::SCORE_RATE_LIMIT,
 };
 use crate::quantity;
 
@@ -47,6 +48,7 @@ impl Policy {
     /// # Errors
     /// The first mistake, with OCM's message.
     pub fn compile(spec: &PlacementSpec) -> Result<Self, Misconfigured> {
+        bounds::check(spec)?;
         Ok(Self {
             predicates: spec
                 .predicates
@@ -138,6 +140,8 @@ fn packing(text: &str) -> Result<(Packing, i64), String> {
     if read.requests.is_empty() {
         return Err(format!("annotation {name} requests nothing"));
     }
+    bounds::check_requests(read.requests.len())
+        .map_err(|why| format!("annotation {name}: {why}"))?;
     let mut requests = BTreeMap::new();
     for (resource, text) in read.requests {
         match quantity(&text) {

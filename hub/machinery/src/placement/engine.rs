@@ -24,6 +24,7 @@ mod grow;
 mod marks;
 mod placements;
 mod ranking;
+mod room;
 mod row;
 mod scale;
 mod scores;
@@ -44,6 +45,7 @@ use self::{
     counts::Counts,
     fleet::{Fleet, Slot},
     marks::Mark,
+    room::Room,
     row::Resolved,
     scores::OfObject,
     sorted::Orders,
@@ -136,6 +138,8 @@ struct Placed {
     spans: [Span; 2],
     /// When the last evaluation may become wrong.
     recheck_at: Option<Timestamp>,
+    /// Its expressions cost too much on all clusters together: with other clusters they may not.
+    overrun: bool,
     /// Counts changes of what it holds.
     turns: u64,
 }
@@ -170,6 +174,7 @@ pub struct Engine {
     /// Placements that measure candidates against each other, or count them by domain.
     comparing: BTreeSet<Id>,
     packing: BTreeMap<Name, Id>,
+    room: Room,
     /// Placements that were marked since [`Engine::take_marked`].
     fresh: Vec<Id>,
     /// Clusters in the orders that prioritizers of placements look at.
@@ -177,6 +182,8 @@ pub struct Engine {
     /// Counts changes of everything but decisions, and those of decisions: what was found before one may not be true after it.
     inputs: u64,
     decisions: u64,
+    /// How often those who look at what others have are not looked at ahead.
+    in_vain: u32,
 }
 
 impl Engine {

@@ -8,6 +8,7 @@ use super::{
     AddOnScore, Amounts, Cluster, Lacking, Misconfigured, Policy, Refusal, Weighted,
     expression::{Budget, Outcome},
     filter::{Held, Tolerance, tolerance},
+    pack::in_all,
     score::score,
     spread,
 };
@@ -279,8 +280,10 @@ impl<F: Facts> Filter<'_, F> {
         // What is there stays: nodes are cordoned for an upgrade, and workloads must not move for that.
         if let Some(packing) = &self.policy.packing
             && !self.facts.held(cluster)
-            && let Some(lacking) =
-                packing.lacking(|name| cluster.amount(name), &self.facts.reserved(cluster))
+            && let Some(lacking) = packing.lacking(
+                |name| cluster.amount(name),
+                in_all(&self.facts.reserved(cluster)),
+            )
         {
             return Err(Verdict::DoesNotFit(Box::new(lacking)));
         }

@@ -1,8 +1,13 @@
 //! An evaluation in words and numbers (P14).
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+};
 
 use jiff::Timestamp;
+use koinon_api::meta::clip;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -10,6 +15,7 @@ use super::{
     evaluate::Ranked,
     expression::Budget,
     filter::{Held, Predicate, Tolerance, Unmet, tolerance},
+    pack::in_all,
 };
 use crate::cel::EvaluationError;
 
@@ -346,7 +352,10 @@ impl Evaluation<'_> {
 /// What a cluster that is not held has too little of.
 fn crowded(policy: &Policy, facts: &impl Facts, cluster: &Cluster) -> Option<String> {
     let packing = policy.packing.as_ref().filter(|_| !facts.held(cluster))?;
-    let lacking = packing.lacking(|name| cluster.amount(name), &facts.reserved(cluster));
+    let lacking = packing.lacking(
+        |name| cluster.amount(name),
+        in_all(&facts.reserved(cluster)),
+    );
     lacking.map(|lacking| shortage(&lacking))
 }
 
@@ -372,10 +381,10 @@ fn measured(
         Prioritizer::AddOn { resource, score } => facts
             .add_on_score(cluster, resource, score)
             .map(|score| score.value as f64),
-        Prioritizer::Packing => policy
-            .packing
-            .as_ref()?
-            .share(|name| cluster.amount(name), &facts.reserved(cluster)),
+        Prioritizer::Packing => policy.packing.as_ref()?.share(
+            |name| cluster.amount(name),
+            in_all(&facts.reserved(cluster)),
+        ),
     }
 }
 
@@ -383,28 +392,58 @@ fn measured(
 fn unmet(policy: &Policy, cluster: &Cluster, error: Option<EvaluationError>) -> String {
     let mut reason = mismatch(&policy.predicates, cluster);
     if let Some(error) = error {
+        let error = clip(error.to_string(), MOST_REASON);
         reason.push_str(&format!("; an expression has no value here: {error}"));
     }
     reason
 }
 
 fn mismatch(predicates: &[Predicate], cluster: &Cluster) -> String {
-    let each: Vec<String> = predicates
-        .iter()
-        .map(|predicate| match predicate.unmet(cluster) {
-            Some(Unmet::Label(requirement)) => format!("label {requirement}"),
-            Some(Unmet::Claim(requirement)) => format!("claim {requirement}"),
-            None => {
-                let sources: Vec<&str> = predicate
-                    .expressions
-                    .iter()
-                    .map(|expression| expression.source())
-                    .collect();
-                format!("celExpressions {}", sources.join(" && "))
+    let mut reason = Bounded(String::from("no predicate matches: "));
+    for (place, predicate) in predicates.iter().enumerate() {
+        let separator = if place == 0 { "" } else { "; " };
+        let said = match predicate.unmet(cluster) {
+            Some(Unmet::Label(requirement)) => write!(reason, "{separator}label {requirement}"),
+            Some(Unmet::Claim(requirement)) => write!(reason, "{separator}claim {requirement}"),
+            None => expressions(&mut reason, separator, predicate),
+        };
+        if said.is_err() {
+            let left = predicates.len() - place - 1;
+            if left > 0 {
+                reason.0.push_str(&format!(" and {left} more predicates"));
             }
-        })
-        .collect();
-    format!("no predicate matches: {}", each.join("; "))
+            break;
+        }
+    }
+    reason.0
+}
+
+fn expressions(reason: &mut Bounded, separator: &str, predicate: &Predicate) -> fmt::Result {
+    write!(reason, "{separator}celExpressions ")?;
+    for (place, expression) in predicate.expressions.iter().enumerate() {
+        let and = if place == 0 { "" } else { " && " };
+        write!(reason, "{and}{}", expression.source())?;
+    }
+    Ok(())
+}
+
+/// Bytes of a reason, about: there may be a thousand predicates, and all clusters are told.
+const MOST_REASON: usize = 1_000;
+
+/// A text that takes no more than that.
+struct Bounded(String);
+
+impl fmt::Write for Bounded {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = MOST_REASON.saturating_sub(self.0.len());
+        if text.len() <= room {
+            self.0.push_str(text);
+            return Ok(());
+        }
+        self.0.push_str(&text[..text.floor_char_boundary(room)]);
+        self.0.push('…');
+        Err(fmt::Error)
+    }
 }
 
 fn refusal(cluster: &Cluster, taint: usize, why: Refusal) -> String {

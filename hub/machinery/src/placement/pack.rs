@@ -71,6 +71,11 @@ impl Sub for Amount {
 /// Amounts by resource name.
 pub type Amounts = BTreeMap<String, Amount>;
 
+/// Looks amounts up; what is not there is none.
+pub(super) fn in_all(amounts: &Amounts) -> impl Fn(&str) -> Amount {
+    move |resource: &str| amounts.get(resource).copied().unwrap_or_default()
+}
+
 /// What a placement asks of each cluster that it chooses.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Packing {
@@ -100,15 +105,15 @@ pub struct Lacking {
 }
 
 impl Packing {
-    /// The first resource, by name, that does not suffice; `allocatable` says what there is of a resource in all.
+    /// The first resource, by name, that does not suffice; `allocatable` says what there is of a resource in all,
+    /// `reserved` what others take of it.
     pub(super) fn lacking(
         &self,
         allocatable: impl Fn(&str) -> Option<Amount>,
-        reserved: &Amounts,
+        reserved: impl Fn(&str) -> Amount,
     ) -> Option<Lacking> {
         self.requests.iter().find_map(|(resource, requested)| {
-            let taken = reserved.get(resource).copied().unwrap_or_default();
-            let free = allocatable(resource).map(|all| all - taken);
+            let free = allocatable(resource).map(|all| all - reserved(resource));
             let suffices = free.is_some_and(|free| *requested <= free);
             (!suffices).then(|| Lacking {
                 resource: resource.clone(),
@@ -123,7 +128,7 @@ impl Packing {
     pub(super) fn score(
         &self,
         allocatable: impl Fn(&str) -> Option<Amount>,
-        reserved: &Amounts,
+        reserved: impl Fn(&str) -> Amount,
     ) -> Option<i64> {
         let score = (self.share(allocatable, reserved)? * 200.0 - 100.0) as i64;
         match self.strategy {
@@ -137,11 +142,11 @@ impl Packing {
     pub(super) fn share(
         &self,
         allocatable: impl Fn(&str) -> Option<Amount>,
-        reserved: &Amounts,
+        reserved: impl Fn(&str) -> Amount,
     ) -> Option<f64> {
         let of = |(resource, requested): (&String, &Amount)| {
             let all = allocatable(resource)?.units();
-            let taken = reserved.get(resource).copied().unwrap_or_default() + *requested;
+            let taken = reserved(resource) + *requested;
             (all > 0.0).then(|| (taken.units() / all).clamp(0.0, 1.0))
         };
         let shares = self.requests.iter().filter_map(of);
@@ -166,11 +171,12 @@ mod tests {
             strategy: Strategy::Fit,
         };
         let reserved = Amounts::from([("cpu".to_owned(), of("0.1") + of("0.2"))]);
-        assert_eq!(packing.lacking(|_| Some(of("0.6")), &reserved), None);
-        assert!(packing.lacking(|_| Some(of("0.599")), &reserved).is_some());
+        let lacking = |all: Amount| packing.lacking(|_| Some(all), in_all(&reserved));
+        assert_eq!(lacking(of("0.6")), None);
+        assert!(lacking(of("0.599")).is_some());
         // What is finer than a thousandth never makes it fit.
         let barely = Amount::available(&"599999999n".parse().unwrap());
-        assert!(packing.lacking(|_| Some(barely), &reserved).is_some());
+        assert!(lacking(barely).is_some());
     }
 
     #[test]
@@ -183,6 +189,7 @@ mod tests {
             strategy: Strategy::Fit,
         };
         let reserved = Amounts::from([("memory".to_owned(), most + one)]);
-        assert!(packing.lacking(|_| Some(of("1Ei")), &reserved).is_some());
+        let lacking = packing.lacking(|_| Some(of("1Ei")), in_all(&reserved));
+        assert!(lacking.is_some());
     }
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Amount, Cluster, Facts, Policy, evaluate::Earliest};
+use super::{Amount, Cluster, Facts, Policy, evaluate::Earliest, pack::in_all};
 
 pub(super) const MAX_SCORE: i64 = 100;
 
@@ -104,7 +104,10 @@ pub(super) fn score(
             .iter()
             .map(|cluster| {
                 let packing = policy.packing.as_ref()?;
-                packing.score(|name| cluster.amount(name), &facts.reserved(cluster))
+                packing.score(
+                    |name| cluster.amount(name),
+                    in_all(&facts.reserved(cluster)),
+                )
             })
             .collect(),
     };

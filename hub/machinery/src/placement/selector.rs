@@ -119,12 +119,18 @@ impl Requirement {
 
 impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.operator {
-            Operator::In => write!(f, "{} in ({})", self.key, self.values.join(",")),
-            Operator::NotIn => write!(f, "{} notin ({})", self.key, self.values.join(",")),
-            Operator::Exists => write!(f, "{}", self.key),
-            Operator::DoesNotExist => write!(f, "!{}", self.key),
+        let operator = match self.operator {
+            Operator::In => "in",
+            Operator::NotIn => "notin",
+            Operator::Exists => return f.write_str(&self.key),
+            Operator::DoesNotExist => return write!(f, "!{}", self.key),
+        };
+        write!(f, "{} {operator} (", self.key)?;
+        for (place, value) in self.values.iter().enumerate() {
+            let separator = if place == 0 { "" } else { "," };
+            write!(f, "{separator}{value}")?;
         }
+        f.write_str(")")
     }
 }
 

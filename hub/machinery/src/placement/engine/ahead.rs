@@ -19,6 +19,10 @@ use crate::placement::{Misconfigured, Name};
 /// Fewer placements are decided sooner than threads have started; tests have few.
 const FEW: usize = if cfg!(test) { 2 } else { 32 };
 
+/// Where decisions changed what was found for those who look at what others have, it is likely to be so with the next:
+/// so many times they are not looked at ahead.
+const SKIPPED: u32 = 4;
+
 /// What was found ahead; by [`Engine::ahead`].
 #[derive(Debug, Default)]
 pub struct Ahead {
@@ -52,6 +56,8 @@ impl Engine {
             return ahead;
         }
         self.fleet.put_in_order();
+        let skips = self.in_vain > 0;
+        self.in_vain = self.in_vain.saturating_sub(1);
         let engine = &*self;
         let ids: Vec<Id> = names
             .iter()
@@ -61,7 +67,11 @@ impl Engine {
         let work = || {
             let mut known = Vec::new();
             while let Some(id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
-                known.extend(engine.look(*id, now, conditions).map(|one| (*id, one)));
+                known.extend(
+                    engine
+                        .look(*id, now, conditions, skips)
+                        .map(|one| (*id, one)),
+                );
             }
             known
         };
@@ -81,12 +91,19 @@ impl Engine {
         ahead
     }
 
-    /// `None` where nothing would be true any more when its turn comes.
-    fn look(&self, id: Id, now: Timestamp, conditions: &dyn Conditions) -> Option<Known> {
+    /// `None` where nothing would be true any more when its turn comes; `skips`: as it must be feared of those who look at
+    /// what others have.
+    fn look(
+        &self,
+        id: Id,
+        now: Timestamp,
+        conditions: &dyn Conditions,
+        skips: bool,
+    ) -> Option<Known> {
         let (placed, spec) = self.spec(id)?;
         let shared = looks_at_others(spec);
         // Those that are decided for the first time, each change what the next one finds.
-        let settled = !shared || !placed.held.is_empty();
+        let settled = !shared || !skips && !placed.held.is_empty();
         let admitted = self.expressed(placed, spec, conditions);
         if !settled && admitted.is_none() {
             return None;
@@ -104,7 +121,7 @@ impl Engine {
 
     /// What is still true of what was found ahead for a placement.
     pub(super) fn known(
-        &self,
+        &mut self,
         id: Id,
         now: Timestamp,
         ahead: &mut Ahead,
@@ -114,10 +131,12 @@ impl Engine {
         let (Some(known), Some((placed, _))) = (known, self.spec(id)) else {
             return (None, None);
         };
-        let same = known.turns == placed.turns
-            && known.mark == placed.mark
-            && known.decisions.is_none_or(|then| then == self.decisions);
-        (known.found.filter(|_| same), known.admitted)
+        let same = known.turns == placed.turns && known.mark == placed.mark;
+        let still = known.decisions.is_none_or(|then| then == self.decisions);
+        if !still && known.found.is_some() {
+            self.in_vain = SKIPPED;
+        }
+        (known.found.filter(|_| same && still), known.admitted)
     }
 }
 

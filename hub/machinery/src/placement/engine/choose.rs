@@ -88,6 +88,10 @@ impl Engine {
             placed.spans = found.spans;
             placed.recheck_at = choice.recheck_at;
         }
+        if found.decided != Decided::Same {
+            let sound = placed.spec.as_ref().is_some_and(|spec| spec.policy.is_ok());
+            placed.overrun = sound && matches!(found.decided, Decided::Misconfigured { .. });
+        }
         Some(found.decided)
     }
 
@@ -196,7 +200,6 @@ impl Engine {
             balance,
             // Balance looks at the decisions of others only.
             most: self.counts.max_without(&placed.held),
-            reserved: self.reserved(policy, &placed.name, None),
             ..Scale::new(self, policy, placed)
         };
         let few = policy.clusters.is_some() && policy.spread.is_empty();

@@ -24,14 +24,8 @@ impl Engine {
         {
             return false;
         }
-        let compared: Vec<Slot> = if policy.packing.is_some() {
-            placed.held.iter().copied().chain([slot]).collect()
-        } else {
-            Vec::new()
-        };
         let mut scale = Scale {
             spans: placed.spans,
-            reserved: self.reserved(policy, &placed.name, Some(&compared)),
             ..Scale::new(self, policy, placed)
         };
         let mut expiry = Earliest::default();

@@ -16,7 +16,7 @@ use super::{
     sorted::Sorted,
 };
 use crate::placement::{
-    Amount, Prioritizer, Resource,
+    Amount, Prioritizer, Resource, Weighted,
     evaluate::Earliest,
     score::{MAX_SCORE, Span},
 };
@@ -46,8 +46,9 @@ struct Walk<'a> {
     backwards: bool,
     /// Place of the prioritizer that they are ordered by; by name if there is none.
     by: Option<usize>,
-    /// The most that the other prioritizers give anybody.
+    /// The most that the other prioritizers give anybody, and the same without `Balance`.
     rest: i64,
+    rest_but_load: i64,
     /// Whether those of the same value are in the order of their names.
     ties_by_name: bool,
 }
@@ -82,9 +83,13 @@ impl<'a> Field<'a> {
         }
         field.measure(walk.as_ref());
         if let Some(walk) = walk {
-            let rest = field.rest(walk.by);
+            let (balance, rest_but_load) = field.rest(walk.by);
             field.ends(&walk).into_iter().for_each(|at| expiry.add(at));
-            field.walk = Some(Walk { rest, ..walk });
+            field.walk = Some(Walk {
+                rest: balance + rest_but_load,
+                rest_but_load,
+                ..walk
+            });
         }
         for one in 0..field.asked.len() {
             let slot = field.asked[one].slot;
@@ -98,8 +103,10 @@ impl<'a> Field<'a> {
     fn plan(&self, admitted: &Bits) -> Option<Walk<'a>> {
         let (engine, policy) = (self.engine, self.scale.policy);
         let all = admitted.count();
-        // How full a cluster is, is to be asked of each.
-        if all < ASK_ALL || policy.packing.is_some() {
+        // How full a cluster is, is to be asked of each: it depends on what is requested, so an order would have to be kept
+        // for each combination of that. Asking takes no more than a few sums, which are kept.
+        let packs = |one: &Weighted| one.prioritizer == Prioritizer::Packing;
+        if all < ASK_ALL || policy.prioritizers.iter().any(packs) {
             return None;
         }
         let ordered = policy.prioritizers.iter().enumerate();
@@ -125,6 +132,7 @@ impl<'a> Field<'a> {
                 backwards: false,
                 by: None,
                 rest: 0,
+                rest_but_load: 0,
                 ties_by_name: true,
             },
             Some((at, one, sorted)) => {
@@ -135,6 +143,7 @@ impl<'a> Field<'a> {
                     backwards: one.weight < 0,
                     by: Some(at),
                     rest: 0,
+                    rest_but_load: 0,
                     // Different amounts may have the same score.
                     ties_by_name: one.weight > 0
                         && matches!(one.prioritizer, Prioritizer::AddOn { .. }),
@@ -170,7 +179,9 @@ impl<'a> Field<'a> {
             let sorted = engine.orders.get(&Prioritizer::Allocatable(resource));
             let span = match (walk, sorted) {
                 (Some(walk), Some(sorted)) => {
-                    let feasible = |slot: &Slot| walk.among.has(*slot) || asked.has(*slot);
+                    let feasible = |slot: &Slot| {
+                        asked.has(*slot) || walk.among.has(*slot) && engine.fits(&self.scale, *slot)
+                    };
                     engine.span(sorted, resource, feasible)
                 }
                 _ => {
@@ -198,6 +209,7 @@ impl<'a> Field<'a> {
                 let counts = |slot: Slot| {
                     let one = published.get(slot).filter(|_| walk.among.has(slot));
                     one.is_some_and(|one| one.value(score).is_some())
+                        && self.engine.fits(&self.scale, slot)
                 };
                 let mut ending = published.ending(self.now);
                 ending.find(|(_, slot)| counts(*slot)).map(|(at, _)| at)
@@ -205,28 +217,33 @@ impl<'a> Field<'a> {
         first.collect()
     }
 
-    /// The most that the prioritizers give to somebody who is not held, that at `but` left out.
-    fn rest(&self, but: Option<usize>) -> i64 {
+    /// The most that `Balance` gives to somebody who is not held, and that all others but the one at `but` do.
+    fn rest(&self, but: Option<usize>) -> (i64, i64) {
         let (engine, scale) = (self.engine, &self.scale);
-        let all = scale.policy.prioritizers.iter().enumerate();
-        let all = all.filter(|(at, _)| Some(*at) != but);
-        let most = all.map(|(_, one)| match &one.prioritizer {
-            Prioritizer::Balance if scale.balance == Balance::LeftOut => 0,
-            Prioritizer::Balance => {
-                let least = engine.counts.least_of(engine.fleet.slots());
-                let level = if one.weight > 0 { least } else { scale.most };
-                one.weight * scale.level(level)
+        let (mut balance, mut others) = (0, 0);
+        for (at, one) in scale.policy.prioritizers.iter().enumerate() {
+            match &one.prioritizer {
+                _ if Some(at) == but => {}
+                Prioritizer::Balance if scale.balance == Balance::LeftOut => {}
+                Prioritizer::Balance => {
+                    let least = engine.counts.least_of(engine.fleet.slots());
+                    let level = if one.weight > 0 { least } else { scale.most };
+                    balance += one.weight * scale.level(level);
+                }
+                Prioritizer::Steady => {}
+                Prioritizer::Allocatable(_) | Prioritizer::Packing => {
+                    others += one.weight.abs() * MAX_SCORE;
+                }
+                add_on @ Prioritizer::AddOn { .. } => {
+                    let slots = engine.orders.get(add_on).map_or(&[][..], Sorted::slots);
+                    let ends = slots.first().into_iter().chain(slots.last());
+                    let value = |slot: &Slot| engine.published(add_on, *slot).unwrap_or(0);
+                    let most = ends.map(|slot| one.weight * value(slot));
+                    others += most.fold(0, i64::max);
+                }
             }
-            Prioritizer::Steady => 0,
-            Prioritizer::Allocatable(_) | Prioritizer::Packing => one.weight.abs() * MAX_SCORE,
-            add_on @ Prioritizer::AddOn { .. } => {
-                let slots = engine.orders.get(add_on).map_or(&[][..], Sorted::slots);
-                let ends = slots.first().into_iter().chain(slots.last());
-                let value = |slot: &Slot| engine.published(add_on, *slot).unwrap_or(0);
-                ends.map(|slot| one.weight * value(slot)).fold(0, i64::max)
-            }
-        });
-        most.sum()
+        }
+        (balance, others)
     }
 
     /// The less, the better.
@@ -280,6 +297,17 @@ impl<'a> Field<'a> {
             };
             if leaders.are_before(&no_better) {
                 return;
+            }
+            let known = Ranked {
+                worth: scale.worth(
+                    value + walk.rest_but_load + engine.balanced(scale, slot),
+                    false,
+                ),
+                order,
+                ..no_better
+            };
+            if leaders.are_before(&known) || !engine.fits(scale, slot) {
+                continue;
             }
             let total = engine.total(scale, slot, self.now, &mut expiry, &mut expired);
             leaders.offer(Ranked {

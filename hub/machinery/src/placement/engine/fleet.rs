@@ -229,12 +229,19 @@ impl Fleet {
         valued(row.claims(), self.texts.find(name)?, &self.texts)
     }
 
-    /// How much of a resource can be allocated.
-    pub(super) fn amount(&self, row: &Row, resource: &str) -> Option<Amount> {
-        row.amount(list::place(self.texts.get(row.resources()), resource)?)
+    /// How much of a resource can be allocated, asked of one cluster after the other.
+    pub(super) fn amount(
+        &self,
+        row: &Row,
+        resource: &str,
+        finder: &Cell<Finder>,
+    ) -> Option<Amount> {
+        let list = row.resources();
+        let find = || list::place(self.texts.get(list), resource);
+        row.amount(Finder::ask(finder, list, find)?)
     }
 
-    /// The same for what scores look at.
+    /// How much of what scores look at can be allocated.
     pub(super) fn scored(&self, row: &Row, resource: Resource) -> Option<Amount> {
         row.amount(list::scored(self.texts.get(row.resources()), resource)?)
     }

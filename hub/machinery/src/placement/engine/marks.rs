@@ -122,7 +122,11 @@ impl Engine {
             return;
         }
         let holders = self.holders.range((slot, 0)..=(slot, Id::MAX));
-        let holders: Vec<Id> = holders.map(|(_, id)| *id).collect();
+        let overrun = self.looking.iter().copied().filter(|id| {
+            let placed = self.placed[*id as usize].as_ref();
+            placed.is_some_and(|placed| placed.overrun)
+        });
+        let holders: Vec<Id> = holders.map(|(_, id)| *id).chain(overrun).collect();
         for id in holders {
             self.mark_id(id, Mark::Full);
         }

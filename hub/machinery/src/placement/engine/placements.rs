@@ -37,12 +37,14 @@ impl Engine {
             if placed.spec.is_none() && !placed.held.is_empty() {
                 mark = Mark::Check;
             }
-            if policy.is_ok() || packing.is_some() {
-                placed.packing = packing.cloned();
-            }
-            if placed.packing.is_some() {
-                self.packing.insert(name.clone(), id);
-            }
+        }
+        if policy.is_ok() || packing.is_some() {
+            self.set_packing(id, packing);
+        }
+        if self.requests(id) {
+            self.packing.insert(name.clone(), id);
+        } else {
+            self.packing.remove(name);
         }
         let (mut columns, mut groups) = (Vec::new(), Vec::new());
         if let Ok(policy) = policy.as_ref() {
@@ -91,10 +93,8 @@ impl Engine {
         self.packing.remove(name);
         if let Some(placed) = &mut self.placed[id as usize] {
             placed.mark = None;
-            if placed.packing.take().is_some() {
-                self.mark_packing();
-            }
         }
+        self.set_packing(id, None);
         self.forget_placed(id);
     }
 
@@ -104,9 +104,7 @@ impl Engine {
         self.inputs += 1;
         if packing.is_some() {
             let id = self.id(name);
-            if let Some(placed) = &mut self.placed[id as usize] {
-                placed.packing = packing.cloned();
-            }
+            self.set_packing(id, packing);
             self.packing.insert(name.clone(), id);
         }
     }
@@ -115,15 +113,6 @@ impl Engine {
     fn drop_spec(&mut self, id: Id, spec: &Spec) {
         for number in spec.columns.iter().chain(&spec.groups) {
             self.columns.release(*number);
-        }
-        let reserves = self.placed[id as usize].as_ref();
-        if let Some(name) = reserves
-            .filter(|placed| placed.packing.is_some())
-            .map(|placed| &placed.name)
-        {
-            self.packing.remove(name);
-            // What it requests may be less from now on.
-            self.mark_packing();
         }
         let Ok(policy) = spec.policy.as_ref() else {
             return;
@@ -143,8 +132,14 @@ impl Engine {
         self.comparing.remove(&id);
     }
 
+    /// Whether a placement reserves something.
+    fn requests(&self, id: Id) -> bool {
+        let placed = self.placed[id as usize].as_ref();
+        placed.is_some_and(|placed| placed.packing.is_some())
+    }
+
     /// There may be more room than before.
-    fn mark_packing(&mut self) {
+    pub(super) fn mark_packing(&mut self) {
         let packing: Vec<Id> = self.packing.values().copied().collect();
         for id in packing {
             self.mark_id(id, Mark::Full);
@@ -165,6 +160,10 @@ impl Engine {
         let Some(placed) = &mut self.placed[id as usize] else {
             return;
         };
+        let mut arrived = more.clone();
+        arrived.retain(|slot| !placed.holds(*slot));
+        arrived.sort_unstable();
+        arrived.dedup();
         placed.held.extend(&more);
         placed.held.sort_unstable();
         let mut gone = Vec::new();
@@ -178,11 +177,11 @@ impl Engine {
         self.decisions += 1;
         self.counts.add(&more);
         self.counts.remove(&gone);
-        let left: Vec<Slot> = gone
-            .iter()
-            .copied()
-            .filter(|slot| !placed.holds(*slot))
-            .collect();
+        let mut left = gone;
+        left.retain(|slot| !placed.holds(*slot));
+        left.sort_unstable();
+        left.dedup();
+        self.move_room(id, &arrived, &left);
         self.holders.extend(more.into_iter().map(|slot| (slot, id)));
         for slot in left {
             self.holders.remove(&(slot, id));
@@ -206,6 +205,7 @@ impl Engine {
             packing: None,
             spans: [Span::NOTHING; 2],
             recheck_at: None,
+            overrun: false,
             turns: 0,
         });
         let id = match self.free.pop() {

@@ -1,12 +1,17 @@
 //! What a placement makes of one cluster: whether it passes, and its score.
 
-use std::{cell::Cell, collections::HashMap};
+use std::cell::Cell;
 
 use jiff::Timestamp;
 
-use super::{Engine, OfObject, Placed, bits::Bits, fleet::Slot, row::Finder};
+use super::{
+    Engine, OfObject, Placed,
+    bits::Bits,
+    fleet::Slot,
+    row::{Finder, Row},
+};
 use crate::placement::{
-    Amount, Amounts, Name, Policy, Prioritizer, Resource,
+    Amount, Policy, Prioritizer, Resource,
     evaluate::Earliest,
     filter::{Held, Tolerance, tolerance},
     score::{MAX_SCORE, Span, balance},
@@ -27,9 +32,6 @@ pub(super) enum Balance {
 /// A prioritizer by its name, and a cluster whose score had expired.
 pub(super) type Expired = (String, Slot);
 
-/// What other packing placements take of clusters.
-pub(super) type Reserved = HashMap<Slot, Amounts>;
-
 /// What the score of a cluster for a placement depends on.
 pub(super) struct Scale<'a> {
     pub(super) policy: &'a Policy,
@@ -38,13 +40,14 @@ pub(super) struct Scale<'a> {
     /// The highest count of decisions of other placements.
     pub(super) most: u32,
     pub(super) spans: [Span; 2],
-    pub(super) reserved: Reserved,
     /// The scores of clusters that each prioritizer looks at.
     pub(super) published: Vec<Option<&'a OfObject>>,
     /// What `Balance` makes of each count, and which clusters are held: where all candidates are asked.
     pub(super) levels: Vec<i64>,
     pub(super) held: Option<Bits>,
     pub(super) finders: [Cell<Finder>; 2],
+    /// The same for what the placement requests.
+    pub(super) requested: Vec<(&'a str, Cell<Finder>)>,
 }
 
 impl<'a> Scale<'a> {
@@ -73,11 +76,16 @@ impl<'a> Scale<'a> {
             balance: Balance::Counts,
             most: 0,
             spans: [Span::NOTHING; 2],
-            reserved: Reserved::new(),
             published,
             levels: Vec::new(),
             held: None,
             finders: Default::default(),
+            requested: policy
+                .packing
+                .iter()
+                .flat_map(|packing| packing.requests.keys())
+                .map(|resource| (resource.as_str(), Cell::default()))
+                .collect(),
         }
     }
 
@@ -142,20 +150,7 @@ impl Engine {
                 }
             }
         }
-        if let Some(packing) = &scale.policy.packing
-            && !scale.holds(slot)
-        {
-            let row = self.fleet.row(slot)?;
-            let reserved = scale.reserved.get(&slot);
-            let lacking = packing.lacking(
-                |resource| self.fleet.amount(row, resource),
-                reserved.unwrap_or(&Amounts::new()),
-            );
-            if lacking.is_some() {
-                return None;
-            }
-        }
-        Some(speaking)
+        self.fits(scale, slot).then_some(speaking)
     }
 
     /// The amount of a resource that a cluster is scored by.
@@ -176,6 +171,17 @@ impl Engine {
     ) -> i64 {
         let all = scale.policy.prioritizers.iter().enumerate();
         all.map(|(at, one)| one.weight * self.score(scale, at, slot, now, expiry, expired))
+            .sum()
+    }
+
+    /// What `Balance` gives a cluster that is not held, weighted.
+    pub(super) fn balanced(&self, scale: &Scale<'_>, slot: Slot) -> i64 {
+        if scale.balance == Balance::LeftOut {
+            return 0;
+        }
+        let all = scale.policy.prioritizers.iter();
+        let all = all.filter(|one| one.prioritizer == Prioritizer::Balance);
+        all.map(|one| one.weight * scale.level(self.counts.of(slot)))
             .sum()
     }
 
@@ -227,47 +233,41 @@ impl Engine {
         self.scores.get(resource)?.get(slot)?.value(score)
     }
 
+    /// Whether a cluster has free what a placement requests. What is there stays: nodes are cordoned for an upgrade.
+    pub(super) fn fits(&self, scale: &Scale<'_>, slot: Slot) -> bool {
+        let Some(packing) = &scale.policy.packing else {
+            return true;
+        };
+        if scale.holds(slot) {
+            return true;
+        }
+        self.fleet.row(slot).is_some_and(|row| {
+            let lacking = packing.lacking(
+                |resource| self.requested(scale, row, resource),
+                |resource| self.room.taken(slot, resource, None),
+            );
+            lacking.is_none()
+        })
+    }
+
     fn packed(&self, scale: &Scale<'_>, slot: Slot) -> Option<i64> {
         let row = self.fleet.row(slot)?;
-        let reserved = scale.reserved.get(&slot);
+        let own = scale.placed.packing.as_ref();
+        let own = own.filter(|_| scale.holds(slot));
         scale.policy.packing.as_ref()?.score(
-            |resource| self.fleet.amount(row, resource),
-            reserved.unwrap_or(&Amounts::new()),
+            |resource| self.requested(scale, row, resource),
+            |resource| {
+                let own = own.and_then(|own| own.requests.get(resource));
+                self.room.taken(slot, resource, own.copied())
+            },
         )
     }
 
-    /// What the decisions of other packing placements take, of one cluster or of all; nothing for placements that do
-    /// not pack.
-    pub(super) fn reserved(&self, policy: &Policy, name: &Name, only: Option<&[Slot]>) -> Reserved {
-        let mut reserved = Reserved::new();
-        if policy.packing.is_none() {
-            return reserved;
-        }
-        for (_, id) in self.packing.iter().filter(|(other, _)| *other != name) {
-            let placed = self.placed.get(*id as usize).and_then(Option::as_ref);
-            let Some((placed, packing)) = placed.and_then(|one| Some((one, one.packing.as_ref()?)))
-            else {
-                continue;
-            };
-            let mut take = |slot: Slot| {
-                let of_cluster = reserved.entry(slot).or_default();
-                for (resource, amount) in &packing.requests {
-                    *of_cluster.entry(resource.clone()).or_default() += *amount;
-                }
-            };
-            match only {
-                Some(slots) => {
-                    let held = slots.iter().filter(|slot| placed.holds(**slot));
-                    held.for_each(|slot| take(*slot));
-                }
-                None => {
-                    let mut held = placed.held.clone();
-                    held.dedup();
-                    held.into_iter().for_each(take);
-                }
-            }
-        }
-        reserved
+    /// How much there is of a resource that a placement requests.
+    fn requested(&self, scale: &Scale<'_>, row: &Row, resource: &str) -> Option<Amount> {
+        let mut places = scale.requested.iter();
+        let (_, finder) = places.find(|(name, _)| *name == resource)?;
+        self.fleet.amount(row, resource, finder)
     }
 
     /// Decisions of other placements that name a cluster.

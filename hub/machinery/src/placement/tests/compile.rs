@@ -162,3 +162,50 @@ fn labels_claims_taints_and_resources_of_a_cluster_are_read() {
         ["east"]
     );
 }
+
+/// One placement that goes on for megabytes must not hold up all others.
+#[test]
+fn a_spec_is_bounded() {
+    let selector = |selector: Value| json!({ "requiredClusterSelector": selector });
+    let region = selector(json!({ "labelSelector": { "matchLabels": { "region": "eu" } } }));
+    let values: Vec<String> = (0..10_000).map(|n| format!("v{n}")).collect();
+    let one_of = |values: &[String]| {
+        let requirement = json!({ "key": "k", "operator": "In", "values": values });
+        json!({ "predicates": [selector(json!({ "labelSelector": { "matchExpressions": [requirement] } }))] })
+    };
+    let add_on = |n: usize| {
+        let coordinate = json!({ "type": "AddOn", "addOn": { "resourceName": "r", "scoreName": format!("s{n}") } });
+        json!({ "scoreCoordinate": coordinate, "weight": 1 })
+    };
+    let scores = |count: usize| {
+        let all: Vec<Value> = (0..count).map(add_on).collect();
+        json!({ "prioritizerPolicy": { "configurations": all } })
+    };
+    let tolerations =
+        |count: usize| json!({ "tolerations": vec![json!({ "operator": "Exists" }); count] });
+    for (sound, too_long, why) in [
+        (
+            json!({ "predicates": vec![region.clone(); 1_000] }),
+            json!({ "predicates": vec![region; 1_001] }),
+            ":too many predicates: 1001, at most 1000",
+        ),
+        (
+            one_of(&values[1..]),
+            one_of(&values),
+            ":too many terms in all selectors: 10001, at most 10000",
+        ),
+        (
+            scores(100),
+            scores(101),
+            ":too many prioritizers: 101, at most 100",
+        ),
+        (
+            tolerations(1_000),
+            tolerations(1_001),
+            ":too many tolerations: 1001, at most 1000",
+        ),
+    ] {
+        assert!(compile(sound).is_ok(), "{why}");
+        assert_eq!(compile(too_long).unwrap_err(), why);
+    }
+}

@@ -130,3 +130,24 @@ fn expressions_are_looked_at_last() {
         Verdict::NoPredicateMatches { error: None }
     );
 }
+
+/// Thousands of clusters are told why: each in a few lines, however much a placement asks.
+#[test]
+fn reasons_are_bounded() {
+    let clusters = [cluster("c1")];
+    let world = World::default();
+    let long = format!("managedCluster.metadata.name == '{}'", "x".repeat(600));
+    let policy = Policy {
+        predicates: vec![expressed(&[long.as_str()]); 500],
+        ..wanting(10)
+    };
+    let evaluation = run(&policy, &clusters, &world, 0);
+    let explanation = evaluation.explain(&policy, &world);
+    let reason = &explanation.clusters[0].reason;
+    assert!(
+        reason.starts_with("no predicate matches: celExpressions managedCluster"),
+        "{reason}"
+    );
+    assert!(reason.ends_with("… and 498 more predicates"), "{reason}");
+    assert!(reason.len() < 1_100, "{}", reason.len());
+}

@@ -52,3 +52,43 @@ fn a_placement_that_costs_too_much_keeps_what_it_has_and_is_told_so() {
     };
     assert_eq!(choice.selected, 101);
 }
+
+/// The fleet shrinks again: nobody has to touch the placement.
+#[test]
+fn a_placement_that_cost_too_much_is_decided_when_a_cluster_leaves() {
+    let mut both = Both::new();
+    for n in 0..101 {
+        both.cluster(cluster(&format!("c{n:03}"), Some(1), None, 0, 1));
+    }
+    let selector = json!({
+        "labelSelector": { "matchLabels": { "region": "1" } },
+        "celSelector": { "celExpressions": ["true"] },
+    });
+    let spec = json!({ "predicates": [{ "requiredClusterSelector": selector }] });
+    both.placement("dear", spec, json!({}));
+    let dear = name("dear");
+    for how in ["gone", "relabelled"] {
+        both.cluster(cluster("c050", Some(1), None, 0, 1));
+        both.engine.take_marked();
+        let decide = |both: &mut Both| {
+            let now = Timestamp::UNIX_EPOCH;
+            both.engine
+                .decide(&dear, now, &Costing(COST_LIMIT))
+                .unwrap()
+        };
+        assert!(
+            matches!(decide(&mut both), Decided::Misconfigured { .. }),
+            "{how}"
+        );
+        match how {
+            "gone" => both.gone("c050"),
+            _ => both.cluster(cluster("c050", Some(2), None, 0, 1)),
+        }
+        let marked = both.engine.take_marked();
+        assert_eq!(marked, std::slice::from_ref(&dear), "{how}");
+        let Decided::Chosen(choice) = decide(&mut both) else {
+            panic!("{how}: the budget suffices");
+        };
+        assert_eq!(choice.selected, 100, "{how}");
+    }
+}

@@ -67,6 +67,24 @@ fn what_a_suspended_placement_gives_back_is_told_to_those_who_wait() {
     assert_eq!(chosen(&decided).unwrap(), ["a".to_owned()].into());
 }
 
+/// The annotation may go while nobody decides it.
+#[test]
+fn what_is_taken_up_again_without_requests_makes_room() {
+    let mut both = Both::new();
+    both.cluster(cluster("a", Some(1), None, 0, 4));
+    both.placement("first", json!({}), packing(3));
+    both.carry_out(&name("first"), &["a".to_owned()].into());
+    both.placement("second", json!({ "numberOfClusters": 1 }), packing(3));
+    both.engine
+        .suspend_placement(&name("first"), Some(&reserves(3)));
+    assert!(chosen(&both.decide(&name("second"))).unwrap().is_empty());
+    both.engine.take_marked();
+    both.placement("first", json!({}), json!({}));
+    assert_eq!(both.engine.take_marked(), [name("first"), name("second")]);
+    let decided = both.decide(&name("second"));
+    assert_eq!(chosen(&decided).unwrap(), ["a".to_owned()].into());
+}
+
 #[test]
 fn a_mistake_reserves_what_its_annotation_says_now() {
     let mut both = Both::new();
