@@ -162,19 +162,21 @@ async fn label_moves_the_workload(league: &League) -> anyhow::Result<()> {
 /// A mistake in the spec is reported and takes nothing down.
 async fn wrong_spec_moves_nothing(league: &League) -> anyhow::Result<()> {
     let kubectl = league.kubectl();
-    let patch = r#"{"spec":{"prioritizerPolicy":{"mode":"Fancy"}}}"#;
-    kubectl
-        .run(&[
-            "patch",
-            "placement",
-            "prod",
-            "-n",
-            "apps",
-            "--type=merge",
-            "-p",
-            patch,
-        ])
-        .await?;
+    let patch = async |spec: &str| {
+        kubectl
+            .run(&[
+                "patch",
+                "placement",
+                "prod",
+                "-n",
+                "apps",
+                "--type=merge",
+                "-p",
+                &format!(r#"{{"spec":{{"prioritizerPolicy":{spec}}}}}"#),
+            ])
+            .await
+    };
+    patch(r#"{"mode":"Fancy"}"#).await?;
     eventually("the mistake is reported", async || {
         let placement = kubectl
             .json(&["get", "placement", "prod", "-n", "apps"])
@@ -197,19 +199,7 @@ async fn wrong_spec_moves_nothing(league: &League) -> anyhow::Result<()> {
         Ok(true)
     })
     .await?;
-    let patch = r#"{"spec":{"prioritizerPolicy":null}}"#;
-    kubectl
-        .run(&[
-            "patch",
-            "placement",
-            "prod",
-            "-n",
-            "apps",
-            "--type=merge",
-            "-p",
-            patch,
-        ])
-        .await?;
+    patch("null").await?;
     Ok(())
 }
 

@@ -29,8 +29,8 @@ const LOST: usize = 1_000;
 const PLACEMENTS: usize = 10_000;
 /// Connections that write side by side.
 const CLIENTS: usize = 64;
-/// As long as this machine can have for one step.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// As long as a machine can have for one step.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(super) async fn run(table: &mut Table) -> anyhow::Result<()> {
     let (created, decided) = decide(1_000, async |_, _| Ok(())).await?;
