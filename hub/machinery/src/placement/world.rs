@@ -295,7 +295,12 @@ impl World {
             facts: self.view(name),
             now,
         };
-        Some(Answer::Evaluated(Box::new(evaluate(policy, snapshot))))
+        let evaluation = evaluate(policy, snapshot);
+        Some(match evaluation.overrun {
+            // It says what the first clusters are told, and nobody decides so.
+            Some(error) => Answer::Misconfigured(error),
+            None => Answer::Evaluated(Box::new(evaluation)),
+        })
     }
 
     /// Evaluates one placement and explains every candidate; `None` when there is nothing to explain.

@@ -82,8 +82,10 @@ pub(crate) async fn run(hub: &HubArgs, command: ExplainCommand) -> Result<()> {
     let world = scene::from_folder(folder)?.settled(now);
     let shown = format!("{}/{}", args.placement.0, args.placement.1);
     let answer = world.answer(&args.placement, now).ok_or_else(|| {
-        Error::failed(format!("there is no placement {shown}"))
-            .next("see which there are: koinon get placements")
+        Error::failed(format!("there is no placement {shown}")).next(format!(
+            "see which there are: koinon simulate {}",
+            folder.display()
+        ))
     })?;
     let evaluation = match answer {
         Answer::Evaluated(evaluation) => evaluation,
@@ -110,7 +112,7 @@ pub(crate) async fn run(hub: &HubArgs, command: ExplainCommand) -> Result<()> {
         let one = world.explain_cluster(&args.placement, cluster, now);
         let unknown = || {
             Error::failed(format!("there is no cluster {cluster}"))
-                .next("see which there are: koinon get clusters")
+                .next("leave out --cluster: then all are shown that it could choose")
         };
         explanation.clusters = vec![one.ok_or_else(unknown)?];
     }

@@ -133,6 +133,35 @@ fn a_mistake_does_not_keep_what_has_left_the_sets() {
     );
 }
 
+/// What is explained is what is decided: where the expressions cost too much, nothing is.
+#[test]
+fn a_placement_that_costs_too_much_is_a_mistake_to_whoever_asks() {
+    let mut world = world();
+    for n in 0..101 {
+        let set = "cluster.open-cluster-management.io/clusterset";
+        world.put_cluster(&read(json!({
+            "metadata": { "name": format!("more-{n}"), "labels": { set: "prod" } },
+            "spec": { "hubAcceptsClient": true },
+        })));
+    }
+    let dear =
+        json!({ "celSelector": { "celExpressions": ["lists.range(100000000).size() > 0"] } });
+    let spec = json!({ "predicates": [{ "requiredClusterSelector": {} }, { "requiredClusterSelector": dear }] });
+    let sound = placement(&mut world, "sound", spec, json!({}));
+    let spec = json!({ "predicates": [{ "requiredClusterSelector": dear }] });
+    let web = placement(&mut world, "web", spec, json!({}));
+    assert!(matches!(
+        world.answer(&sound, at(0)),
+        Some(Answer::Evaluated(_))
+    ));
+    let Some(Answer::Misconfigured(error)) = world.answer(&web, at(0)) else {
+        panic!("it costs too much");
+    };
+    assert!(error.to_string().contains("cost more than"), "{error}");
+    assert_eq!(world.explain(&web, at(0)), None);
+    assert_eq!(world.standings(at(0))[&web].state, State::Misconfigured);
+}
+
 /// What others hold that nobody knows counts for those who balance, also where thousands are decided at once.
 #[test]
 fn decisions_of_nobody_are_counted_in_a_hypothesis() {
