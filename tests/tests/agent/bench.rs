@@ -23,7 +23,7 @@ use koinon_klusterlet::{
     unmanaged::Unmanaged,
     work::{Books, DeletionGuard, Engine, Executing, Parts, Removed},
 };
-use koinon_tests::{Gate, Member, eventually};
+use koinon_tests::{Gate, Member, eventually, member::Apis};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -90,7 +90,10 @@ impl Bench {
             .with_env_filter("warn,koinon_klusterlet=debug")
             .try_init();
         let dir = tempfile::tempdir()?;
-        let member = Member::start("east", dir.path()).await?;
+        let member = match settings.apis {
+            Apis::Stable => Member::start("east", dir.path()).await?,
+            Apis::Whole => Member::reference("east", dir.path()).await?,
+        };
         let kubeconfig: PathBuf = member.kubeconfig();
         let cluster = Cluster::open(Some(&kubeconfig)).await?;
         let client = match settings.account {

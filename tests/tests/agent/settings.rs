@@ -1,7 +1,7 @@
 //! How the agent under test is started.
 
 use koinon_klusterlet::work::{Allowance, Executing};
-use koinon_tests::Member;
+use koinon_tests::{Member, member::Apis};
 use serde_json::{Value, json};
 
 use super::bench::AGENT;
@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) executing: Executing,
     pub(crate) allowance: Allowance,
     pub(crate) account: Account,
+    /// What the API server serves.
+    pub(crate) apis: Apis,
 }
 
 impl Default for Settings {
@@ -31,6 +33,7 @@ impl Default for Settings {
                 objects: 0,
             },
             account: Account::Admin,
+            apis: Apis::Stable,
         }
     }
 }
