@@ -6,12 +6,17 @@
 //!                                    └─► Server "hub"  ─► answers ─► normalise ─┴─► difference
 //! ```
 //!
+//! Rows are also made up: [`Story`] tells of random writes to objects of random schemas ([`shape`]).
+//!
 //! What differs by nature (uids, revisions, times) is replaced before the comparison ([`normal`]). What differs on
 //! purpose is listed in `docs/conformance.md` with its reason, and must differ.
 
 pub mod normal;
 pub mod play;
 pub mod row;
+pub mod shape;
+pub mod story;
 
 pub use play::{Answer, Server};
 pub use row::Row;
+pub use story::{Story, Thing};

@@ -30,29 +30,32 @@ pub struct Kinds {
 impl Kinds {
     /// Registers `strategies`.
     pub fn new(strategies: Vec<Box<dyn Strategy>>) -> Self {
-        let by_key = strategies
-            .into_iter()
-            .map(|strategy| {
-                let info = Arc::new(strategy.info());
-                let printer = Printer::new(&info)
-                    .expect("the columns of our kinds parse, which a test checks");
-                let key: Arc<str> = info.key().into();
-                let api_version = info.api_version();
-                (
-                    Arc::clone(&key),
-                    Arc::new(Kind {
-                        info,
-                        printer,
-                        strategy,
-                        key,
-                        api_version,
-                    }),
-                )
-            })
-            .collect();
-        Self {
-            by_key: Arc::new(by_key),
+        let nothing = Self {
+            by_key: Arc::default(),
+        };
+        nothing.and(strategies)
+    }
+
+    /// These kinds and more.
+    #[must_use]
+    pub fn and(mut self, strategies: Vec<Box<dyn Strategy>>) -> Self {
+        let by_key = Arc::make_mut(&mut self.by_key);
+        for strategy in strategies {
+            let info = Arc::new(strategy.info());
+            let printer =
+                Printer::new(&info).expect("the columns of our kinds parse, which a test checks");
+            let key: Arc<str> = info.key().into();
+            let api_version = info.api_version();
+            let kind = Kind {
+                info,
+                printer,
+                strategy,
+                key: Arc::clone(&key),
+                api_version,
+            };
+            by_key.insert(key, Arc::new(kind));
         }
+        self
     }
 
     /// Finds a kind by its store key.

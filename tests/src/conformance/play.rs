@@ -39,7 +39,7 @@ pub struct Answer {
 }
 
 impl Server {
-    /// Tells a row and returns the answers, one for each step.
+    /// Tells a row in a namespace of its own and returns the answers, one for each step.
     ///
     /// # Errors
     /// When the server does not answer.
@@ -53,9 +53,20 @@ impl Server {
             body: namespace.to_string().into_bytes(),
             setup: true,
         };
-        let mut known = BTreeMap::new();
-        let answer = self.ask(&made, &known).await?;
+        let answer = self.ask(&made, &BTreeMap::new()).await?;
         anyhow::ensure!(answer.code == 201, "the namespace of a row: {answer:?}");
+        self.tell(row, BTreeMap::new()).await
+    }
+
+    /// The same for a row that needs no namespace of its own, where some of what its steps name is `known`.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn tell(
+        &self,
+        row: &Row,
+        mut known: BTreeMap<String, String>,
+    ) -> anyhow::Result<Vec<Answer>> {
         let mut answers = Vec::new();
         for step in &row.steps {
             let answer = self
