@@ -130,7 +130,7 @@ impl Schema {
     /// changes.
     #[must_use]
     pub fn validate(&self, object: &Object, old: Option<&Object>) -> Vec<Cause> {
-        let causes = validate::object(&self.root, object);
+        let causes = validate::object(&self.root, object, old);
         self.ruled(causes, || rule::object(&self.root, object, old))
     }
 }

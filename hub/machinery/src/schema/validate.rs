@@ -9,7 +9,9 @@ use super::{
 };
 use crate::{Cause, Object, are_enough, path::Path};
 
-pub(super) fn object(root: &Node, object: &Object) -> Vec<Cause> {
+/// Judges an object. Of what it replaces, what stays as it is was judged before: by an older schema perhaps, and then nobody could let
+/// go of it any more. Kubernetes lets it pass as well, since 1.30.
+pub(super) fn object(root: &Node, object: &Object, old: Option<&Object>) -> Vec<Cause> {
     let mut causes = Vec::new();
     let path = Path::Root;
     for name in &root.required {
@@ -18,7 +20,8 @@ pub(super) fn object(root: &Node, object: &Object) -> Vec<Cause> {
         }
     }
     for (name, property) in &root.properties {
-        if let Some(value) = object.get(name) {
+        let before = old.and_then(|old| old.get(name));
+        if let Some(value) = object.get(name).filter(|value| before != Some(*value)) {
             walk(property, value, &path.field(name), &mut causes);
         }
     }

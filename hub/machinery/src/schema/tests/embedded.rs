@@ -97,3 +97,21 @@ fn an_embedded_object_is_judged_as_one_of_its_own() {
         );
     }
 }
+
+/// A work from before its manifests were judged so can be let go of, and mended.
+#[test]
+fn what_does_not_change_is_not_judged_again() {
+    let work = of::<ManifestWork>();
+    let with = |name: &str, kind: &str| {
+        object(json!({
+            "metadata": { "name": "w", "labels": { "a": name } },
+            "spec": { "workload": { "manifests": [{ "apiVersion": "v1", "kind": kind }] } },
+        }))
+    };
+    let old = with("b", "Config Map");
+    let count = |new| work.schema.validate(&new, Some(&old)).len();
+    assert_eq!(count(with("c", "Config Map")), 0);
+    assert_eq!(count(with("b", "ConfigMap")), 0);
+    assert!(count(with("b", "Other Map")) > 0);
+    assert!(!work.schema.validate(&old, None).is_empty());
+}
