@@ -219,8 +219,8 @@ async fn what_agents_and_controllers_do_is_recorded() -> anyhow::Result<()> {
             ],
             &[
                 "system:koinon:controller:placement ",
-                "update placementdecisions/status",
-                " 200",
+                "create placementdecisions/",
+                " 201",
             ],
             &["system:koinon:controller:", "delete manifestworks/", " 200"],
             &["koinon-admin delete manifestworkreplicasets/ web 200"],
