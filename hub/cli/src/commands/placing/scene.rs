@@ -94,7 +94,7 @@ pub(super) fn from_folder(folder: &Path) -> Result<World> {
 pub(super) fn add_file(world: &mut World, file: &Path) -> Result<Added> {
     let text = fs::read_to_string(file)
         .map_err(|error| Error::caused(format!("cannot read {}", file.display()), error))?;
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&text)
+    let documents = documents(&text)
         .map_err(|error| Error::caused(format!("{} is not YAML", file.display()), error))?;
     let mut added = Added::default();
     for document in documents {
@@ -107,6 +107,21 @@ pub(super) fn add_file(world: &mut World, file: &Path) -> Result<Added> {
         }
     }
     Ok(added)
+}
+
+/// Reads the documents of a file. There may be as many as fit into it, for fleets are large; what anchors make of it stays bounded.
+fn documents(text: &str) -> Result<Vec<Value>, serde_saphyr::Error> {
+    let mut budget = serde_saphyr::Budget::default();
+    // An item takes at least a byte, and begins and ends.
+    for most in [
+        &mut budget.max_documents,
+        &mut budget.max_nodes,
+        &mut budget.max_events,
+        &mut budget.max_total_scalar_bytes,
+    ] {
+        *most = (*most).max(text.len().saturating_mul(2));
+    }
+    serde_saphyr::from_multiple_with_options(text, serde_saphyr::options! { budget: Some(budget) })
 }
 
 /// What a file held.

@@ -94,3 +94,32 @@ fn what_a_hub_takes_is_taken_with_its_defaults() {
     let other = put(json!({ "kind": "Deployment" })).unwrap();
     assert_eq!(other.clusters().count(), 0);
 }
+
+#[test]
+fn a_file_may_hold_a_whole_fleet() {
+    let cluster = |number: usize| {
+        let labels: Vec<String> = (0..20)
+            .map(|label| format!("l{label}: v{number}"))
+            .collect();
+        format!(
+            "{{apiVersion: {GROUP}/v1, kind: ManagedCluster, metadata: {{name: c{number}, labels: {{{}}}}}}}\n",
+            labels.join(", ")
+        )
+    };
+    let clusters: Vec<String> = (0..6_000).map(cluster).collect();
+    for text in [
+        clusters.join("---\n"),
+        format!("kind: List\nitems:\n- {}", clusters.join("- ")),
+    ] {
+        let read = documents(&text).unwrap();
+        let items = read[0].get("items").and_then(Value::as_array);
+        assert_eq!(items.unwrap_or(&read).len(), 6_000);
+    }
+    // A few bytes that would become a billion.
+    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..9 {
+        let aliases = vec![format!("*a{}", level - 1); 9].join(", ");
+        bomb.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
+    }
+    assert!(documents(&bomb).is_err());
+}
