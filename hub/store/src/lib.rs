@@ -8,7 +8,7 @@
 //! ```
 //!
 //! *Stored*: objects, bodies by digest, the change log, heartbeats, identities, certificates, authorities, keys of
-//! service tokens, the leader's epoch. *Derivable*: the cache, from the first three. *Monotonic*: revisions, in order of commit (P1), and
+//! service tokens, wrapped data keys, the leader's epoch. *Derivable*: the cache, from the first three. *Monotonic*: revisions, in order of commit (P1), and
 //! epochs (P5); the incarnation never changes.
 //!
 //! An object is stored in parts that are JSON text. This crate does not read them (it looks for Secrets in works, to seal them): validation, defaulting,
@@ -20,6 +20,7 @@ mod body;
 mod cache;
 mod compaction;
 mod config;
+mod data_keys;
 mod database;
 mod feeder;
 mod fresh;

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use bytes::Bytes;
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
@@ -215,6 +214,11 @@ impl Row {
             name: Arc::from(self.name.ok_or_else(malformed)?),
         };
         let uid = self.uid.ok_or_else(malformed)?;
+        let open = |key: &Key, part, bytes: Vec<u8>| {
+            sealer
+                .open(key, part, bytes.into())
+                .map_err(|source| Error::Sealed { revision, source })
+        };
         let effect = match self.kind {
             Some(1 | 2) => {
                 let digest = self
@@ -228,17 +232,10 @@ impl Row {
                 };
                 let Body { bytes, digest } =
                     body.map_err(|source| Error::Sealed { revision, source })?;
-                let open = |part, bytes: Bytes| {
-                    sealer
-                        .open(&key, part, bytes)
-                        .map_err(|source| Error::Sealed { revision, source })
-                };
-                let metadata = self.metadata.ok_or_else(malformed)?.into();
-                let status = self.status.ok_or_else(malformed)?.into();
                 Effect::Put(Stored {
-                    metadata: open(Part::Metadata, metadata)?,
+                    metadata: open(&key, Part::Metadata, self.metadata.ok_or_else(malformed)?)?,
                     body: bytes,
-                    status: open(Part::Status, status)?,
+                    status: open(&key, Part::Status, self.status.ok_or_else(malformed)?)?,
                     key,
                     uid,
                     revision,
@@ -248,9 +245,9 @@ impl Row {
                 })
             }
             Some(3) => Effect::Status {
+                status: open(&key, Part::Status, self.status.ok_or_else(malformed)?)?,
                 key,
                 uid,
-                status: self.status.ok_or_else(malformed)?.into(),
             },
             Some(4) => Effect::Delete { key },
             _ => return Err(malformed()),

@@ -10,6 +10,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot},
@@ -20,7 +21,7 @@ use self::turns::Turns;
 use crate::{
     key::{Digest, Key},
     mutation::{Change, Mutation, Share, Unavailable, WriteError, Written},
-    seal::{Sealed, Sealer},
+    seal::{SealError, Sealed, Sealer},
 };
 
 pub(crate) type Outcome = Result<Written, WriteError>;
@@ -35,6 +36,8 @@ pub(crate) struct Job {
     pub(crate) keeps_body: bool,
     /// How the draft is stored, if not as it is.
     pub(crate) sealed: Option<Sealed>,
+    /// How the status is stored, if not as it is.
+    pub(crate) status: Option<Bytes>,
     pub(crate) deadline: Instant,
     reply: Reply,
 }
@@ -148,12 +151,18 @@ impl Queue {
             Ok(Err(_)) => return Err(Unavailable::new("the hub is shutting down")),
             Err(_) => return Err(Unavailable::new("too many writes are waiting")),
         };
+        let failed = |error: SealError| Unavailable::new(error.to_string());
+        let status = match &mutation.change {
+            Change::Create(draft) | Change::Replace { draft, .. } => &draft.status,
+            Change::Status { status, .. } => status,
+            Change::Delete { .. } => &Bytes::new(),
+        };
+        let status = self.sealer.seal_status(mutation.change.key(), status);
+        let status = status.map_err(failed)?;
         let (digest, sealed, keeps_body) = match &mutation.change {
             Change::Create(draft) | Change::Replace { draft, .. } => {
-                let sealed = self
-                    .sealer
-                    .seal_draft(draft, self.share_above)
-                    .map_err(|error| Unavailable::new(error.to_string()))?;
+                let sealed = self.sealer.seal_draft(draft, self.share_above);
+                let sealed = sealed.map_err(failed)?;
                 match (&sealed, kept) {
                     // The same body may have to be sealed now that was not before.
                     (None, Some(digest)) => (digest, None, true),
@@ -168,6 +177,7 @@ impl Queue {
             digest,
             keeps_body,
             sealed,
+            status,
             deadline,
             reply: Reply {
                 sender: reply,
@@ -248,7 +258,6 @@ fn size(change: &Change) -> usize {
 mod tests {
     use std::time::Duration;
 
-    use bytes::Bytes;
     use uuid::Uuid;
 
     use super::*;

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //!   at start:   private keys, Secrets, whatever is sealed with an older key     (before anything is served: the old key may go next)
-//!   then:       works with Secrets from before there was a key, once; and all again, now and then
+//!   then:       statuses of works; works with Secrets from before there was a key, once; and all again, now and then
 //! ```
 //!
 //! No revision changes, for nothing that anybody can see does. A row that another replica writes meanwhile is skipped: it
 //! was sealed by that write.
 
 mod rows;
+mod statuses;
 
 use std::{collections::HashMap, time::Duration};
 
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use self::rows::{Row, Table, Which};
 use crate::{
     body::{self, Bodies, Body},
+    data_keys,
     database::Database,
     key::{Digest, Key},
     seal::{Part, SealError, Sealer, WORKS},
@@ -38,7 +40,8 @@ struct Renewed {
     metadata: Vec<u8>,
     /// None: it is shared.
     body: Option<Vec<u8>>,
-    status: Vec<u8>,
+    /// None: it stays as it is. Statuses of works are looked after apart.
+    status: Option<Vec<u8>>,
     /// What the body is called.
     name: Digest,
 }
@@ -101,7 +104,9 @@ impl Resealing {
     /// At first what was not looked for at the start; `later`, when no replica without a key can be left, all.
     async fn all(&self, later: bool) -> sqlx::Result<u64> {
         let mut connection = self.database.dedicated().await?;
-        let mut count = 0;
+        // The key may have changed since the start.
+        data_keys::share(&mut connection, &self.sealer).await?;
+        let mut count = statuses::renew(&mut connection, &self.sealer).await?;
         let clear = !sqlx::query_scalar!("select works_sealed from registry")
             .fetch_one(&mut connection)
             .await?;
@@ -183,9 +188,10 @@ impl Resealing {
         };
         let metadata = again(Part::Metadata, metadata)?;
         let status = if is_work || status.is_empty() {
-            status
+            None
         } else {
-            again(Part::Status, status)?
+            let plain = sealer.open(&key, Part::Status, status.into())?;
+            sealer.seal_status(&key, &plain)?.map(Vec::from)
         };
         let known = names.get(&name).copied().flatten();
         let known = known.filter(|_| shared && is_work);

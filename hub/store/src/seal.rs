@@ -9,11 +9,12 @@
 //! An envelope names the key that opens it, so keys can be changed while the hub runs on. It is bound to the place that it
 //! was made for (resource, namespace, name, part): moved to another row it does not open. Whatever does not begin as an
 //! envelope is plain; it was written before sealing was on, or is not secret. Sealed are Secrets, works that have a Secret among their
-//! manifests, and the hub's private keys. The cache and every answer are plain: this is about the
+//! manifests, the statuses of all works, and the hub's private keys. The cache and every answer are plain: this is about the
 //! database, its backups and its replicas.
 
 mod envelope;
 mod file;
+mod status;
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
@@ -23,11 +24,14 @@ use aws_lc_rs::{
     rand::{SecureRandom as _, SystemRandom},
 };
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use zeroize::Zeroizing;
 
-use self::envelope::Envelope;
 pub use self::file::FileKeys;
+use self::{
+    envelope::{Envelope, Form},
+    status::Derived,
+};
 use crate::{
     key::{Digest, Key},
     stored::Draft,
@@ -35,7 +39,7 @@ use crate::{
 
 /// The resource whose objects are sealed, all of them.
 const SECRETS: &str = "secrets";
-/// The resources whose objects are sealed if a Secret is among their manifests; the status of none of them is.
+/// The resources whose objects are sealed if a Secret is among their manifests, and whose statuses are in any case.
 pub(crate) const WORKS: [&str; 2] = [
     "manifestworks.work.open-cluster-management.io",
     "manifestworkreplicasets.work.open-cluster-management.io",
@@ -109,21 +113,41 @@ pub struct Sealer(Option<Arc<Inner>>);
 struct Inner {
     service: Arc<dyn KeyService>,
     data_key: Mutex<Option<Current>>,
-    opened: Mutex<HashMap<Vec<u8>, DataKey>>,
+    /// The data key that seals statuses, once it is known.
+    status_key: RwLock<Option<Arc<Sealing>>>,
+    opened: Mutex<HashMap<Vec<u8>, Arc<Opened>>>,
 }
 
 #[derive(Debug)]
 struct Current {
-    sealing: Sealing,
+    sealing: Arc<Sealing>,
     uses: u64,
 }
 
 /// A data key, the key that it is wrapped with, and how.
-#[derive(Clone)]
 struct Sealing {
     key_id: String,
     wrapped: Vec<u8>,
+    opened: Opened,
+}
+
+/// A data key, and what is derived from it.
+struct Opened {
     key: DataKey,
+    derived: Derived,
+}
+
+impl Opened {
+    fn new(key: DataKey) -> Self {
+        let derived = Derived::of(&key);
+        Self { key, derived }
+    }
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened").finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Sealing {
@@ -134,12 +158,11 @@ impl fmt::Debug for Sealing {
     }
 }
 
-/// The parts of a draft as they are stored.
+/// The parts of a draft as they are stored, the status apart.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sealed {
     pub(crate) metadata: Bytes,
     pub(crate) body: Bytes,
-    pub(crate) status: Bytes,
     /// What the body is called in the database. It says nothing of the body.
     pub(crate) name: Digest,
     /// Whether the body is stored apart, once for all objects that have it.
@@ -165,6 +188,7 @@ impl Sealer {
         Self(Some(Arc::new(Inner {
             service,
             data_key: Mutex::default(),
+            status_key: RwLock::default(),
             opened: Mutex::default(),
         })))
     }
@@ -190,7 +214,7 @@ impl Sealer {
         }
     }
 
-    /// The parts of a draft as they are to be stored; `None` when they are stored as they are. Bodies above `share_above` are shared.
+    /// The parts of a draft but its status as they are to be stored; `None` when they are stored as they are. Bodies above `share_above` are shared.
     pub(crate) fn seal_draft(
         &self,
         draft: &Draft,
@@ -211,11 +235,6 @@ impl Sealer {
         Ok(Some(Sealed {
             // Annotations repeat what was applied.
             metadata: seal(Part::Metadata, &draft.metadata)?.into(),
-            status: if is_work || draft.status.is_empty() {
-                draft.status.clone()
-            } else {
-                seal(Part::Status, &draft.status)?.into()
-            },
             body: body.into(),
             name,
             shared,
@@ -263,14 +282,15 @@ impl Sealer {
 
 impl Inner {
     fn seal(&self, place: &[u8], plain: &[u8]) -> Result<Vec<u8>, SealError> {
-        seal_with(&self.data_key()?, place, plain)
+        let sealing = self.data_key()?;
+        seal_with(&sealing, place, plain)
     }
 
     /// Seals a body that many objects have. Who seals it again with the same data key gives it the same name, so it is stored once; to
     /// whoever has no key the name says nothing.
     fn seal_shared(&self, plain: &[u8]) -> Result<(Digest, Vec<u8>), SealError> {
         let sealing = self.data_key()?;
-        let names = hmac::Key::new(hmac::HMAC_SHA256, &*sealing.key);
+        let names = hmac::Key::new(hmac::HMAC_SHA256, &*sealing.opened.key);
         let names = hmac::sign(&names, b"names of shared bodies");
         let names = hmac::Key::new(hmac::HMAC_SHA256, names.as_ref());
         let name = hmac::sign(&names, plain);
@@ -281,9 +301,13 @@ impl Inner {
     }
 
     fn open(&self, place: &[u8], envelope: &Envelope<'_>) -> Result<Vec<u8>, SealError> {
-        let data_key = self.opened(envelope)?;
+        let opened = self.opened(envelope)?;
+        let cipher = match envelope.form {
+            Form::Random => cipher(&opened.key)?,
+            Form::Derived => cipher(&opened.derived.key_of(place))?,
+        };
         let mut text = envelope.text.to_vec();
-        let length = cipher(&data_key)?
+        let length = cipher
             .open_in_place(
                 Nonce::assume_unique_for_key(envelope.nonce),
                 Aad::from(place),
@@ -296,7 +320,7 @@ impl Inner {
     }
 
     /// The data key that seals now; a new one after many uses, when the wrapping key has changed, and in every process.
-    fn data_key(&self) -> Result<Sealing, SealError> {
+    fn data_key(&self) -> Result<Arc<Sealing>, SealError> {
         let mut current = self.data_key.lock();
         let wrapping = self.service.current();
         let usable =
@@ -308,11 +332,11 @@ impl Inner {
         let mut key = DataKey::default();
         fill(&mut *key)?;
         let (key_id, wrapped) = self.service.wrap(&key)?;
-        let sealing = Sealing {
+        let sealing = Arc::new(Sealing {
             key_id,
             wrapped,
-            key,
-        };
+            opened: Opened::new(key),
+        });
         *current = Some(Current {
             sealing: sealing.clone(),
             uses: 1,
@@ -320,13 +344,14 @@ impl Inner {
         Ok(sealing)
     }
 
-    fn opened(&self, envelope: &Envelope<'_>) -> Result<DataKey, SealError> {
+    fn opened(&self, envelope: &Envelope<'_>) -> Result<Arc<Opened>, SealError> {
         // Under the id as well: what names another key was tampered with, and would not open after a restart.
         let known = [envelope.key_id.as_bytes(), b"\0", envelope.wrapped].concat();
         if let Some(key) = self.opened.lock().get(&known) {
             return Ok(key.clone());
         }
         let key = self.service.unwrap(envelope.key_id, envelope.wrapped)?;
+        let key = Arc::new(Opened::new(key));
         let mut opened = self.opened.lock();
         if opened.len() >= MOST_OPENED {
             opened.clear();
@@ -340,7 +365,7 @@ fn seal_with(sealing: &Sealing, place: &[u8], plain: &[u8]) -> Result<Vec<u8>, S
     let mut nonce = [0; NONCE_LEN];
     fill(&mut nonce)?;
     let mut text = plain.to_vec();
-    cipher(&sealing.key)?
+    cipher(&sealing.opened.key)?
         .seal_in_place_append_tag(
             Nonce::assume_unique_for_key(nonce),
             Aad::from(place),
@@ -348,6 +373,7 @@ fn seal_with(sealing: &Sealing, place: &[u8], plain: &[u8]) -> Result<Vec<u8>, S
         )
         .map_err(|_| SealError::Broken)?;
     let envelope = Envelope {
+        form: Form::Random,
         key_id: &sealing.key_id,
         wrapped: &sealing.wrapped,
         nonce,

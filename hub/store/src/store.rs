@@ -18,6 +18,7 @@ use crate::{
     cache::{ApplyError, Cache, Crier, Expired, Limits, Moves, Snapshot, Watch},
     compaction::Compaction,
     config::StoreConfig,
+    data_keys,
     database::{Database, Line},
     feeder::Feeder,
     fresh::{Fresh, FreshTask},
@@ -107,6 +108,12 @@ impl Store {
         let (incarnation, cache) = load(&database, limits, &config.sealer)
             .await
             .map_err(|error| Error::Open("cannot load it", error))?;
+        // After what is there could be read: a hub with another key changes nothing.
+        let failed = |error| Error::Open("cannot agree on a data key", error);
+        let mut connection = database.dedicated().await.map_err(failed)?;
+        let agreed = data_keys::share(&mut connection, &config.sealer).await;
+        agreed.map_err(failed)?;
+        drop(connection);
         let resealing =
             Resealing::new(database.clone(), config.sealer.clone(), config.intern_above);
         let resealed = resealing

@@ -64,7 +64,9 @@ impl<'a> Batch<'a> {
                 } => {
                     batch.head(3, Some(*uid), *expected);
                     batch.blank();
-                    batch.statuses.push(Some(status));
+                    batch
+                        .statuses
+                        .push(Some(job.status.as_ref().unwrap_or(status)));
                 }
                 Change::Delete { uid, expected, .. } => {
                     batch.head(4, *uid, *expected);
@@ -89,10 +91,11 @@ impl<'a> Batch<'a> {
         intern_above: usize,
         shared: &mut HashSet<&'a Digest>,
     ) {
-        let (metadata, body, status) = match &job.sealed {
-            Some(sealed) => (&sealed.metadata, &sealed.body, &sealed.status),
-            None => (&draft.metadata, &draft.body, &draft.status),
+        let (metadata, body) = match &job.sealed {
+            Some(sealed) => (&sealed.metadata, &sealed.body),
+            None => (&draft.metadata, &draft.body),
         };
+        let status = job.status.as_ref().unwrap_or(&draft.status);
         let (digest, is_shared) = match &job.sealed {
             Some(sealed) => (&sealed.name, sealed.shared),
             None => (&job.digest, body.len() > intern_above),

@@ -17,7 +17,7 @@ use crate::{
     body::{self, Bodies, Body},
     cache::{Cache, Event},
     key::{Digest, Key, Revision},
-    seal::Sealer,
+    seal::{Part, Sealer},
     stored::Stored,
 };
 
@@ -228,6 +228,7 @@ impl States<'_> {
         // Written long ago and only its status changed since: all but the status is as it is now.
         let current = current
             .filter(|current| self.loaded.written.get(&current.revision.0) == Some(&row.written))?;
+        let status = self.past.sealer.open(key, Part::Status, status).ok()?;
         Some(current.with_status(Revision(revision), status))
     }
 }

@@ -149,26 +149,26 @@ impl Table {
             } = row;
             let written = match self {
                 Self::Objects => sqlx::query!(
-                    "update objects set metadata = $2, body = $3, status = $4, digest = $5
+                    "update objects set metadata = $2, body = $3, status = coalesce($4, status), digest = $5
                      where revision = $1 and resource = $6 and namespace = $7 and name = $8
                        and ($3::bytea is not null or exists (select from bodies b where b.digest = $5))",
                     revision,
                     metadata,
                     body.as_deref(),
-                    status,
+                    status.as_deref(),
                     &name.0,
                     &*key.resource,
                     &*key.namespace,
                     &*key.name
                 ),
                 Self::Changes => sqlx::query!(
-                    "update changes set metadata = $2, body = $3, status = $4, digest = $5
+                    "update changes set metadata = $2, body = $3, status = coalesce($4, status), digest = $5
                      where revision = $1
                        and ($3::bytea is not null or exists (select from bodies b where b.digest = $5))",
                     revision,
                     metadata,
                     body.as_deref(),
-                    status,
+                    status.as_deref(),
                     &name.0
                 ),
             };

@@ -42,7 +42,6 @@ fn only_what_is_secret_is_sealed_and_nothing_of_it_shows() {
         .seal_draft(&draft("secrets"), SHARE)
         .unwrap()
         .unwrap();
-    assert_eq!(sealed.status, Bytes::new());
     for part in [&sealed.metadata, &sealed.body] {
         assert!(!String::from_utf8_lossy(part).contains("hunter2"));
     }
@@ -238,8 +237,6 @@ fn works_are_sealed_if_a_secret_is_among_their_manifests() {
             assert!(Sealer::is_sealed(part));
             assert!(!String::from_utf8_lossy(part).contains("hunter2"));
         }
-        // Agents write it, alone and in the clear.
-        assert_eq!(found.status, r#"{"conditions":[]}"#);
         assert!(!found.shared);
     }
     assert!(!may_hold_secret(
@@ -278,4 +275,127 @@ fn a_shared_body_has_one_name_that_says_nothing_of_it() {
     };
     let (a, b) = (secret("a"), secret("b"));
     assert!(!a.shared && a.name != b.name);
+}
+
+/// Two replicas that agree on a data key for statuses.
+fn replicas(keys: &str) -> [Sealer; 2] {
+    let made = sealer(keys).wrapped_data_key().unwrap();
+    [sealer(keys), sealer(keys)].map(|sealer| {
+        sealer.share_status_key(&made.0, &made.1).unwrap();
+        sealer
+    })
+}
+
+fn status_key(name: &str) -> Key {
+    Key::new(WORKS[0], "east", name)
+}
+
+#[test]
+fn a_status_is_the_same_bytes_whoever_seals_it_and_nobody_elses() {
+    let [one, two] = replicas(ONE);
+    let plain = br#"{"said":"hunter2"}"#;
+    let sealed = |sealer: &Sealer, name: &str, plain: &[u8]| {
+        sealer
+            .seal_status(&status_key(name), plain)
+            .unwrap()
+            .unwrap()
+    };
+    let a = sealed(&one, "a", plain);
+    assert_eq!(
+        a,
+        sealed(&two, "a", plain),
+        "the database sees that nothing has changed"
+    );
+    assert!(!String::from_utf8_lossy(&a).contains("hunter2"));
+    assert!(a.starts_with(&one.beginning_of_statuses().unwrap()));
+    let open =
+        |sealer: &Sealer, name: &str| sealer.open(&status_key(name), Part::Status, a.clone());
+    // Also who has not heard of the shared data key: the envelope brings it.
+    for sealer in [&one, &two, &sealer(ONE)] {
+        assert_eq!(open(sealer, "a").unwrap(), &plain[..]);
+    }
+    // Alike statuses of two objects do not show, and one does not open as the other's.
+    let b = sealed(&one, "b", plain);
+    let end = |envelope: &Bytes| envelope[envelope.len() - plain.len() - 16 - 12..].to_vec();
+    assert_ne!(end(&a), end(&b));
+    assert_ne!(end(&a)[..12], end(&b)[..12], "nor do their nonces");
+    assert_eq!(open(&one, "b"), Err(SealError::Broken));
+    assert_eq!(
+        one.open(&status_key("a"), Part::Body, a.clone()),
+        Err(SealError::Broken)
+    );
+    // Another text has another nonce under the same key.
+    let other = sealed(&one, "a", br#"{"said":"hunter3"}"#);
+    assert_ne!(end(&a)[..12], end(&other)[..12]);
+}
+
+#[test]
+fn statuses_of_works_are_sealed_whatever_is_in_them_and_no_others() {
+    let [sealer, _] = replicas(ONE);
+    let seal = |resource: &str, plain: &[u8]| {
+        let key = Key::new(resource, "east", "w");
+        sealer.seal_status(&key, plain).unwrap().is_some()
+    };
+    for resource in [WORKS[0], WORKS[1], SECRETS] {
+        assert!(seal(resource, b"{}"), "{resource}");
+        assert!(!seal(resource, b""), "there is nothing to seal");
+    }
+    assert!(!seal(
+        "managedclusters.cluster.open-cluster-management.io",
+        b"{}"
+    ));
+    let off = Sealer::default();
+    assert_eq!(off.seal_status(&status_key("a"), b"{}"), Ok(None));
+}
+
+/// The data key of statuses goes with the key that wraps it.
+#[test]
+fn statuses_follow_the_key_that_wraps_now() {
+    let [old, _] = replicas(ONE);
+    let before = old.seal_status(&status_key("a"), b"1").unwrap().unwrap();
+    let both = sealer(&format!("{TWO}{ONE}"));
+    let made = old.wrapped_data_key().unwrap();
+    // A data key of the old one is of no use to whom wraps with the new one.
+    both.share_status_key(&made.0, &made.1).unwrap();
+    let after = both.seal_status(&status_key("a"), b"1").unwrap().unwrap();
+    assert!(!both.is_current(&before) && both.is_current(&after));
+    assert_eq!(
+        both.open(&status_key("a"), Part::Status, before.clone())
+            .unwrap(),
+        &b"1"[..]
+    );
+    let new = sealer(TWO);
+    assert_eq!(
+        new.open(&status_key("a"), Part::Status, after).unwrap(),
+        &b"1"[..]
+    );
+    assert_eq!(
+        new.open(&status_key("a"), Part::Status, before),
+        Err(SealError::UnknownKey("one".to_owned()))
+    );
+    // What the database says is the data key may be anything.
+    for wrong in [&b""[..], b"short", &[0; 60]] {
+        assert_eq!(new.share_status_key("two", wrong), Err(SealError::Broken));
+    }
+    assert!(new.seal_status(&status_key("a"), b"1").unwrap().is_some());
+}
+
+proptest! {
+    #[test]
+    fn a_changed_status_does_not_open(
+        plain in prop::collection::vec(any::<u8>(), 1..200),
+        at in any::<prop::sample::Index>(),
+        flip in 1_u8..,
+    ) {
+        let [sealer, _] = replicas(ONE);
+        let sealed = sealer.seal_status(&status_key("a"), &plain).unwrap().unwrap();
+        let opened = sealer.open(&status_key("a"), Part::Status, sealed.clone()).unwrap();
+        prop_assert_eq!(&opened[..], &plain[..]);
+        let mut changed = sealed.to_vec();
+        let at = at.index(changed.len());
+        changed[at] ^= flip;
+        if let Ok(bytes) = sealer.open(&status_key("a"), Part::Status, Bytes::from(changed.clone())) {
+            prop_assert_eq!(&bytes[..], &changed[..], "the mark is gone");
+        }
+    }
 }

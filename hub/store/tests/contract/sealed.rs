@@ -16,12 +16,13 @@ const ONE: &str = "one AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
 const TWO: &str = "two AQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
 
 /// Rows of both tables, and bodies, in which the canary is to be seen.
-const CLEAR: &str = "(select metadata a, body b from objects union all select metadata, body from changes
-                      union all select null, content from bodies) x
-                     where position('canary'::bytea in a) > 0 or position('canary'::bytea in b) > 0";
-const OLD_KEY: &str = "(select metadata a, body b from objects union all select metadata, body from changes
-                        union all select null, content from bodies) x
-                       where position('\\000\\003one'::bytea in a) > 0 or position('\\000\\003one'::bytea in b) > 0";
+const CLEAR: &str = "(select metadata a, body b, status c from objects union all select metadata, body, status from changes
+                      union all select null, content, null from bodies) x
+                     where position('canary'::bytea in a) > 0 or position('canary'::bytea in b) > 0 or position('canary'::bytea in c) > 0";
+const OLD_KEY: &str = "(select metadata a, body b, status c from objects union all select metadata, body, status from changes
+                        union all select null, content, null from bodies) x
+                       where position('\\000\\003one'::bytea in a) > 0 or position('\\000\\003one'::bytea in b) > 0
+                             or position('\\000\\003one'::bytea in c) > 0";
 
 fn config(postgres: &TestPostgres, keys: &str) -> StoreConfig {
     let mut config = postgres.config();
@@ -161,6 +162,12 @@ async fn works_with_secrets_are_sealed_and_nobody_else_notices() {
         assert_eq!(past.objects[0].body, work("x", "Secret", "canary").body);
         reports(&replica.store, &keys.len().to_string()).await;
         reports(&replica.store, "x").await;
+        if keys.starts_with(TWO) {
+            eventually("all is sealed with the new key", async || {
+                database.count(OLD_KEY).await == 0
+            })
+            .await;
+        }
         replica.close().await;
         assert_eq!(database.count(CLEAR).await, 0);
     }
@@ -204,5 +211,141 @@ async fn a_work_that_was_written_without_a_key_meanwhile_is_found() {
     assert_eq!(database.count("registry where works_sealed").await, 0);
     let replica = Replica::open(config(&postgres, ONE)).await;
     all_sealed(&mut database).await;
+    replica.close().await;
+}
+
+/// Reports a status of a work; returns the revision that the work has then.
+async fn says(store: &Store, name: &str, text: &str) -> Revision {
+    let stored = store.get(&key(name)).unwrap();
+    let change = Change::Status {
+        key: key(name),
+        uid: stored.uid,
+        status: Bytes::from(format!(r#"{{"said":"{text}"}}"#)),
+        expected: None,
+    };
+    store.write(change).await.unwrap().revision
+}
+
+fn said(text: &str) -> String {
+    format!(r#"{{"said":"{text}"}}"#)
+}
+
+/// A feedback rule may report a value of anything.
+#[tokio::test]
+async fn statuses_of_works_are_sealed_and_repeated_ones_write_nothing() {
+    let postgres = TestPostgres::start().await.unwrap();
+    let mut database = postgres.connect().await;
+    let replica = Replica::open(config(&postgres, "")).await;
+    let plain = work("plain", "ConfigMap", "visible");
+    let oldest = write(&replica.store, plain.clone()).await;
+    says(&replica.store, "plain", "canary-1").await;
+    says(&replica.store, "plain", "canary-2").await;
+    replica.close().await;
+    assert!(database.count(CLEAR).await > 0, "it is looked at rightly");
+
+    // What was in the clear is read, and sealed, also in the log; nobody sees a change.
+    let first = Replica::open(config(&postgres, ONE)).await;
+    let second = Replica::open(config(&postgres, ONE)).await;
+    let head = first.store.revision();
+    all_sealed(&mut database).await;
+    assert_eq!(
+        first.store.get(&key("plain")).unwrap().status,
+        said("canary-2")
+    );
+    let body = "objects where position('visible'::bytea in body) > 0";
+    assert_eq!(
+        database.count(body).await,
+        1,
+        "its manifests are not secret"
+    );
+
+    // Whoever repeats it, nothing is written; what is new is, and everybody sees it in the clear.
+    for replica in [&first, &second] {
+        let before = replica.store.get(&key("plain")).unwrap().revision;
+        assert_eq!(says(&replica.store, "plain", "canary-2").await, before);
+    }
+    assert_eq!(first.store.revision(), head, "nothing was written");
+    let newest = says(&second.store, "plain", "canary-3").await;
+    let seen = || first.store.get(&key("plain")).unwrap();
+    eventually("the other replica sees it", async || {
+        seen().revision == newest
+    })
+    .await;
+    assert_eq!(seen().status, said("canary-3"));
+    assert_eq!(says(&first.store, "plain", "canary-3").await, newest);
+    // Also what comes with a draft.
+    let draft = Draft {
+        status: said("canary-4").into(),
+        ..work("other", "ConfigMap", "visible")
+    };
+    write(&first.store, draft).await;
+    assert_eq!(database.count(CLEAR).await, 0);
+    first.close().await;
+    second.close().await;
+
+    // After a start the past is there, and it still is the same status.
+    let replica = Replica::open(config(&postgres, ONE)).await;
+    assert_eq!(says(&replica.store, "plain", "canary-3").await, newest);
+    let mut watch = replica.store.watch(WORKS, Revision(0)).unwrap();
+    let events = watch.next().await.unwrap().events;
+    let statuses: Vec<_> = events
+        .iter()
+        .map(|event| event.latest().status.clone())
+        .collect();
+    let wanted = ["", "canary-1", "canary-2", "canary-3", "canary-4"];
+    let wanted = wanted.map(|text| {
+        if text.is_empty() {
+            String::new()
+        } else {
+            said(text)
+        }
+    });
+    assert_eq!(statuses, wanted);
+    let past = replica
+        .store
+        .recall(&[WORKS], oldest.max(Revision(newest.0 - 1)))
+        .await
+        .unwrap();
+    assert_eq!(past.objects[0].status, said("canary-2"));
+    replica.close().await;
+}
+
+/// Who can write to the database cannot give a work the status of another one, nor one of his own making unnoticed.
+#[tokio::test]
+async fn a_status_that_was_moved_or_altered_is_not_taken() {
+    let postgres = TestPostgres::start().await.unwrap();
+    let mut database = postgres.connect().await;
+    let replica = Replica::open(config(&postgres, ONE)).await;
+    for name in ["a", "b"] {
+        write(&replica.store, work(name, "ConfigMap", "visible")).await;
+        says(&replica.store, name, name).await;
+    }
+    replica.close().await;
+    let refused = async || {
+        let error = Store::open(config(&postgres, ONE))
+            .await
+            .map(drop)
+            .unwrap_err();
+        format!("{:?}", error)
+    };
+    let keep = "create table kept as select name, status from objects";
+    let back = "update objects o set status = k.status from kept k where k.name = o.name";
+    database.execute(keep).await;
+    for spoil in [
+        "update objects set status = (select status from kept where name = 'b') where name = 'a'",
+        "update objects set status = set_byte(status, length(status) - 1, get_byte(status, length(status) - 1) # 1)
+         where name = 'a'",
+        "update objects set status = substring(status from 1 for 40) where name = 'a'",
+    ] {
+        database.execute(spoil).await;
+        let why = refused().await;
+        assert!(why.contains("seal is broken"), "{why}");
+        database.execute(back).await;
+    }
+    // In the log it is as if it were trimmed.
+    let spoil = "update changes set status = (select status from kept where name = 'b') where name = 'a' and kind = 3";
+    database.execute(spoil).await;
+    let replica = Replica::open(config(&postgres, ONE)).await;
+    assert_eq!(replica.store.get(&key("a")).unwrap().status, said("a"));
     replica.close().await;
 }
