@@ -179,6 +179,8 @@ fn edit() -> Vec<Rule> {
         ),
         Rule::on(&[""], &["serviceaccounts"], &["impersonate"]),
         Rule::on(&[""], &["serviceaccounts/token"], &["create"]),
+        // What the writer's own controllers elect their leaders with. Heartbeats are not written here.
+        Rule::on(&["coordination.k8s.io"], &["leases"], WRITE),
         // A binding also needs `bind` on its set.
         Rule::on(
             &[CLUSTER],

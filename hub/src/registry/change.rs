@@ -270,7 +270,12 @@ impl Registry {
         writer: &Writer,
     ) -> Result<Plan> {
         if !object.uid().is_empty() && object.uid() != old.uid() {
-            return Err(metadata::uid_differs(kind, old, object.uid()));
+            return Err(metadata::uid_differs(
+                kind,
+                old.name(),
+                object.uid(),
+                old.uid(),
+            ));
         }
         if expected.is_none() && kind.strategy.unconditional_update() == Unconditional::Refused {
             return Err(metadata::version_missing(kind, old));

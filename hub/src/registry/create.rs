@@ -44,6 +44,29 @@ impl Registry {
             .await
     }
 
+    /// Creates what an update did not find, for kinds with
+    /// [`Strategy::creates_on_update`](super::Strategy::creates_on_update).
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` when the update means an object that was there once; any refusal of Kubernetes' create.
+    pub async fn create_absent(
+        &self,
+        kind: &Kind,
+        key: &Key,
+        mut object: Object,
+        options: Options,
+        writer: &Writer,
+    ) -> Result<Saved> {
+        if !object.uid().is_empty() {
+            return Err(metadata::uid_differs(kind, &key.name, object.uid(), ""));
+        }
+        metadata::settle_name(&key.name, &mut object)?;
+        object.metadata_mut().remove("resourceVersion");
+        self.create(kind, &key.namespace, object, options, writer)
+            .await
+    }
+
     /// The same for an object that may have its status, or whose owners may be settled already.
     pub(super) async fn create_as(
         &self,

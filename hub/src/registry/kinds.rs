@@ -21,6 +21,13 @@ pub struct Kind {
     pub api_version: String,
 }
 
+impl Kind {
+    /// Whether an object of this name shows something, and is not stored.
+    pub fn is_view(&self, name: &str) -> bool {
+        self.strategy.heartbeats() == Some(name)
+    }
+}
+
 /// All kinds, in the order of their keys.
 #[derive(Clone, Debug)]
 pub struct Kinds {

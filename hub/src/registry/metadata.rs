@@ -73,7 +73,7 @@ pub(super) fn check_preconditions(kind: &Kind, old: &Object, wanted: &Preconditi
     if let Some(uid) = &wanted.uid
         && uid != old.uid()
     {
-        return Err(uid_differs(kind, old, uid));
+        return Err(uid_differs(kind, old.name(), uid, old.uid()));
     }
     if let Some(version) = &wanted.resource_version
         && version != old.resource_version()
@@ -87,13 +87,11 @@ pub(super) fn check_preconditions(kind: &Kind, old: &Object, wanted: &Preconditi
     Ok(())
 }
 
-/// 409 for an object that was replaced by another of its name.
-pub(super) fn uid_differs(kind: &Kind, old: &Object, wanted: &str) -> ApiError {
-    let why = format!(
-        "Precondition failed: UID in precondition: {wanted}, UID in object meta: {}",
-        old.uid()
-    );
-    ApiError::conflict_because(&kind.info, old.name(), &why)
+/// 409 for an object that was replaced by another of its name, or is not there (no `found`).
+pub(super) fn uid_differs(kind: &Kind, name: &str, wanted: &str, found: &str) -> ApiError {
+    let why =
+        format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}");
+    ApiError::conflict_because(&kind.info, name, &why)
 }
 
 /// 422 for an update that does not say what it is based on.

@@ -29,15 +29,6 @@ pub enum Unconditional {
     Refused,
 }
 
-/// Where the objects of a kind come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// They were written.
-    Store,
-    /// They show the heartbeats of accepted clusters, and are read only.
-    Heartbeats,
-}
-
 /// A kind's own rules on top of schema and metadata rules, which the registry applies.
 ///
 /// Strategies know neither HTTP nor the store. All methods but [`Strategy::info`] have the behaviour of a
@@ -66,12 +57,18 @@ pub trait Strategy: fmt::Debug + Send + Sync + 'static {
         BODY_LIMIT
     }
 
-    /// Where the objects come from.
-    fn source(&self) -> Source {
-        Source::Store
+    /// Whether an update of what is not there creates it (`AllowCreateOnUpdate` in Kubernetes).
+    fn creates_on_update(&self) -> bool {
+        false
     }
 
-    /// The object that shows a cluster's last heartbeat, if any, for kinds with [`Source::Heartbeats`].
+    /// The name under which a cluster's namespace shows its heartbeat as an object of this kind: one that is not stored, and is
+    /// read only.
+    fn heartbeats(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// The object that shows a cluster's last heartbeat, if any, for kinds with [`Strategy::heartbeats`].
     fn heartbeat(&self, cluster: &Object, last: Option<Timestamp>) -> Option<Object> {
         let _ = (cluster, last);
         None

@@ -1,28 +1,26 @@
-//! Kinds whose objects are made from something else.
+//! Objects that are made from something else.
 
 use std::{collections::HashMap, sync::Arc};
 
 use koinon_machinery::Result;
 use koinon_store::{Key, Stored};
 
-use super::{Kind, Registry, Source, parts, unavailable};
+use super::{Kind, Registry, parts, unavailable};
 use crate::clock;
 
 /// Store key of clusters.
 const CLUSTERS: &str = "managedclusters.cluster.open-cluster-management.io";
 
 impl Registry {
-    /// The objects of a kind that is a view in a namespace (none: in all), in key order; `None` for kinds that are stored.
+    /// What objects of a kind show without being stored, in a namespace (none: in all), in key order.
     ///
     /// # Errors
     ///
     /// `ServiceUnavailable` when the database does not answer: what a view shows has no cache.
-    pub async fn view(&self, kind: &Kind, namespace: &str) -> Result<Option<Vec<Arc<Stored>>>> {
-        if kind.strategy.source() == Source::Store {
-            return Ok(None);
-        }
-        let Some(clusters) = self.kinds.by_key(CLUSTERS) else {
-            return Ok(Some(Vec::new()));
+    pub async fn view(&self, kind: &Kind, namespace: &str) -> Result<Vec<Arc<Stored>>> {
+        let (Some(_), Some(clusters)) = (kind.strategy.heartbeats(), self.kinds.by_key(CLUSTERS))
+        else {
+            return Ok(Vec::new());
         };
         // A cluster's is in the namespace of its name: a tenant's question does not read the fleet's table.
         let heartbeats = self.store.heartbeats();
@@ -54,6 +52,6 @@ impl Registry {
             let key = Key::new(Arc::clone(&kind.key), object.namespace(), object.name());
             shown.push(Arc::new(parts::shown(key, object, stored.revision)?));
         }
-        Ok(Some(shown))
+        Ok(shown)
     }
 }

@@ -49,4 +49,8 @@ impl Strategy for Events {
     fn unconditional_update(&self) -> Unconditional {
         Unconditional::Allowed
     }
+
+    fn creates_on_update(&self) -> bool {
+        true
+    }
 }

@@ -1,31 +1,77 @@
-//! `Lease`: a cluster's heartbeat, as OCM shows it. A read-only view; heartbeats are not objects.
+//! `Lease`: what controllers elect their leaders with; and a cluster's heartbeat, as OCM shows it.
+//!
+//! Heartbeats are not objects: a cluster's namespace shows one as a lease that is not stored (decision 5). Validation is
+//! kube-apiserver's (`pkg/apis/coordination/validation`).
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use koinon_api::labels::{label, well_known};
-use koinon_machinery::{Column, Object, ResourceInfo, Verb};
+use koinon_machinery::{ApiError, Cause, Column, Object, ResourceInfo};
 use serde_json::{Value, json};
 
-use crate::registry::{Source, Strategy};
+use crate::registry::{Admission, Generation, Strategy};
 
 /// What OCM's agents hold the lease as, and how long, when the cluster does not say.
 const DEFAULT_SECONDS: u64 = 60;
+/// Fields of coordinated leader election, which takes a controller that decides: dropped, as where Kubernetes has it switched off.
+const COORDINATED: [&str; 2] = ["preferredHolder", "strategy"];
 
 #[derive(Debug)]
 pub(super) struct Leases;
 
 impl Strategy for Leases {
     fn info(&self) -> ResourceInfo {
-        let mut info = super::builtin::<Lease>(false, &[]).with_verbs([Verb::Get, Verb::List]);
+        let mut info = super::builtin::<Lease>(false, &[]).with_blank(json!({ "spec": {} }));
         info.columns
             .insert(0, Column::text("Holder", ".spec.holderIdentity"));
         info.columns
-            .insert(1, Column::date("Renewed", ".spec.renewTime"));
+            .push(Column::date("Renewed", ".spec.renewTime").wide());
         info
     }
 
-    fn source(&self) -> Source {
-        Source::Heartbeats
+    fn generation(&self) -> Generation {
+        Generation::Absent
+    }
+
+    fn creates_on_update(&self) -> bool {
+        true
+    }
+
+    fn prepare_create(&self, object: &mut Object, _: &mut Admission<'_>) -> Result<(), ApiError> {
+        settle(object);
+        Ok(())
+    }
+
+    fn prepare_update(
+        &self,
+        object: &mut Object,
+        _: &Object,
+        _: &mut Admission<'_>,
+    ) -> Result<(), ApiError> {
+        settle(object);
+        Ok(())
+    }
+
+    fn validate(&self, object: &Object, _: Option<&Object>) -> Vec<Cause> {
+        let mut causes = Vec::new();
+        if object.name() == well_known::CLUSTER_LEASE {
+            let detail = "shows the heartbeat of a managed cluster and cannot be written";
+            causes.push(Cause::forbidden("metadata.name", detail));
+        }
+        let number = |field| object.at(&["spec", field]).and_then(Value::as_i64);
+        for (field, least, detail) in [
+            ("leaseDurationSeconds", 1, "must be greater than 0"),
+            ("leaseTransitions", 0, "must be greater than or equal to 0"),
+        ] {
+            if let Some(value) = number(field).filter(|value| *value < least) {
+                causes.push(Cause::invalid(format!("spec.{field}"), value, detail));
+            }
+        }
+        causes
+    }
+
+    fn heartbeats(&self) -> Option<&'static str> {
+        Some(well_known::CLUSTER_LEASE)
     }
 
     fn heartbeat(&self, cluster: &Object, last: Option<Timestamp>) -> Option<Object> {
@@ -55,5 +101,19 @@ impl Strategy for Leases {
         }
         lease.as_map_mut().insert("spec".to_owned(), spec);
         Some(lease)
+    }
+}
+
+/// There is always a spec, and nobody coordinates.
+fn settle(lease: &mut Object) {
+    let fields = lease.as_map_mut();
+    let spec = fields.entry("spec").or_insert_with(|| json!({}));
+    if spec.is_null() {
+        *spec = json!({});
+    }
+    if let Some(spec) = spec.as_object_mut() {
+        for field in COORDINATED {
+            spec.remove(field);
+        }
     }
 }

@@ -5,11 +5,8 @@ use http::StatusCode;
 use koinon_machinery::{ApiError, Object, Reason, Result, decode};
 use serde_json::{Map, Value};
 
-use super::{body, call::Call, error, options, present, respond};
-use crate::{
-    authz::{Attributes, Decision},
-    registry::{Application, FieldValidation, MayCreate, Outcome, Part},
-};
+use super::{body, call::Call, options, present, respond};
+use crate::registry::{Application, FieldValidation, MayCreate, Outcome, Part};
 
 /// Applies the configuration in the body.
 pub(super) async fn apply(call: &Call, body: Body, part: Part) -> Result<Response> {
@@ -29,7 +26,7 @@ pub(super) async fn apply(call: &Call, body: Body, part: Part) -> Result<Respons
     };
     let outcome = match attempt(MayCreate::No).await {
         Err(missing) if missing.reason == Reason::NotFound && part == Part::Main => {
-            may_create(call)?;
+            call.may_create()?;
             attempt(MayCreate::Yes).await?
         }
         outcome => outcome?,
@@ -70,17 +67,4 @@ fn configuration(bytes: &[u8], fields: FieldValidation) -> Result<(Object, Vec<S
         value => value,
     };
     Ok((Object::from_applied(value)?, warnings))
-}
-
-/// Whoever creates by applying needs the right to create.
-fn may_create(call: &Call) -> Result<(), ApiError> {
-    let asked = Attributes {
-        verb: "create".to_owned(),
-        ..call.asked.clone()
-    };
-    let authorizer = call.api.registry().authorizer();
-    match authorizer.authorize(&call.user, &asked) {
-        Decision::Denied(reason) => Err(error::denied(&call.user, &asked, &reason)),
-        Decision::Allowed(_) => Ok(()),
-    }
 }

@@ -8,7 +8,7 @@ use koinon_store::{Key, Revision, Snapshot, Stored};
 
 use super::{
     Api,
-    basis::Basis,
+    basis::{self, Basis},
     body,
     held::Hangup,
     options::At,
@@ -82,9 +82,10 @@ impl Call {
         respond::form(&self.headers, &self.query)
     }
 
-    /// Refuses what the kind does not offer.
+    /// Refuses what the kind does not offer, and to write what is only shown.
     pub(super) fn demand(&self, verb: Verb) -> Result<()> {
-        if self.kind.info.allows(verb) {
+        let reads = matches!(verb, Verb::Get | Verb::List | Verb::Watch);
+        if self.kind.info.allows(verb) && (reads || !self.kind.is_view(&self.asked.name)) {
             Ok(())
         } else {
             Err(ApiError::method_not_allowed())
@@ -144,30 +145,29 @@ impl Call {
             .map_err(|error| registry::unavailable(&error))
     }
 
-    /// All objects of the kind: from the cache, or made up for a view.
-    pub(super) async fn snapshot(&self) -> Result<Source> {
-        match self
-            .api
-            .registry()
-            .view(&self.kind, self.namespace())
-            .await?
-        {
-            None => Ok(Source::Snapshot(
-                self.api.registry().store().snapshot(&self.kind.key),
-            )),
-            Some(objects) => Ok(Source::View(
-                self.api.registry().store().revision(),
-                objects,
-            )),
-        }
+    /// All stored objects of the kind.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        self.api.registry().store().snapshot(&self.kind.key)
     }
-}
 
-/// Where objects come from.
-pub(super) enum Source {
-    Snapshot(Snapshot),
-    /// A view's objects in key order, and the revision that they are shown at.
-    View(Revision, Vec<Arc<Stored>>),
+    /// What is shown beside the stored objects, in key order.
+    pub(super) async fn view(&self) -> Result<Vec<Arc<Stored>>> {
+        let registry = self.api.registry();
+        registry.view(&self.kind, self.namespace()).await
+    }
+
+    /// Whoever creates by applying or updating needs the right to create.
+    ///
+    /// # Errors
+    ///
+    /// 403.
+    pub(super) fn may_create(&self) -> Result<()> {
+        let asked = Attributes {
+            verb: "create".to_owned(),
+            ..self.asked.clone()
+        };
+        basis::demand(&self.api, &self.user, &asked)
+    }
 }
 
 /// 504 for a revision that this replica has not reached: the client is ahead, or the registry was restored.

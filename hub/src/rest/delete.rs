@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     body,
-    call::{Call, Source},
+    call::Call,
     list,
     options::{self, ListOptions},
     present,
@@ -51,10 +51,7 @@ pub(super) async fn delete_collection(call: &Call, body: Body) -> Result<Respons
     let options = read(call, body).await?;
     call.settle(options::At::Newest).await?;
     let registry = call.api.registry();
-    let objects: Vec<_> = match call.snapshot().await? {
-        Source::Snapshot(snapshot) => selection.objects(&snapshot, None).cloned().collect(),
-        Source::View(..) => Vec::new(),
-    };
+    let objects: Vec<_> = selection.objects(&call.snapshot(), None).cloned().collect();
     let keys = objects.iter().map(|stored| stored.key.clone()).collect();
     registry
         .delete_collection(&call.kind, keys, &options, &call.writer())

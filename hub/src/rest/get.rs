@@ -5,10 +5,7 @@ use std::sync::Arc;
 use axum::response::Response;
 use koinon_machinery::{ApiError, Result, Verb};
 
-use super::{
-    call::{Call, Source},
-    options, present, respond,
-};
+use super::{call::Call, options, present, respond};
 
 /// Answers with one object.
 pub(super) async fn get(call: &Call) -> Result<Response> {
@@ -16,9 +13,11 @@ pub(super) async fn get(call: &Call) -> Result<Response> {
     let form = call.form()?;
     let warning = call.settle(options::at(&call.query)?).await?;
     let key = call.key();
-    let found = match call.snapshot().await? {
-        Source::Snapshot(snapshot) => snapshot.get(&key.namespace, &key.name).cloned(),
-        Source::View(_, objects) => objects.into_iter().find(|stored| stored.key == key),
+    let found = if call.kind.is_view(&key.name) {
+        let mut shown = call.view().await?.into_iter();
+        shown.find(|stored| stored.key == key)
+    } else {
+        call.snapshot().get(&key.namespace, &key.name).cloned()
     };
     let stored = found.ok_or_else(|| ApiError::not_found(&call.kind.info, &key.name))?;
     let mut response =

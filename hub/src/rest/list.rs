@@ -14,7 +14,7 @@ use koinon_machinery::{
 use koinon_store::{Revision, Stored};
 
 use super::{
-    call::{Call, Source},
+    call::Call,
     options::{At, ListOptions},
     pages, present,
     respond::{self, Form},
@@ -90,13 +90,8 @@ async fn page(
     options: &ListOptions,
     token: Option<&ContinueToken>,
 ) -> Result<std::result::Result<Page, Response>> {
-    let snapshot = match (call.snapshot().await?, token) {
-        (Source::View(revision, objects), _) => {
-            let selected = |stored: &Arc<Stored>| selection.selects(stored);
-            let objects = objects.into_iter().filter(selected).collect();
-            return Ok(Ok(Page::whole(revision, objects)));
-        }
-        (Source::Snapshot(_), Some(token)) if token.revision > 0 => {
+    let snapshot = match token {
+        Some(token) if token.revision > 0 => {
             match call
                 .api
                 .pages()
@@ -106,7 +101,7 @@ async fn page(
                 None => return Ok(Err(pages::expired(token))),
             }
         }
-        (Source::Snapshot(snapshot), _) => snapshot,
+        _ => call.snapshot(),
     };
     let snapshot = match options.at {
         At::Exactly(wanted) if token.is_none() && wanted < snapshot.revision() => {
@@ -119,7 +114,15 @@ async fn page(
     };
     let revision = snapshot.revision();
     let start = token.map(|token| (token.namespace.as_str(), token.name.as_str()));
+    let shown = call.view().await?;
     let mut rest = selection.objects(&snapshot, start);
+    if !shown.is_empty() {
+        let shown = shown
+            .iter()
+            .filter(|stored| start.is_none_or(|start| place(stored) > start))
+            .filter(|stored| selection.selects(stored));
+        rest = Box::new(merge(rest, shown));
+    }
     if options.limit == 0 {
         return Ok(Ok(Page::whole(revision, rest.cloned().collect())));
     }
@@ -143,6 +146,24 @@ async fn page(
         next,
         remaining,
     }))
+}
+
+/// Where an object stands in a list.
+fn place(stored: &Stored) -> (&str, &str) {
+    (&stored.key.namespace, &stored.key.name)
+}
+
+/// Two parts of a list, each in key order, as one.
+fn merge<'a>(
+    left: impl Iterator<Item = &'a Arc<Stored>>,
+    right: impl Iterator<Item = &'a Arc<Stored>>,
+) -> impl Iterator<Item = &'a Arc<Stored>> {
+    let (mut left, mut right) = (left.peekable(), right.peekable());
+    std::iter::from_fn(move || match (left.peek(), right.peek()) {
+        (Some(one), Some(other)) if place(other) < place(one) => right.next(),
+        (None, Some(_)) => right.next(),
+        _ => left.next(),
+    })
 }
 
 /// The list as JSON, by concatenation of what the store holds.

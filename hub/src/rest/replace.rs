@@ -2,7 +2,7 @@
 
 use axum::{body::Body, response::Response};
 use http::StatusCode;
-use koinon_machinery::{ApiError, Result, Verb};
+use koinon_machinery::{ApiError, Reason, Result, Verb};
 
 use super::{call::Call, options, present, respond};
 use crate::registry::Part;
@@ -16,20 +16,22 @@ pub(super) async fn replace(call: &Call, body: Body, part: Part) -> Result<Respo
     if object.name().is_empty() {
         return Err(ApiError::bad_request("name must be provided"));
     }
-    let saved = call
-        .api
-        .registry()
-        .update(
-            &call.kind,
-            &call.key(),
-            object,
-            part,
-            options,
-            &call.writer(),
-        )
-        .await?;
+    let creates = part == Part::Main && call.kind.strategy.creates_on_update();
+    let new = creates.then(|| object.clone());
+    let (registry, key, writer) = (call.api.registry(), call.key(), call.writer());
+    let updated = registry
+        .update(&call.kind, &key, object, part, options, &writer)
+        .await;
+    let (code, saved) = match (updated, new) {
+        (Err(missing), Some(new)) if missing.reason == Reason::NotFound => {
+            call.may_create()?;
+            let created = registry.create_absent(&call.kind, &key, new, options, &writer);
+            (StatusCode::CREATED, created.await?)
+        }
+        (updated, _) => (StatusCode::OK, updated?),
+    };
     warnings.extend(saved.warnings);
-    let mut response = present::state(StatusCode::OK, &call.kind, form, saved.state);
+    let mut response = present::state(code, &call.kind, form, saved.state);
     respond::warn(&mut response, &warnings);
     Ok(response)
 }

@@ -22,7 +22,7 @@ mod rights;
 
 use self::{reading::Reading, rights::Rights};
 use super::{
-    call::{Call, Source},
+    call::Call,
     options::{At, ListOptions},
     present,
     respond::{self, Form},
@@ -53,9 +53,7 @@ pub(super) async fn watch(call: &Call) -> Result<Response> {
     let selection = Selection::new(&call.kind, call.namespace(), &options)?;
     let warning = call.settle(options.at).await?;
     let registry = call.api.registry().clone();
-    let Source::Snapshot(snapshot) = call.snapshot().await? else {
-        return Err(ApiError::method_not_allowed());
-    };
+    let snapshot = call.snapshot();
     // With a revision the client has the state at that revision; without one it is sent first.
     let first = || First {
         snapshot: snapshot.clone(),

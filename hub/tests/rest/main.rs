@@ -12,6 +12,7 @@ mod deletion;
 mod discovery;
 mod explain;
 mod faults;
+mod leases;
 mod matrix;
 mod objects;
 mod oidc;

@@ -50,7 +50,7 @@ const READ: [&str; 10] = [
 ];
 
 /// Of those, what editors do not change: it is the hub's.
-const HUBS: [&str; 2] = ["leases", "placementdecisions"];
+const HUBS: [&str; 1] = ["placementdecisions"];
 
 /// Of those, what has a status.
 const WITH_STATUS: [&str; 6] = [

@@ -1,4 +1,4 @@
-//! What the kinds ask beyond their schemas: OCM's webhooks, join tokens, secrets, leases.
+//! What the kinds ask beyond their schemas: OCM's webhooks, join tokens, secrets.
 
 use koinon_api::token::TokenText;
 use serde_json::{Value, json};
@@ -277,41 +277,6 @@ async fn secrets_take_text_and_keep_their_type() {
     hub.merge(&path, &json!({ "stringData": { "k": "w" } }))
         .await
         .refusal(422, "Invalid");
-}
-
-#[tokio::test]
-async fn a_lease_shows_an_accepted_clusters_heartbeat() {
-    let hub = Hub::start().await;
-    hub.create(CLUSTERS, &cluster("east")).await.ok();
-    hub.create(
-        CLUSTERS,
-        &json!({ "metadata": { "name": "west" }, "spec": {} }),
-    )
-    .await
-    .ok();
-    let beat = koinon_store::Beat {
-        cluster: "east".to_owned(),
-        session: uuid::Uuid::new_v4(),
-    };
-    hub.registry
-        .store()
-        .heartbeats()
-        .beat_many(&[beat])
-        .await
-        .unwrap();
-    let leases = hub.get("/apis/coordination.k8s.io/v1/leases").await.ok();
-    assert_eq!(leases["items"].as_array().unwrap().len(), 1);
-    let path = "/apis/coordination.k8s.io/v1/namespaces/east/leases/managed-cluster-lease";
-    let lease = hub.get(path).await.ok();
-    assert_eq!(lease["spec"]["leaseDurationSeconds"], 60);
-    assert!(lease["spec"]["renewTime"].as_str().unwrap().ends_with('Z'));
-    hub.delete(path).await.refusal(405, "MethodNotAllowed");
-    hub.merge(path, &json!({}))
-        .await
-        .refusal(405, "MethodNotAllowed");
-    hub.get("/apis/coordination.k8s.io/v1/namespaces/west/leases/managed-cluster-lease")
-        .await
-        .refusal(404, "NotFound");
 }
 
 /// The CEL rule of OCM's own schema.

@@ -32,7 +32,8 @@ fn value(value: &mut Value, minor: u32) {
                 fields.remove("continue");
             }
             // Items of typed lists do not repeat their type.
-            if fields.get("apiVersion") == Some(&Value::from("v1"))
+            let of = fields.get("apiVersion").and_then(Value::as_str);
+            if of.is_some_and(|version| version == "v1" || version.contains(".k8s.io/"))
                 && let Some(Value::Array(items)) = fields.get_mut("items")
             {
                 for item in items.iter_mut().filter_map(Value::as_object_mut) {

@@ -37,7 +37,7 @@ struct Kind {
 const CLUSTER: &str = "/apis/cluster.open-cluster-management.io";
 const WORK: &str = "/apis/work.open-cluster-management.io";
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     Kind {
         name: "cm",
         object: || json!({ "apiVersion": "v1", "kind": "ConfigMap", "data": { "k": "v" } }),
@@ -45,6 +45,10 @@ const KINDS: [Kind; 7] = [
     Kind {
         name: "secret",
         object: || json!({ "apiVersion": "v1", "kind": "Secret", "type": "Opaque", "data": { "k": "dg==" } }),
+    },
+    Kind {
+        name: "lease",
+        object: || json!({ "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": { "holderIdentity": "a", "leaseDurationSeconds": 15 } }),
     },
     Kind {
         name: "placement",
@@ -257,6 +261,8 @@ fn expand(path: &str, kind: Option<&Kind>) -> String {
         "set" => format!("{CLUSTER}/v1beta2/managedclustersets{rest}"),
         "cluster" => format!("{CLUSTER}/v1/managedclusters{rest}"),
         "work" => inside(&format!("{WORK}/v1"), "manifestworks"),
+        "lease" => inside("/apis/coordination.k8s.io/v1", "leases"),
+        "role" => inside("/apis/rbac.authorization.k8s.io/v1", "roles"),
         "mwrs" => inside(&format!("{WORK}/v1alpha1"), "manifestworkreplicasets"),
         other => other.to_owned(),
     }

@@ -11,9 +11,7 @@ use super::{
     Below, FOREGROUND, ORPHAN,
     judge::{Owner, Verdict, Why, judge},
 };
-use crate::registry::{
-    DeleteOptions, Kind, Options, Part, Preconditions, Propagation, Source, object_of,
-};
+use crate::registry::{DeleteOptions, Kind, Options, Part, Preconditions, Propagation, object_of};
 
 /// Deletes a dependent that has no owner left, or takes references to lost owners off.
 ///
@@ -100,7 +98,7 @@ fn state(dependent: &Key, owner: &OwnerReference, context: &Context) -> Owner {
     };
     if kind.info.namespaced && dependent.namespace.is_empty()
         // What is shown and not stored cannot be looked up.
-        || kind.strategy.source() != Source::Store
+        || kind.is_view(&owner.name)
     {
         return Owner::Unknown;
     }

@@ -51,6 +51,10 @@ impl Strategy for Bindings {
         Unconditional::Allowed
     }
 
+    fn creates_on_update(&self) -> bool {
+        true
+    }
+
     fn prepare_create(&self, object: &mut Object, admission: &mut Admission<'_>) -> Result<()> {
         fill(object);
         self.admit(object, admission)

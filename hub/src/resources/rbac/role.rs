@@ -44,6 +44,10 @@ impl Strategy for Roles {
         Unconditional::Allowed
     }
 
+    fn creates_on_update(&self) -> bool {
+        true
+    }
+
     fn prepare_create(&self, object: &mut Object, admission: &mut Admission<'_>) -> Result<()> {
         self.admit(object, None, admission)
     }
