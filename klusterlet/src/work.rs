@@ -31,6 +31,7 @@ mod remove;
 mod rival;
 mod server_side;
 mod status;
+mod unmade;
 mod update;
 
 pub use actor::Books;

@@ -66,6 +66,12 @@ impl Error {
         matches!(self, Self::Refused { code: 409, reason, .. } if reason != "AlreadyExists")
     }
 
+    /// The server says that it did not do what it was asked. A failure of its own may have come when it was done.
+    #[must_use]
+    pub const fn is_denial(&self) -> bool {
+        matches!(self, Self::Refused { code: 400..=407 | 409..=499, .. })
+    }
+
     /// The resource does not know the verb.
     #[must_use]
     pub const fn is_not_allowed(&self) -> bool {
@@ -128,6 +134,22 @@ pub fn refused(code: u16, reason: &str, message: String) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_fails_may_have_done_what_it_was_asked() {
+        for (error, is_denial) in [
+            (refused(403, "Forbidden", String::new()), true),
+            (refused(422, "Invalid", String::new()), true),
+            (refused(429, "TooManyRequests", String::new()), true),
+            (refused(408, "Timeout", String::new()), false),
+            (refused(500, "InternalError", String::new()), false),
+            (refused(504, "Timeout", String::new()), false),
+            (Error::Timeout, false),
+            (Error::Unreachable("reset".to_owned()), false),
+        ] {
+            assert_eq!(error.is_denial(), is_denial, "{error:?}");
+        }
+    }
 
     #[test]
     fn a_path_that_is_not_served_says_nothing_about_an_object() {

@@ -33,6 +33,7 @@ use super::{
     record::Record,
     removal::Removal,
     status::{self, Delayed},
+    unmade::Unmade,
 };
 use crate::{
     backoff::{Backoff, spread},
@@ -97,8 +98,10 @@ pub(super) struct Actor {
     slots: BTreeMap<usize, Box<Slot>>,
     memory: Arc<Mutex<BTreeMap<ObjectKey, Remembered>>>,
     tracked: BTreeSet<ObjectKey>,
-    /// Applied but perhaps not recorded, because the record could not be written.
+    /// Applied but perhaps not recorded: it is not time yet, or the record could not be written.
     unrecorded: Vec<AppliedManifestResourceMeta>,
+    /// Planned, and certainly not made.
+    unmade: Unmade,
     fights: BTreeMap<ObjectKey, Fight>,
     status: Arc<Kept>,
     /// uid and generation that were looked at last.
@@ -143,6 +146,7 @@ impl Actor {
             memory: Arc::default(),
             tracked: BTreeSet::new(),
             unrecorded: Vec::new(),
+            unmade: Unmade::default(),
             fights: BTreeMap::new(),
             status: Arc::default(),
             current: None,

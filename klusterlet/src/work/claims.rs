@@ -4,7 +4,7 @@
 //! taken over yet: it waits. And it lets go of what the other one has without owning it, which nobody else would know.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     sync::{Arc, OnceLock},
 };
 
@@ -23,7 +23,54 @@ pub(super) struct Name {
     pub(super) name: String,
 }
 
+/// A name without its group.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct At {
+    kind: String,
+    namespace: String,
+    name: String,
+}
+
+/// Names, with their groups by what else they say: an object of a kind that is served in two groups has two names.
+#[derive(Debug, Default)]
+struct Names(HashMap<At, BTreeSet<String>>);
+
+impl Names {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn contains(&self, name: &Name) -> bool {
+        let groups = self.0.get(&name.at());
+        groups.is_some_and(|groups| groups.contains(&name.group))
+    }
+
+    /// The other groups in which this name is among these.
+    fn elsewhere(&self, name: &Name) -> impl Iterator<Item = &str> {
+        let groups = self.0.get(&name.at()).into_iter().flatten();
+        groups
+            .map(String::as_str)
+            .filter(|group| **group != *name.group)
+    }
+}
+
+impl Extend<Name> for Names {
+    fn extend<I: IntoIterator<Item = Name>>(&mut self, names: I) {
+        for name in names {
+            self.0.entry(name.at()).or_default().insert(name.group);
+        }
+    }
+}
+
 impl Name {
+    fn at(&self) -> At {
+        At {
+            kind: self.kind.clone(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+        }
+    }
+
     fn of(object: &Object, namespace: &str) -> Self {
         let group = object.api_version.rsplit_once('/');
         Self {
@@ -49,9 +96,9 @@ impl Name {
 #[derive(Debug, Default)]
 pub(super) struct Wants {
     /// It is to own them, and does not yet.
-    missing: HashSet<Name>,
+    missing: Names,
     /// It has them and does not own them.
-    unowned: HashSet<Name>,
+    unowned: Names,
 }
 
 impl Wants {
@@ -67,7 +114,7 @@ impl Wants {
 }
 
 /// That another work wants an object.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Claimed {
     /// It is about to take it over.
     Soon,
@@ -82,7 +129,7 @@ pub(super) enum Claimed {
 struct Told {
     held: Arc<Held>,
     /// Read when somebody asks, once.
-    names: OnceLock<HashSet<Name>>,
+    names: OnceLock<Names>,
 }
 
 #[derive(Debug, Clone)]
@@ -176,22 +223,49 @@ pub(super) struct Others(Vec<(String, Claim)>);
 impl Others {
     /// Says whether one of them wants an object; `name` has a namespace if, and only if, its kind does.
     pub(super) fn want(&self, name: &Name) -> Option<Claimed> {
-        let mut unowned = None;
-        for (other, claim) in &self.0 {
-            match claim {
-                Claim::Told(told, tried) => {
-                    if told.names.get_or_init(|| names(&told.held)).contains(name) {
-                        let missed = Some(Claimed::Missed(other.clone()));
-                        return missed.filter(|_| *tried).or(Some(Claimed::Soon));
+        let wanted = self.all().filter(|(names, _)| names.contains(name));
+        Claimed::strongest(wanted.map(|(_, claimed)| claimed))
+    }
+
+    /// The other groups in which one of them wants an object of this name: it may be another object, or this very one.
+    pub(super) fn want_elsewhere(&self, name: &Name) -> Vec<(String, Claimed)> {
+        let all = self.all().flat_map(|(names, claimed)| {
+            let groups = names.elsewhere(name);
+            groups.map(move |group| (group.to_owned(), claimed.clone()))
+        });
+        all.collect()
+    }
+
+    /// What they want, and how.
+    fn all(&self) -> impl Iterator<Item = (&Names, Claimed)> {
+        self.0
+            .iter()
+            .flat_map(|(other, claim)| {
+                let missed = || Claimed::Missed(other.clone());
+                match claim {
+                    Claim::Told(told, tried) => {
+                        let names = told.names.get_or_init(|| names(&told.held));
+                        let claimed = if *tried { missed() } else { Claimed::Soon };
+                        [Some((names, claimed)), None]
                     }
+                    Claim::Looked(wants) => [
+                        Some((&wants.missing, missed())),
+                        Some((&wants.unowned, Claimed::Unowned)),
+                    ],
                 }
-                Claim::Looked(wants) if wants.missing.contains(name) => {
-                    return Some(Claimed::Missed(other.clone()));
-                }
-                Claim::Looked(wants) if wants.unowned.contains(name) => {
-                    unowned = Some(Claimed::Unowned);
-                }
-                Claim::Looked(_) => {}
+            })
+            .flatten()
+    }
+}
+
+impl Claimed {
+    /// Who is to own an object comes before who has it without owning it.
+    pub(super) fn strongest(claims: impl Iterator<Item = Self>) -> Option<Self> {
+        let mut unowned = None;
+        for claimed in claims {
+            match claimed {
+                Self::Unowned => unowned = Some(Self::Unowned),
+                Self::Soon | Self::Missed(_) => return Some(claimed),
             }
         }
         unowned
@@ -203,18 +277,17 @@ fn is_same(told: &Held, held: &Held) -> bool {
 }
 
 /// What a work names; nothing if its body makes no sense.
-fn names(held: &Held) -> HashSet<Name> {
+fn names(held: &Held) -> Names {
+    let mut names = Names::default();
     let Ok(spec) = held.spec() else {
-        return HashSet::new();
+        return names;
     };
     let manifests = plan::manifests(&spec).into_iter();
     let objects: Vec<_> = manifests
         .filter_map(|manifest| manifest.object.ok())
         .collect();
-    objects
-        .iter()
-        .flat_map(|object| Name::all(object, None))
-        .collect()
+    names.extend(objects.iter().flat_map(|object| Name::all(object, None)));
+    names
 }
 
 #[cfg(test)]

@@ -23,12 +23,13 @@ use super::{
     record::{self, Naming, Record},
     removal::{self, Leaving, Quota, Removal},
     remove,
+    unmade::Unmade,
     update::references,
 };
 use crate::{
     backoff::{Backoff, spread},
     clock,
-    cluster::{Cluster, Result, known::APPLIED_WORKS},
+    cluster::{Cluster, Error, Result, known::APPLIED_WORKS},
     desired::Holding,
     telemetry::Chain,
     unmanaged::{Disposal, Doomed, Unknown},
@@ -232,6 +233,8 @@ impl Leftovers {
             Ok(live) => live,
             // Nobody serves its kind just now: it may well be there.
             Err(error) if error.is_not_found() => return Ok(true),
+            // Nor may the agent look: the other leftovers need not wait for that.
+            Err(Error::Refused { code: 403, .. }) => return Ok(true),
             Err(error) => return Err(error),
         };
         let Some((_, live)) = live.filter(|(_, live)| record.owner.owns(live)) else {
@@ -291,6 +294,7 @@ impl Leftovers {
                 let judge = shared.policies.known().await;
                 // Nobody knows the spec any more; what it orphaned has no owner reference, so it is left alone.
                 let (spec, directives) = (ManifestWorkSpec::default(), BTreeMap::new());
+                let unmade = Unmade::default();
                 let leaving = Leaving {
                     cluster: &shared.cluster,
                     deleter: executor::deleter(&shared.cluster, shared.executing, None),
@@ -299,6 +303,7 @@ impl Leftovers {
                     spec: &spec,
                     directives: &directives,
                     policies: &judge,
+                    unmade: &unmade,
                     keep: &[],
                     claims: &shared.claims,
                     quota: Quota {

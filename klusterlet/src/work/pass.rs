@@ -58,6 +58,8 @@ pub(super) struct Slot {
     pub(super) stake: Stake,
     /// Whose change was undone.
     pub(super) rival: Option<String>,
+    /// The work may own the object by now: it is there, or something was asked for that may have been done.
+    pub(super) perhaps_made: bool,
 }
 
 impl Slot {
@@ -210,6 +212,7 @@ impl Located<'_> {
             completes,
             stake,
             rival: None,
+            perhaps_made: false,
         }
     }
 }
@@ -313,6 +316,11 @@ impl Pass<'_> {
             self.stalled.lock().insert(resource.clone());
         }
         let mut rival = None;
+        let done = match &result {
+            Ok(_) => true,
+            Err(Failure::Server(error)) => !error.is_denial(),
+            Err(Failure::Refused(_) | Failure::Withheld(_)) => false,
+        };
         let (live, error, writes) = match result {
             Ok(result) => {
                 rival = result.rival;
@@ -361,8 +369,9 @@ impl Pass<'_> {
             });
         }
         let seen = live.as_ref().and_then(|live| live.as_ref().ok());
-        let seen = seen.and_then(Option::as_ref).map(version);
-        self.shared.watches.seen(self.work, &key, seen);
+        let seen = seen.and_then(Option::as_ref);
+        self.shared.watches.seen(self.work, &key, seen.map(version));
+        let is_own = seen.is_some_and(|live| self.owner.owns(live));
         if error.is_none()
             && let Some(remembered) = remembered
         {
@@ -388,6 +397,7 @@ impl Pass<'_> {
             completes,
             stake,
             rival,
+            perhaps_made: done || is_own,
         };
         (ordinal, slot)
     }

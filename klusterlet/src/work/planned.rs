@@ -134,6 +134,14 @@ impl Planned {
         });
     }
 
+    /// Where the objects are.
+    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
+        self.0.iter().map(|entry| {
+            let [group, resource, namespace, name, _] = parts(entry).map(str::to_owned);
+            (group, resource, namespace, name)
+        })
+    }
+
     /// The objects, as they would be recorded if their uid were known.
     pub(super) fn iter(&self) -> impl Iterator<Item = Applied> {
         self.0.iter().map(|entry| {

@@ -53,9 +53,22 @@ const MOST_APPLIED: usize = 900 * 1024;
 impl Record {
     /// All that the work may own.
     pub(super) fn owned(&self) -> Vec<AppliedManifestResourceMeta> {
-        let known: BTreeSet<Place> = self.applied.iter().map(place).collect();
+        self.owned_with(&[])
+    }
+
+    /// All that the work may own, with what was learned since it was recorded. What is only planned comes last, and nothing of it that
+    /// is known better.
+    pub(super) fn owned_with(
+        &self,
+        learned: &[AppliedManifestResourceMeta],
+    ) -> Vec<AppliedManifestResourceMeta> {
+        let mut all = self.applied.clone();
+        let recorded: BTreeSet<_> = self.applied.iter().collect();
+        all.extend(learned.iter().filter(|o| !recorded.contains(o)).cloned());
+        let known: BTreeSet<Place> = all.iter().map(place).collect();
         let planned = self.planned.iter().filter(|o| !known.contains(&place(o)));
-        self.applied.iter().cloned().chain(planned).collect()
+        all.extend(planned);
+        all
     }
 }
 
@@ -373,6 +386,32 @@ fn finalizers(value: &Value) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_known_with_its_uid_is_not_named_without_it() {
+        let object = |name: &str, uid: &str| AppliedManifestResourceMeta {
+            version: "v1".into(),
+            resource: "configmaps".into(),
+            namespace: "n".into(),
+            name: name.into(),
+            uid: uid.into(),
+            ..Default::default()
+        };
+        let mut record = read(&json!({}), false);
+        record.applied = vec![object("a", "1"), object("b", "2")];
+        for name in ["a", "c", "d"] {
+            let served = crate::cluster::Served::Otherwise;
+            record.planned.insert(&object(name, ""), served);
+        }
+        let all = |learned: &[_]| {
+            let all = record.owned_with(learned).into_iter();
+            all.map(|o| o.name + &o.uid).collect::<Vec<_>>()
+        };
+        assert_eq!(all(&[]), ["a1", "b2", "c", "d"]);
+        // One that was made anew is known under both uids until the record says which one counts.
+        let learned = [object("a", "1"), object("b", "9"), object("c", "3")];
+        assert_eq!(all(&learned), ["a1", "b2", "b9", "c3", "d"]);
+    }
 
     #[test]
     fn only_a_later_process_takes_a_work_over() {

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use self::sift::{Doomed, sort_out};
 use super::{
-    claims::{Claimed, Claims},
+    claims::{Claimed, Claims, Others},
     content::{self, Container, Eyes},
     guard::{DeletionGuard, Permit},
     order,
@@ -28,11 +28,12 @@ use super::{
     planned::{Planned, place},
     remove::{self, Outcome},
     status::Delayed,
+    unmade::Unmade,
     update::Owner,
 };
 use crate::{
     backoff::Backoff,
-    cluster::{Cluster, Error, Result},
+    cluster::{Cluster, Error, Result, Served},
     policy::Judge,
 };
 
@@ -57,6 +58,8 @@ pub(super) struct Leaving<'a> {
     pub(super) spec: &'a ManifestWorkSpec,
     pub(super) directives: &'a BTreeMap<String, String>,
     pub(super) policies: &'a Judge,
+    /// What was planned and is certainly not there.
+    pub(super) unmade: &'a Unmade,
     /// What the work still wants.
     pub(super) keep: &'a [Applied],
     pub(super) quota: Quota<'a>,
@@ -165,21 +168,20 @@ impl Removal {
         });
         leaving.claims.read(leaving.quota.work).await;
         let others = leaving.claims.of_others(leaving.quota.work);
-        doomed.retain_mut(|one| {
-            let claimed = others.want(&one.name());
-            claimed.is_none_or(|claimed| {
-                let recorded = std::mem::take(&mut one.recorded);
-                match claimed {
-                    Claimed::Unowned => stays.push(recorded),
-                    Claimed::Soon => progress.pending.push(recorded),
-                    Claimed::Missed(by) => {
-                        let why = Delayed::wanted(&recorded, &by);
-                        progress.hold(recorded, why);
-                    }
+        let mut free = Vec::with_capacity(doomed.len());
+        for one in doomed {
+            match wanted(&one, &others, leaving.cluster).await {
+                Ok(None) => free.push(one),
+                Ok(Some(Claimed::Unowned)) => stays.push(one.recorded),
+                Ok(Some(Claimed::Soon)) => progress.pending.push(one.recorded),
+                Ok(Some(Claimed::Missed(by))) => {
+                    let why = Delayed::wanted(&one.recorded, &by);
+                    progress.hold(one.recorded, why);
                 }
-                false
-            })
-        });
+                Err(error) => progress.fail(one.recorded, error),
+            }
+        }
+        let mut doomed = free;
         let fresh = self.fresh(&doomed, &progress.pending);
         let answer = leaving.quota.ask(fresh);
         if answer == Permit::Granted {
@@ -335,6 +337,32 @@ fn kept_elsewhere(one: &Doomed, keep: &[Applied]) -> Elsewhere {
     }
 }
 
+/// Says whether another work wants the very object that is to go, perhaps in another group of its kind: then its name there is the same,
+/// and its uid.
+async fn wanted(one: &Doomed, others: &Others, cluster: &Cluster) -> Result<Option<Claimed>> {
+    let name = one.name();
+    let claimed = others.want(&name);
+    if claimed.is_some() {
+        return Ok(claimed);
+    }
+    let mut same = Vec::new();
+    for (group, claimed) in others.want_elsewhere(&name) {
+        let there = Applied {
+            group,
+            uid: String::new(),
+            ..one.recorded.clone()
+        };
+        match remove::read(cluster, &there, Served::Otherwise).await {
+            Ok(Some((_, live))) if sift::uid(&live) == one.uid => same.push(claimed),
+            Ok(_) => {}
+            // Nobody serves it there just now, so nobody can tell.
+            Err(error) if error.is_not_found() => same.push(claimed),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Claimed::strongest(same.into_iter()))
+}
+
 const fn container_name(container: Container) -> &'static str {
     match container {
         Container::Namespace => "namespace",
@@ -349,6 +377,11 @@ fn rank(one: &Doomed) -> (bool, u16) {
         one.container.is_none(),
         order::rank(kind.unwrap_or_default()),
     )
+}
+
+/// Says whether nobody can tell if an object was ever made: it was planned, and the agent may not look.
+const fn is_unseen(object: &Applied, error: &Error) -> bool {
+    object.uid.is_empty() && matches!(error, Error::Refused { code: 403, .. })
 }
 
 /// Says whether a work's annotation approves the deletion of this Namespace or definition with all that is in it, or that the objects
@@ -380,7 +413,12 @@ pub(super) async fn let_go(
             steps.push(async move {
                 let kind = resource_of(object).definition();
                 match remove::let_go(cluster, object, owner, by).await {
-                    Err(error) if error.is_not_found() && is_approved(directives, &kind) => Ok(()),
+                    Err(error)
+                        if (error.is_not_found() || is_unseen(object, &error))
+                            && is_approved(directives, &kind) =>
+                    {
+                        Ok(())
+                    }
                     other => other,
                 }
             });

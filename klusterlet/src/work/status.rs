@@ -21,7 +21,10 @@ use koinon_api::{
 
 pub(super) use size::{MOST, fit};
 
-use crate::{cluster::ObjectKey, feedback::Derived};
+use crate::{
+    cluster::{Error, ObjectKey},
+    feedback::Derived,
+};
 
 /// What was found out about one manifest.
 #[derive(Debug, Clone, PartialEq)]
@@ -348,6 +351,18 @@ impl Delayed {
             reason: held::UNSERVED,
             message: format!(
                 "the cluster does not serve {kind} just now, so it is not known whether {:?} is gone; if the kind is gone for good, annotate the work with {}={kind}",
+                object.name,
+                annotation::APPROVE_DELETION
+            ),
+        }
+    }
+
+    /// It was planned, and the agent may not look whether it was made.
+    pub(super) fn unseen(object: &AppliedManifestResourceMeta, kind: &str, error: &Error) -> Self {
+        Self {
+            reason: held::FAILED,
+            message: format!(
+                "it is not known whether {:?} was made: {error}; let the agent look, or, if there is no such object of this work, annotate the work with {}={kind}",
                 object.name,
                 annotation::APPROVE_DELETION
             ),

@@ -21,7 +21,7 @@ use koinon_klusterlet::{
     policy::Policies,
     tasks::Tasks,
     unmanaged::Unmanaged,
-    work::{Books, DeletionGuard, Engine, Executing, Parts, Removed},
+    work::{DeletionGuard, Engine, Executing, Parts, Removed},
 };
 use koinon_tests::{Gate, Member, eventually, member::Apis};
 use parking_lot::Mutex;
@@ -108,7 +108,7 @@ impl Bench {
         let unmanaged = Unmanaged::default();
         let ends = (&outbox, &metrics, &unmanaged);
         let guard = DeletionGuard::new(settings.allowance);
-        let (engine, removed) = engine(&gated, HUB, ends, &stop, (settings.executing, &guard));
+        let (engine, removed) = engine(&gated, HUB, ends, &stop, (settings, &guard));
         Ok(Self {
             hub: Mutex::new(HUB.to_owned()),
             unmanaged,
@@ -138,7 +138,7 @@ impl Bench {
         let ends = (&outbox, &self.metrics, &self.unmanaged);
         let hub = self.hub.lock().clone();
         let guard = DeletionGuard::new(self.settings.allowance);
-        let how = (self.settings.executing, &guard);
+        let how = (self.settings, &guard);
         let (engine, removed) = engine(&self.gated, &hub, ends, &stop, how);
         *self.guard.lock() = guard;
         self.removals.lock().await.0 = removed;
@@ -337,6 +337,15 @@ impl Bench {
         .await
     }
 
+    /// Says whether the agent's account may read config maps in the namespace `default`.
+    pub(crate) async fn may_look(&self) -> anyhow::Result<bool> {
+        match self.gated.get(&CONFIG_MAPS, "default", "none").await {
+            Ok(_) => Ok(true),
+            Err(koinon_klusterlet::cluster::Error::Refused { code: 403, .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Reads an object with kubectl.
     pub(crate) async fn read(&self, args: &[&str]) -> anyhow::Result<Value> {
         let args: Vec<&str> = ["get"]
@@ -448,7 +457,7 @@ fn engine(
     hub: &str,
     (outbox, metrics, unmanaged): (&Outbox, &Metrics, &Unmanaged),
     stop: &CancellationToken,
-    (executing, guard): (Executing, &DeletionGuard),
+    (settings, guard): (Settings, &DeletionGuard),
 ) -> (Engine, mpsc::UnboundedReceiver<Removed>) {
     let tasks = Tasks::new(stop.clone());
     Engine::new(Parts {
@@ -457,15 +466,9 @@ fn engine(
         hub_hash: hub.to_owned(),
         agent_id: "test".to_owned(),
         resync: Duration::from_secs(3600),
-        // A test waits for it again and again.
-        books: Books {
-            later: Duration::from_millis(50),
-            again: Duration::from_millis(50),
-            quiet: Duration::ZERO,
-            patience: Duration::ZERO,
-        },
+        books: settings.books,
         raw_json: RawJson::Refused,
-        executing,
+        executing: settings.executing,
         policies: Policies::watch(cluster, &tasks, AGENT),
         guard: guard.clone(),
         unmanaged: unmanaged.clone(),

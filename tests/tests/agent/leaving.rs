@@ -2,12 +2,13 @@
 //! and again.
 
 use koinon_klusterlet::work::{Executing, Rights, Without};
-use koinon_tests::{Death, eventually};
+use koinon_tests::{Death, eventually, member::Apis, tools::kubernetes_minor};
 use serde_json::{Value, json};
 
 use super::{
     bench::{Bench, applied, condition, config_map},
     safety::{held_because, until_held},
+    settings::{Account, NEVER, Settings, allow_works, forbid_works},
 };
 
 fn work(manifests: &[Value]) -> Value {
@@ -265,5 +266,186 @@ async fn a_work_does_not_get_rid_of_its_executor_to_delete() -> anyhow::Result<(
     bench.quiet().await;
     bench.data("theirs", &json!({"k": "v"})).await?;
     assert!(!bench.is_removed("w").await);
+    Ok(())
+}
+
+/// An object was made, its uid is not recorded yet, and from that moment on the agent may not even look: that is not how an object ends.
+/// Its record is what keeps Kubernetes' garbage collector from it.
+#[tokio::test]
+async fn what_the_agent_may_not_look_at_any_more_is_not_taken_for_never_made() -> anyhow::Result<()>
+{
+    let bench = Bench::with(Settings {
+        account: Account::Narrow,
+        books: NEVER,
+        ..Settings::default()
+    })
+    .await?;
+    let orphan = |manifest: Value| {
+        let mut spec = work(&[manifest]);
+        spec["deleteOption"] = json!({"propagationPolicy": "Orphan"});
+        spec
+    };
+    let record = async |work: &str| {
+        bench
+            .read(&["appliedmanifestwork", &format!("aaaa-{work}")])
+            .await
+    };
+    let [warm, cold] = ["warm", "cold"].map(|name| config_map(name, &json!({"k": "v"})));
+    let beyond = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "beyond", "namespace": "kube-public"}});
+    for (name, manifest, expected) in [
+        ("warm", &warm, "True"),
+        ("cold", &cold, "True"),
+        ("never", &beyond, "False"),
+    ] {
+        bench.desire(name, 1, work(std::slice::from_ref(manifest)))?;
+        assert_eq!(applied(&bench.status(name, 1).await?), expected, "{name}");
+        assert!(record(name).await?["status"]["appliedResources"].is_null());
+    }
+    forbid_works(&bench).await?;
+
+    // By the agent that made it, and by one that was started since.
+    bench.delete_as("warm", 2, orphan(warm))?;
+    let words = ["DeletionFailed", "forbidden", "warm"];
+    until_held(&bench, "warm", &words).await?;
+    bench.restart().await;
+    bench.delete_as("cold", 2, orphan(cold.clone()))?;
+    until_held(&bench, "warm", &words).await?;
+    let words = ["DeletionFailed", "it is not known whether", "cold"];
+    until_held(&bench, "cold", &words).await?;
+    bench.quiet().await;
+    for name in ["warm", "cold"] {
+        assert!(!bench.is_removed(name).await, "{name}");
+        assert!(
+            record(name).await?["metadata"]
+                .get("deletionTimestamp")
+                .is_none(),
+            "{name}"
+        );
+        assert_eq!(owners(&bench, name).await?, 1, "{name}");
+    }
+    // What leaves a work waits in the same way, and keeps nothing else from being done.
+    allow_works(&bench).await?;
+    for name in ["warm", "cold"] {
+        bench.look_again(name)?;
+        bench.removed(name).await?;
+        assert_eq!(owners(&bench, name).await?, 0, "{name}");
+        bench.data(name, &json!({"k": "v"})).await?;
+    }
+
+    // An agent that was started since does not know that it never was allowed to make this one. Somebody does.
+    bench.delete("never")?;
+    until_held(
+        &bench,
+        "never",
+        &["DeletionFailed", "koinon.dev/approve-deletion=configmaps"],
+    )
+    .await?;
+    bench.direct("never", "koinon.dev/approve-deletion", "secrets")?;
+    bench.quiet().await;
+    assert!(!bench.is_removed("never").await);
+    bench.direct("never", "koinon.dev/approve-deletion", "configmaps")?;
+    bench.removed("never").await
+}
+
+/// An object that leaves one work under one name and comes into another one under its other name is one object.
+#[tokio::test]
+async fn an_object_that_moves_to_another_work_and_group_is_not_deleted() -> anyhow::Result<()> {
+    let bench = Bench::with(Settings {
+        apis: Apis::Whole,
+        ..Settings::default()
+    })
+    .await?;
+    // Whoever is to have it cannot take it over, so that there is time to do wrong.
+    let refuse = |groups: &[&str], operations: &[&str]| {
+        json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration", "metadata": {"name": "guard"}, "webhooks": [{
+        "name": "guard.koinon.dev", "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": "Fail", "timeoutSeconds": 5,
+        "clientConfig": {"url": "https://127.0.0.1:1/"}, "objectSelector": {"matchLabels": {"guarded": "yes"}}, "matchPolicy": "Exact",
+        "rules": [{"apiGroups": groups, "apiVersions": ["*"], "operations": operations, "resources": ["*"]}]}]})
+    };
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "configmaps.test.koinon.dev"},
+        "spec": {"group": "test.koinon.dev", "scope": "Namespaced", "names": {"kind": "ConfigMap", "plural": "configmaps"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}]},
+    });
+    bench.create(&definition).await?;
+    bench
+        .create(&refuse(
+            &["test.koinon.dev", "networking.k8s.io"],
+            &["CREATE", "UPDATE"],
+        ))
+        .await?;
+    let guarded = |api_version: &str, kind: &str, spec: Value| {
+        json!({"apiVersion": api_version, "kind": kind,
+        "metadata": {"name": "door", "namespace": "default", "labels": {"guarded": "yes"}}, "spec": spec})
+    };
+
+    // Another object altogether, though of the same name and kind: nobody waits for that one.
+    let map = config_map("door", &json!({"k": "v"}));
+    let stays = config_map("stays", &json!({}));
+    bench.desire("from", 1, work(&[map, stays.clone()]))?;
+    bench.status("from", 1).await?;
+    let foreign = guarded("test.koinon.dev/v1", "ConfigMap", Value::Null);
+    bench.desire("to", 1, work(std::slice::from_ref(&foreign)))?;
+    bench
+        .until("it is refused", "to", |s| applied(s) == "False")
+        .await?;
+    bench.desire("from", 2, work(std::slice::from_ref(&stays)))?;
+    bench.gone("door").await?;
+
+    if kubernetes_minor()? >= 22 {
+        // No kind but events is served in two groups any more.
+        return Ok(());
+    }
+    let old = guarded(
+        "extensions/v1beta1",
+        "Ingress",
+        json!({"backend": {"serviceName": "web", "servicePort": 80}}),
+    );
+    let new = guarded(
+        "networking.k8s.io/v1",
+        "Ingress",
+        json!({"defaultBackend": {"service": {"name": "web", "port": {"number": 80}}}}),
+    );
+    let door = async || {
+        bench
+            .read(&["ingresses.v1.networking.k8s.io", "door"])
+            .await
+    };
+    bench.desire("from", 3, work(&[old, stays.clone()]))?;
+    assert_eq!(applied(&bench.status("from", 3).await?), "True");
+    let uid = door().await?["metadata"]["uid"].clone();
+    bench.desire("to", 2, work(&[new]))?;
+    assert_eq!(applied(&bench.status("to", 2).await?), "False");
+    bench.desire("from", 4, work(&[stays]))?;
+    until_held(
+        &bench,
+        "from",
+        &["WantedByAnotherWork", "ingresses default/door"],
+    )
+    .await?;
+    assert_eq!(door().await?["metadata"]["uid"], uid);
+    bench
+        .kubectl(&["delete", "validatingwebhookconfiguration", "guard"])
+        .await?;
+    bench
+        .until("it is taken over", "to", |s| applied(s) == "True")
+        .await?;
+    bench
+        .until("nothing is held", "from", |s| held_because(s).is_empty())
+        .await?;
+    let live = door().await?;
+    assert_eq!(live["metadata"]["uid"], uid);
+    assert!(
+        live["metadata"].get("deletionTimestamp").is_none(),
+        "{live}"
+    );
+    assert_eq!(
+        live["metadata"]["ownerReferences"].as_array().map(Vec::len),
+        Some(1),
+        "{live}"
+    );
+    bench.delete("from")?;
+    bench.removed("from").await?;
+    assert_eq!(door().await?["metadata"]["uid"], uid);
     Ok(())
 }

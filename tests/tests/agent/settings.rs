@@ -1,10 +1,12 @@
 //! How the agent under test is started.
 
-use koinon_klusterlet::work::{Allowance, Executing};
-use koinon_tests::{Member, member::Apis};
+use std::time::Duration;
+
+use koinon_klusterlet::work::{Allowance, Books, Executing};
+use koinon_tests::{Member, eventually, member::Apis};
 use serde_json::{Value, json};
 
-use super::bench::AGENT;
+use super::bench::{AGENT, Bench};
 
 /// What the agent may do in the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +24,23 @@ pub(crate) struct Settings {
     pub(crate) account: Account,
     /// What the API server serves.
     pub(crate) apis: Apis,
+    /// When the agent records what it applied.
+    pub(crate) books: Books,
 }
+
+/// At once: a test waits for it again and again.
+const SOON: Books = Books {
+    later: Duration::from_millis(50),
+    again: Duration::from_millis(50),
+    quiet: Duration::ZERO,
+    patience: Duration::ZERO,
+};
+
+/// Later than any test goes on.
+pub(crate) const NEVER: Books = Books {
+    later: Duration::from_secs(3600),
+    ..SOON
+};
 
 impl Default for Settings {
     fn default() -> Self {
@@ -34,6 +52,7 @@ impl Default for Settings {
             },
             account: Account::Admin,
             apis: Apis::Stable,
+            books: SOON,
         }
     }
 }
@@ -54,10 +73,7 @@ pub(super) async fn narrow(member: &Member) -> anyhow::Result<kube::Client> {
     kubectl
         .apply(&own.collect::<Vec<_>>().join("\n---\n"))
         .await?;
-    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "works", "namespace": "default"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-        "subjects": [{"kind": "ServiceAccount", "name": "klusterlet", "namespace": AGENT}]});
-    kubectl.apply(&binding.to_string()).await?;
+    kubectl.apply(&works().to_string()).await?;
     // TokenRequest: what `kubectl create token` sends, also for a kubectl that is too old for it.
     let path = format!("/api/v1/namespaces/{AGENT}/serviceaccounts/klusterlet/token");
     let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}});
@@ -71,4 +87,28 @@ pub(super) async fn narrow(member: &Member) -> anyhow::Result<kube::Client> {
     let config = serde_json::from_value(config)?;
     let config = kube::Config::from_custom_kubeconfig(config, &options).await?;
     Ok(kube::Client::try_from(config)?)
+}
+
+/// Takes away what the account with narrow rights may do in the namespace `default`.
+pub(super) async fn forbid_works(bench: &Bench) -> anyhow::Result<()> {
+    bench.kubectl(&["delete", "rolebinding", "works"]).await?;
+    eventually("the agent may not look", async || {
+        Ok((!bench.may_look().await?).then_some(()))
+    })
+    .await
+}
+
+/// Gives it back.
+pub(super) async fn allow_works(bench: &Bench) -> anyhow::Result<()> {
+    bench.create(&works()).await?;
+    eventually("the agent may look", async || {
+        Ok(bench.may_look().await?.then_some(()))
+    })
+    .await
+}
+
+fn works() -> Value {
+    json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "works", "namespace": "default"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": "klusterlet", "namespace": AGENT}]})
 }

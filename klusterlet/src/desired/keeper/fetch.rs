@@ -2,11 +2,13 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    future::Future,
     time::Duration,
 };
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use koinon_proto::v1::{PullChunk, WorkBody, WorkRef};
+use tonic::Streaming;
 use tracing::{debug, warn};
 
 use super::{
@@ -47,17 +49,10 @@ impl Keeper {
         let (mut storing, mut assembly, mut failure) =
             (FuturesUnordered::new(), Assembly::default(), None);
         let mut arrived: Vec<(Notice, Held)> = Vec::new();
-        let mut chunks = None;
-        if !works.is_empty() {
-            match tokio::time::timeout(PULL_TIMEOUT, puller.pull(works)).await {
-                Ok(Ok(stream)) => chunks = Some(stream),
-                Ok(Err(status)) => {
-                    debug!(code = ?status.code(), "a pull was refused");
-                    failure = Some(refused(&status));
-                }
-                Err(_) => failure = Some(cluster::Error::Timeout),
-            }
-        }
+        // What came along does not wait for the hub to answer: with the first word about the others, or with none.
+        let mut opening = (!works.is_empty())
+            .then(|| Box::pin(tokio::time::timeout(PULL_TIMEOUT, puller.pull(works))));
+        let mut chunks: Option<Streaming<PullChunk>> = None;
         loop {
             let receiving = chunks.is_some() || !along.is_empty();
             let next = async {
@@ -136,6 +131,17 @@ impl Keeper {
                         chunks = None;
                     }
                 },
+                opened = answered(&mut opening), if opening.is_some() => {
+                    opening = None;
+                    match opened {
+                        Ok(Ok(stream)) => chunks = Some(stream),
+                        Ok(Err(status)) => {
+                            debug!(code = ?status.code(), "a pull was refused");
+                            failure = Some(refused(&status));
+                        }
+                        Err(_) => failure = Some(cluster::Error::Timeout),
+                    }
+                }
                 () = std::future::ready(()), if !arrived.is_empty() => {
                     storing.push(self.take_in(std::mem::take(&mut arrived)));
                 }
@@ -157,6 +163,14 @@ impl Keeper {
             .map(|held| (held.labels.clone(), held.body.clone()))
             .unwrap_or_default();
         work(notice, labels, body, Origin::Member)
+    }
+}
+
+/// Waits for what may have been begun.
+async fn answered<F: Future + Unpin>(begun: &mut Option<F>) -> F::Output {
+    match begun {
+        Some(begun) => begun.await,
+        None => std::future::pending().await,
     }
 }
 

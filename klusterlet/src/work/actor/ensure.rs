@@ -9,6 +9,7 @@ use super::{
     super::{
         planned::Planned,
         record::{self, Expect, Record},
+        unmade::Unmade,
     },
     Actor, Trouble,
 };
@@ -102,6 +103,14 @@ impl Actor {
 
     /// Watches the record from now on.
     pub(super) fn adopt(&mut self, record: Record) {
+        let same = |before: &Record| before.owner == record.owner;
+        if !self.record.as_ref().is_some_and(same) {
+            self.unmade = Unmade::default();
+        }
+        if record.created {
+            // What names it as its owner has yet to be made.
+            self.unmade.planned(record.planned.places());
+        }
         let key = ObjectKey {
             resource: Arc::new(Resource::clone(&APPLIED_WORKS)),
             namespace: String::new(),

@@ -8,7 +8,9 @@ use tracing::warn;
 
 use super::{
     super::{
-        executor, prune,
+        executor,
+        planned::place,
+        prune,
         record::{self, Record},
         removal::{self, Leaving, Quota},
         status::{self, Delayed},
@@ -65,10 +67,7 @@ impl Actor {
     /// Deletes what a record owns, one step for each object, and lets the record go when nothing is left.
     async fn dismantle(&mut self, held: &Held, record: &mut Record) -> Result<bool, Trouble> {
         // Objects that were applied but never recorded are ours as well.
-        let mut all = record.owned();
-        let unrecorded = self.unrecorded.iter();
-        let unrecorded: Vec<_> = unrecorded.filter(|u| !all.contains(u)).cloned().collect();
-        all.extend(unrecorded);
+        let all = record.owned_with(&self.unrecorded);
         let shared = self.shared.clone();
         let spec = match held.spec() {
             Ok(spec) => spec,
@@ -88,6 +87,7 @@ impl Actor {
             spec: &spec,
             directives: &held.directives,
             policies: &judge,
+            unmade: &self.unmade,
             keep: &[],
             claims: &shared.claims,
             quota: Quota {
@@ -112,7 +112,7 @@ impl Actor {
                 record::delete(&shared.cluster, record).await?;
             }
             record::release(&shared.cluster, record).await?;
-            self.unrecorded.clear();
+            self.unrecorded = Vec::new();
         }
         Ok(done)
     }
@@ -122,8 +122,8 @@ impl Actor {
     pub(super) async fn let_go(&mut self, held: &Held, record: &Record) -> Result<(), Trouble> {
         let shared = self.shared.clone();
         let cluster = &shared.cluster;
-        let mut all = record.owned();
-        all.extend(self.unrecorded.iter().cloned());
+        let mut all = record.owned_with(&self.unrecorded);
+        all.retain(|object| !object.uid.is_empty() || !self.unmade.has(&place(object)));
         let (owner, planned) = (&record.owner, &record.planned);
         let let_go = removal::let_go(cluster, &all, owner, planned, &held.directives).await;
         if let Err(error) = let_go {
@@ -132,7 +132,7 @@ impl Actor {
             return Err(error.into());
         }
         record::release(cluster, record).await?;
-        self.unrecorded.clear();
+        self.unrecorded = Vec::new();
         Ok(())
     }
 

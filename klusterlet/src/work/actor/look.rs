@@ -18,7 +18,7 @@ use super::{
         fight,
         pass::{Availability, DEFINITION_PATIENCE, Located, Pass, Slot, Stake},
         plan::{self, Manifest},
-        planned::place,
+        planned::{Place, place},
         record::{self, Record},
         status,
     },
@@ -211,12 +211,20 @@ impl Actor {
                 None => break,
             }
         }
-        if let Err(error) = self.plan(&located, record).await {
-            for place in located {
-                let ordinal = place.ordinal;
-                self.note(ordinal, place.refused(&error), newer);
+        match self.plan(&located, record).await {
+            Ok(new) if new.is_empty() => {}
+            Ok(new) => {
+                // Also if this look does not come to its end: what the record names already is not new a second time.
+                self.record = Some(record.clone());
+                self.unmade.planned(new);
             }
-            return;
+            Err(error) => {
+                for place in located {
+                    let ordinal = place.ordinal;
+                    self.note(ordinal, place.refused(&error), newer);
+                }
+                return;
+            }
         }
         let (mut waiting, mut applying) = (located.into_iter(), FuturesUnordered::new());
         loop {
@@ -232,10 +240,14 @@ impl Actor {
         }
     }
 
-    /// Makes the record name all objects that are about to be applied.
-    async fn plan(&self, located: &[Located<'_>], record: &mut Record) -> Result<(), Error> {
+    /// Makes the record name all objects that are about to be applied; returns those that it did not name before.
+    async fn plan(
+        &self,
+        located: &[Located<'_>],
+        record: &mut Record,
+    ) -> Result<Vec<Place>, Error> {
         if record.completed.all().is_some() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let shared = &self.shared;
         let known: BTreeSet<_> = record.applied.iter().map(place).collect();
@@ -253,13 +265,21 @@ impl Actor {
         });
         let missing: Vec<_> = missing.collect();
         if missing.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let mut planned = record.planned.clone();
+        let mut new = Vec::new();
         for (object, served) in missing {
+            let place = place(&object);
+            if !known.contains(&place) && !planned.covers(&place) {
+                new.push(place);
+            }
             planned.insert(&object, served);
         }
-        record::plan(&shared.cluster, &shared.naming, record, planned).await
+        // Somebody may have taken the plan off the record, after it was followed.
+        new.retain(|new| !self.unrecorded.iter().any(|made| place(made) == *new));
+        record::plan(&shared.cluster, &shared.naming, record, planned).await?;
+        Ok(new)
     }
 
     /// Takes in what came of one manifest.
@@ -268,6 +288,12 @@ impl Actor {
             .metrics
             .member_writes
             .inc_by(u64::from(slot.writes));
+        if slot.perhaps_made
+            && !self.unmade.is_empty()
+            && let Some(object) = slot.applied()
+        {
+            self.unmade.perhaps_made(&place(&object));
+        }
         let key = slot.key().cloned();
         if let Some(key) = &key
             && self.agenda.resting.contains_key(key)

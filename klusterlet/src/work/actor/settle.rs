@@ -112,9 +112,7 @@ impl Actor {
             .values()
             .filter_map(|slot| slot.unmapped.as_deref().cloned())
             .collect();
-        let mut recorded = record.applied.clone();
-        recorded.extend(self.unrecorded.iter().cloned());
-        recorded.extend(record.owned().into_iter().filter(|o| o.uid.is_empty()));
+        let recorded = record.owned_with(&self.unrecorded);
         let mut pruning = prune::prune(&recorded, &wanted, &unmapped);
         let unreadable = |slot: &Slot| slot.key().is_none() && slot.unmapped.is_none();
         if self.slots.values().any(|slot| unreadable(slot)) {
@@ -138,7 +136,10 @@ impl Actor {
             shared.guard.content(&self.name);
             shared.guard.applied(&self.name, keep.len());
             self.postpone(held, None);
-            self.agenda.books = if record::fitting(keep) == record.applied {
+            let applied = record::fitting(keep);
+            // What was learned is remembered until it is recorded: by then the agent may not be let look any more.
+            self.unrecorded = new_in(&applied, &record.applied);
+            self.agenda.books = if applied == record.applied {
                 None
             } else {
                 // An object that changes all the time must not put it off for ever.
@@ -166,6 +167,7 @@ impl Actor {
             spec,
             directives: &held.directives,
             policies: &judge,
+            unmade: &self.unmade,
             keep: &kept,
             claims: &shared.claims,
             quota: Quota {
@@ -187,7 +189,7 @@ impl Actor {
         let applied = record::fitting(prune::sorted(keep));
         let written = record::set_applied(&shared.cluster, &mut record, applied).await;
         if written.is_ok() {
-            self.unrecorded.clear();
+            self.unrecorded = Vec::new();
             record.planned.retain(|place| !gone.contains(place));
         }
         let key = ObjectKey {
@@ -203,4 +205,17 @@ impl Actor {
         written?;
         progress.trouble.map_or(Ok(done), |error| Err(error.into()))
     }
+}
+
+/// What is `applied` and not recorded like that.
+fn new_in(
+    applied: &[AppliedManifestResourceMeta],
+    recorded: &[AppliedManifestResourceMeta],
+) -> Vec<AppliedManifestResourceMeta> {
+    if applied == recorded {
+        return Vec::new();
+    }
+    let recorded: BTreeSet<_> = recorded.iter().collect();
+    let new = applied.iter().filter(|object| !recorded.contains(object));
+    new.cloned().collect()
 }

@@ -130,3 +130,65 @@ fn a_namespace_that_a_kind_has_no_use_for_hides_no_claim() {
     let found = claims.of_others("x").want(&name("Namespace", "", "a"));
     assert_eq!(found, Some(Claimed::Missed("w".to_owned())));
 }
+
+/// A kind may be served in two groups, and two groups may have kinds of one name: only the objects themselves tell.
+#[test]
+fn a_claim_in_another_group_is_told_apart() {
+    let claims = Claims::default();
+    let of = |api_version: &str, name: &str| json!({"apiVersion": api_version, "kind": "Ingress", "metadata": {"name": name, "namespace": "n"}});
+    let told = held(
+        "b",
+        1,
+        &[
+            of("networking.k8s.io/v1", "door"),
+            of("extensions/v1beta1", "gate"),
+        ],
+    );
+    claims.begin(&told);
+    let ingress = |group: &str, name: &str| Name {
+        group: group.into(),
+        kind: "Ingress".into(),
+        namespace: "n".into(),
+        name: name.into(),
+    };
+    let elsewhere =
+        |group: &str, name: &str| claims.of_others("a").want_elsewhere(&ingress(group, name));
+    let (new, old) = ("networking.k8s.io", "extensions");
+    assert_eq!(elsewhere(old, "door"), [(new.to_owned(), Claimed::Soon)]);
+    assert_eq!(elsewhere(new, "gate"), [(old.to_owned(), Claimed::Soon)]);
+    // In its own group it is no other one; and neither is another name, or another kind.
+    assert_eq!(
+        claims.of_others("a").want(&ingress(new, "door")),
+        Some(Claimed::Soon)
+    );
+    assert_eq!(claims.of_others("a").want(&ingress(old, "door")), None);
+    for (group, name) in [(new, "door"), (old, "gate"), (old, "window")] {
+        assert_eq!(elsewhere(group, name), [], "{group} {name}");
+    }
+    let other = Name {
+        kind: "Door".into(),
+        ..ingress(old, "door")
+    };
+    assert_eq!(claims.of_others("a").want_elsewhere(&other), []);
+    assert_eq!(
+        claims.of_others("b").want_elsewhere(&ingress(old, "door")),
+        []
+    );
+    claims.tried(&told);
+    let missed = Claimed::Missed("b".to_owned());
+    assert_eq!(elsewhere(old, "door"), [(new.to_owned(), missed)]);
+}
+
+#[test]
+fn who_is_to_own_an_object_comes_first() {
+    let missed = || Claimed::Missed("b".to_owned());
+    for (claims, expected) in [
+        (vec![], None),
+        (vec![Claimed::Unowned], Some(Claimed::Unowned)),
+        (vec![Claimed::Unowned, missed()], Some(missed())),
+        (vec![missed(), Claimed::Unowned], Some(missed())),
+        (vec![Claimed::Unowned, Claimed::Soon], Some(Claimed::Soon)),
+    ] {
+        assert_eq!(Claimed::strongest(claims.into_iter()), expected);
+    }
+}

@@ -42,6 +42,7 @@ fn slot(name: &str, complete: Option<Truth>) -> Slot {
         completes: complete.is_some(),
         stake: Stake::Own,
         rival: None,
+        perhaps_made: true,
     }
 }
 

@@ -150,5 +150,6 @@ fn incomplete(meta: ManifestResourceMeta, error: String, unmapped: Option<Unmapp
         completes: false,
         stake: Stake::Own,
         rival: None,
+        perhaps_made: false,
     })
 }

@@ -15,7 +15,7 @@ use super::{
         remove::{self, Verdict},
         status::Delayed,
     },
-    Leaving, Progress, TOGETHER, is_approved,
+    Leaving, Progress, TOGETHER, is_approved, is_unseen,
 };
 use crate::cluster::{Error, Resource, Result};
 
@@ -65,11 +65,7 @@ pub(super) async fn sort_out(
             Ok(First::Held(why)) => progress.hold(recorded, why),
             Ok(First::Delete(resource, live)) => doomed.push(Doomed {
                 container: Container::of(&recorded.group, &recorded.resource),
-                uid: live
-                    .pointer("/metadata/uid")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default()
-                    .to_owned(),
+                uid: uid(&live).to_owned(),
                 recorded,
                 resource,
                 live,
@@ -101,9 +97,9 @@ async fn judge(recorded: &Applied, leaving: &Leaving<'_>) -> Result<First> {
         Ok(Some(found)) => found,
         Ok(None) => return Ok(First::Done),
         Err(error) if error.is_not_found() => return Ok(unserved(recorded, leaving.directives)),
-        // It was planned and never seen: where the agent may not look it was not let make anything either.
-        Err(Error::Refused { code: 403, .. }) if recorded.uid.is_empty() => {
-            return Ok(First::Done);
+        Err(error) if is_unseen(recorded, &error) => {
+            let is_unmade = leaving.unmade.has(&place(recorded));
+            return Ok(unseen(recorded, is_unmade, leaving.directives, &error));
         }
         Err(error) => return Err(error),
     };
@@ -130,6 +126,27 @@ fn unserved(recorded: &Applied, directives: &BTreeMap<String, String>) -> First 
     } else {
         First::Held(Delayed::unserved(recorded, &kind))
     }
+}
+
+/// What becomes of an object that was planned where the agent may not look. It is there or it is not, and only who was there when it was
+/// to be made, or somebody who may look, can tell.
+fn unseen(
+    recorded: &Applied,
+    is_unmade: bool,
+    directives: &BTreeMap<String, String>,
+    error: &Error,
+) -> First {
+    let kind = plan::resource_of(recorded).definition();
+    if is_unmade || is_approved(directives, &kind) {
+        First::Done
+    } else {
+        First::Held(Delayed::unseen(recorded, &kind, error))
+    }
+}
+
+pub(super) fn uid(live: &Value) -> &str {
+    let uid = live.pointer("/metadata/uid").and_then(Value::as_str);
+    uid.unwrap_or_default()
 }
 
 /// What is needed of an object that is to go: there may be ten thousand.
