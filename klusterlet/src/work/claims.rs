@@ -40,17 +40,17 @@ impl Names {
         self.0.is_empty()
     }
 
-    fn contains(&self, name: &Name) -> bool {
-        let groups = self.0.get(&name.at());
-        groups.is_some_and(|groups| groups.contains(&name.group))
+    fn has(&self, at: &At, group: &str) -> bool {
+        let groups = self.0.get(at);
+        groups.is_some_and(|groups| groups.contains(group))
     }
 
     /// The other groups in which this name is among these.
-    fn elsewhere(&self, name: &Name) -> impl Iterator<Item = &str> {
-        let groups = self.0.get(&name.at()).into_iter().flatten();
+    fn elsewhere(&self, at: &At, group: &str) -> impl Iterator<Item = &str> {
+        let groups = self.0.get(at).into_iter().flatten();
         groups
             .map(String::as_str)
-            .filter(|group| **group != *name.group)
+            .filter(move |other| *other != group)
     }
 }
 
@@ -223,14 +223,16 @@ pub(super) struct Others(Vec<(String, Claim)>);
 impl Others {
     /// Says whether one of them wants an object; `name` has a namespace if, and only if, its kind does.
     pub(super) fn want(&self, name: &Name) -> Option<Claimed> {
-        let wanted = self.all().filter(|(names, _)| names.contains(name));
+        let at = name.at();
+        let wanted = self.all().filter(|(names, _)| names.has(&at, &name.group));
         Claimed::strongest(wanted.map(|(_, claimed)| claimed))
     }
 
     /// The other groups in which one of them wants an object of this name: it may be another object, or this very one.
     pub(super) fn want_elsewhere(&self, name: &Name) -> Vec<(String, Claimed)> {
+        let at = name.at();
         let all = self.all().flat_map(|(names, claimed)| {
-            let groups = names.elsewhere(name);
+            let groups = names.elsewhere(&at, &name.group);
             groups.map(move |group| (group.to_owned(), claimed.clone()))
         });
         all.collect()

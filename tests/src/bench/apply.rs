@@ -31,6 +31,9 @@ use crate::{eventually::eventually_within, league::League, member::Apis};
 const CLUSTER: &str = "one";
 const WORKS: &str = "/apis/work.open-cluster-management.io/v1/namespaces/one/manifestworks";
 
+/// How many clients make a burst.
+const CLIENTS: usize = 16;
+
 /// Long enough for whatever is reported late.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -76,12 +79,9 @@ pub(super) async fn run(settings: &Settings, table: &mut Table) -> anyhow::Resul
                 .context("not applied in time")??,
         );
     }
-    let took = last - begin;
-    #[expect(clippy::cast_precision_loss, reason = "for people")]
-    let rate = settings.burst as f64 / took.as_secs_f64();
     table.row(
         &format!("burst of {} works for one cluster", settings.burst),
-        &format!("{rate:.0} works/s ({})", shown(took)),
+        &rate(settings.burst, last - begin),
         "OCM: 14 works/s",
         "> 300 works/s",
     );
@@ -103,12 +103,19 @@ pub(super) async fn run(settings: &Settings, table: &mut Table) -> anyhow::Resul
         "",
     );
     let site = league.site(CLUSTER);
-    let member = Target::read(&site.member.kubeconfig(), site.member.api_address())?;
-    let member = floor::member(&mut member.connect().await?, settings.works).await?;
+    let own = Target::read(&site.member.kubeconfig(), site.member.api_address())?;
+    let member = floor::member(&mut own.connect().await?, settings.works).await?;
+    let kept = floor::kept(&own, settings.works).await?;
     let all = floor::all(&mut connection, settings.works, member.clone()).await?;
     table.row(
         "floor: record, then object, written bare into the same member",
         &Latency::of(member).to_string(),
+        "",
+        "",
+    );
+    table.row(
+        "floor: the same, with what is desired stored beside the record",
+        &Latency::of(kept).to_string(),
         "",
         "",
     );
@@ -118,12 +125,27 @@ pub(super) async fn run(settings: &Settings, table: &mut Table) -> anyhow::Resul
         "",
         "",
     );
+    let bare = floor::burst(&target, &own, settings.burst, CLIENTS).await?;
+    table.row(
+        &format!(
+            "floor: {} works at once, the same four writes bare by {CLIENTS} clients",
+            settings.burst
+        ),
+        &rate(settings.burst, bare),
+        "",
+        "",
+    );
     league.finish();
     Ok(())
 }
 
+fn rate(works: usize, took: Duration) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    let rate = works as f64 / took.as_secs_f64();
+    format!("{rate:.0} works/s ({})", shown(took))
+}
+
 async fn burst(target: &Target, count: usize) -> anyhow::Result<()> {
-    const CLIENTS: usize = 16;
     let clients = (0..CLIENTS).map(async |client| {
         let mut connection = target.connect().await?;
         for index in (client..count).step_by(CLIENTS) {

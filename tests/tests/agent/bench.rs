@@ -154,12 +154,22 @@ impl Bench {
 
     /// The agent is of another hub from now on, holds only these works, and looks after what is left of the others.
     pub(crate) async fn move_to(&self, hub: &str, works: &[&str]) {
+        self.move_to_evicting(hub, works, None).await;
+    }
+
+    /// The same; what nobody knows is evicted after `grace`.
+    pub(crate) async fn move_to_evicting(
+        &self,
+        hub: &str,
+        works: &[&str],
+        grace: Option<Duration>,
+    ) {
         hub.clone_into(&mut self.hub.lock());
         self.held
             .lock()
             .retain(|name, _| works.contains(&name.as_str()));
         self.restart().await;
-        let leftovers = self.engine.lock().leftovers(Holding::default(), None);
+        let leftovers = self.engine.lock().leftovers(Holding::default(), grace);
         let stop = self.stop.lock().clone();
         tokio::spawn(leftovers.run(stop));
     }
