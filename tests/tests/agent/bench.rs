@@ -15,13 +15,10 @@ use koinon_klusterlet::{
     },
     crds,
     desired::{Held, Holding, Origin},
-    feedback::RawJson,
     metrics::Metrics,
     outbox::Outbox,
-    policy::Policies,
-    tasks::Tasks,
     unmanaged::Unmanaged,
-    work::{DeletionGuard, Engine, Executing, Parts, Removed},
+    work::{DeletionGuard, Engine, Executing, Removed},
 };
 use koinon_tests::{Gate, Member, eventually, member::Apis};
 use parking_lot::Mutex;
@@ -29,7 +26,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::settings::{Account, Settings, narrow};
+use super::settings::{Account, Settings, engine, narrow};
 
 /// The hub that the agent is of at first.
 pub(crate) const HUB: &str = "aaaa";
@@ -460,31 +457,6 @@ impl Bench {
 
 pub(crate) fn config_map(name: &str, data: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}, "data": data})
-}
-
-fn engine(
-    cluster: &Cluster,
-    hub: &str,
-    (outbox, metrics, unmanaged): (&Outbox, &Metrics, &Unmanaged),
-    stop: &CancellationToken,
-    (settings, guard): (Settings, &DeletionGuard),
-) -> (Engine, mpsc::UnboundedReceiver<Removed>) {
-    let tasks = Tasks::new(stop.clone());
-    Engine::new(Parts {
-        cluster: cluster.clone(),
-        outbox: outbox.clone(),
-        hub_hash: hub.to_owned(),
-        agent_id: "test".to_owned(),
-        resync: Duration::from_secs(3600),
-        books: settings.books,
-        raw_json: RawJson::Refused,
-        executing: settings.executing,
-        policies: Policies::watch(cluster, &tasks, AGENT),
-        guard: guard.clone(),
-        unmanaged: unmanaged.clone(),
-        metrics: metrics.clone(),
-        tasks,
-    })
 }
 
 pub(crate) fn condition(status: &Value, kind: &str) -> String {

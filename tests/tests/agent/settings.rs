@@ -2,9 +2,20 @@
 
 use std::time::Duration;
 
-use koinon_klusterlet::work::{Allowance, Books, Executing};
+use koinon_klusterlet::{
+    cluster::Cluster,
+    feedback::RawJson,
+    metrics::Metrics,
+    outbox::Outbox,
+    policy::Policies,
+    tasks::Tasks,
+    unmanaged::Unmanaged,
+    work::{Allowance, Books, DeletionGuard, Engine, Executing, Parts, Removed},
+};
 use koinon_tests::{Member, eventually, member::Apis};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::bench::{AGENT, Bench};
 
@@ -111,4 +122,30 @@ fn works() -> Value {
     json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "works", "namespace": "default"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
         "subjects": [{"kind": "ServiceAccount", "name": "klusterlet", "namespace": AGENT}]})
+}
+
+/// Starts the agent's engine.
+pub(super) fn engine(
+    cluster: &Cluster,
+    hub: &str,
+    (outbox, metrics, unmanaged): (&Outbox, &Metrics, &Unmanaged),
+    stop: &CancellationToken,
+    (settings, guard): (Settings, &DeletionGuard),
+) -> (Engine, mpsc::UnboundedReceiver<Removed>) {
+    let tasks = Tasks::new(stop.clone());
+    Engine::new(Parts {
+        cluster: cluster.clone(),
+        outbox: outbox.clone(),
+        hub_hash: hub.to_owned(),
+        agent_id: "test".to_owned(),
+        resync: Duration::from_secs(3600),
+        books: settings.books,
+        raw_json: RawJson::Refused,
+        executing: settings.executing,
+        policies: Policies::watch(cluster, &tasks, AGENT),
+        guard: guard.clone(),
+        unmanaged: unmanaged.clone(),
+        metrics: metrics.clone(),
+        tasks,
+    })
 }
