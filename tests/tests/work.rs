@@ -427,3 +427,57 @@ async fn a_mass_deletion_waits_for_an_approval_also_across_a_restart() -> anyhow
     league.finish();
     Ok(())
 }
+
+/// A work that is complete goes from the hub after its time, and its objects go with it.
+#[tokio::test]
+async fn what_is_finished_goes_after_its_time_with_its_objects() -> anyhow::Result<()> {
+    let league = League::start().clusters(["east"]).await?;
+    let mut map = config_map("once", json!({"done": "no"}));
+    map["metadata"]["namespace"] = "default".into();
+    let mut job = json!({"workload": {"manifests": [map]}});
+    job["manifestConfigs"] = json!([{
+        "resourceIdentifier": {"resource": "configmaps", "name": "once", "namespace": "default"},
+        "updateStrategy": {"type": "CreateOnly"},
+        "conditionRules": [{"condition": "Complete", "type": "CEL", "celExpressions": ["object.data.done == 'yes'"]}],
+    }]);
+    job["deleteOption"] = json!({"propagationPolicy": "Foreground", "ttlSecondsAfterFinished": 1});
+    create(&league, "job", job).await?;
+    let work = until_applied(&league, "job", "True").await?;
+    let uid = &work["metadata"]["uid"];
+    let kubectl = league.member_kubectl("east");
+    // Not before it is complete, however long that takes.
+    let is_kept = async || {
+        let work = league.get(&format!("{WORKS}/job")).await?;
+        Ok(condition(&work, "Complete") == "False" && work["metadata"]["uid"] == *uid)
+    };
+    eventually("it is not complete", async || {
+        Ok(is_kept().await?.then_some(()))
+    })
+    .await?;
+    stays("the work is kept", Duration::from_secs(2), is_kept).await?;
+    let patch = json!({"data": {"done": "yes"}}).to_string();
+    let patch = ["patch", "configmap", "once", "--type=merge", "-p", &patch];
+    kubectl.run(&patch).await?;
+    eventually("the work is gone", async || {
+        let works = league.get(WORKS).await?;
+        Ok(works["items"]
+            .as_array()
+            .is_some_and(Vec::is_empty)
+            .then_some(()))
+    })
+    .await?;
+    let get = [
+        "get",
+        "configmap",
+        "once",
+        "--ignore-not-found",
+        "-o",
+        "name",
+    ];
+    eventually("its object is gone", async || {
+        Ok(kubectl.run(&get).await?.trim().is_empty().then_some(()))
+    })
+    .await?;
+    league.finish();
+    Ok(())
+}

@@ -192,6 +192,14 @@ impl Bench {
         Ok(())
     }
 
+    /// Tells of a new work that is being stored, as the keeper does.
+    pub(crate) fn announce(&self, name: &str, spec: &Value) -> anyhow::Result<()> {
+        let body = serde_json::to_vec(&json!({ "spec": spec }))?;
+        let held = Held::new(name, &format!("uid-of-{name}"), 1, &body)?;
+        self.engine.lock().announce(Arc::new(held));
+        Ok(())
+    }
+
     /// Sets an annotation of a work that its agent follows.
     pub(crate) fn direct(&self, name: &str, key: &str, value: &str) -> anyhow::Result<()> {
         let mut held = self.held(name)?;

@@ -1,10 +1,12 @@
 //! What is left of works that nobody speaks of any more: of an earlier hub, above all. It is told, it stays, and it goes by order
 //! alone (P3).
 
+use std::time::Duration;
+
 use koinon_tests::eventually;
 use serde_json::{Value, json};
 
-use super::bench::{Bench, HUB, applied, config_map};
+use super::bench::{Bench, HUB, Told, applied, config_map};
 
 const RECORD: &str = "appliedmanifestworks.work.open-cluster-management.io";
 
@@ -126,4 +128,49 @@ async fn a_former_work_can_be_forgotten_without_its_objects() -> anyhow::Result<
     assert!(owners(&bench, "x").await?.is_empty());
     assert!(bench.read(&[RECORD, &format!("{HUB}-gone")]).await.is_err());
     Ok(())
+}
+
+/// OCM's way, where the cluster's own people ask for it: what is unknown for so long goes, and only while the hub says that it is.
+#[tokio::test]
+async fn what_is_left_is_evicted_after_its_grace_while_the_hub_does_not_know_it()
+-> anyhow::Result<()> {
+    let bench = Bench::start().await?;
+    bench.desire("old", 1, work(&["x"]))?;
+    assert_eq!(applied(&bench.status("old", 1).await?), "True");
+    bench.quiet().await;
+    let is_told = |told: &Told| told.as_ref().is_some_and(|told| told.records == 1);
+    let stays = async |why: &str| {
+        bench.unmanaged.look_again();
+        bench.quiet().await;
+        assert!(bench.config_map("x").await?.is_some(), "{why}");
+        bench
+            .until_unmanaged("it is still told", is_told)
+            .await
+            .map(drop)
+    };
+
+    let hour = Duration::from_secs(3600);
+    bench.move_to_evicting("bbbb", &[], Some(hour)).await;
+    bench.until_unmanaged("it is told", is_told).await?;
+    bench.unmanaged.set_sure(true);
+    stays("its grace is not over").await?;
+
+    // A hub that is away, or has not said what it has, knows nothing.
+    bench.unmanaged.set_sure(false);
+    bench
+        .move_to_evicting("bbbb", &[], Some(Duration::ZERO))
+        .await;
+    stays("the hub has not said that it does not know it").await?;
+
+    bench.unmanaged.set_sure(true);
+    bench.unmanaged.look_again();
+    bench.gone("x").await?;
+    eventually("its record is gone", async || {
+        Ok(bench
+            .read(&[RECORD, "aaaa-old"])
+            .await
+            .is_err()
+            .then_some(()))
+    })
+    .await
 }

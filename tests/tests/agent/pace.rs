@@ -5,7 +5,10 @@ use std::time::Duration;
 use koinon_tests::eventually;
 use serde_json::{Value, json};
 
-use super::bench::{Bench, applied, config_map};
+use super::{
+    bench::{Bench, applied, config_map},
+    settings::{NEVER, Settings},
+};
 
 fn spec(name: &str, value: usize) -> Value {
     json!({"workload": {"manifests": [config_map(name, &json!({"k": value.to_string()}))]}})
@@ -70,5 +73,43 @@ async fn answers_that_overtake_each_other_lead_to_the_same_end() -> anyhow::Resu
     )
     .await?;
     assert!(bench.config_map("bystander").await?.is_some());
+    Ok(())
+}
+
+/// What a new work costs: its record while it is being stored, and its object. Whatever else was asked would be asked hundreds of times
+/// in a burst, of the server that has the most to do.
+#[tokio::test]
+async fn a_new_work_costs_one_write_for_its_record_and_one_for_its_object() -> anyhow::Result<()> {
+    const WORKS: usize = 40;
+    let bench = Bench::with(Settings {
+        books: NEVER,
+        ..Settings::default()
+    })
+    .await?;
+    // The kind is looked up, and watched from now on.
+    bench.desire("first", 1, spec("first", 1))?;
+    bench.status("first", 1).await?;
+    bench.quiet().await;
+    let (writes, reads) = (bench.gate.total(), bench.gate.reads());
+    let names: Vec<_> = (0..WORKS).map(|n| format!("many-{n:02}")).collect();
+    for name in &names {
+        bench.announce(name, &spec(name, 1))?;
+    }
+    let made = || usize::try_from(bench.gate.total() - writes);
+    eventually("all records are made", async || {
+        Ok((made()? == WORKS).then_some(()))
+    })
+    .await?;
+    for name in &names {
+        bench.desire(name, 1, spec(name, 1))?;
+    }
+    for name in &names {
+        assert_eq!(applied(&bench.status(name, 1).await?), "True");
+    }
+    bench.quiet().await;
+    assert_eq!(made()?, 2 * WORKS);
+    // Watches that are opened anew, if any.
+    let reads = bench.gate.reads() - reads;
+    assert!(reads < 10, "{reads} requests that are no writes");
     Ok(())
 }

@@ -77,7 +77,7 @@ pub(super) async fn sort_out(
 }
 
 /// What a first look at an object leads to.
-enum First {
+pub(super) enum First {
     Done,
     /// To be let go of.
     Stay,
@@ -130,7 +130,7 @@ fn unserved(recorded: &Applied, directives: &BTreeMap<String, String>) -> First 
 
 /// What becomes of an object that was planned where the agent may not look. It is there or it is not, and only who was there when it was
 /// to be made, or somebody who may look, can tell.
-fn unseen(
+pub(super) fn unseen(
     recorded: &Applied,
     is_unmade: bool,
     directives: &BTreeMap<String, String>,

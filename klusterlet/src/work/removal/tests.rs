@@ -151,3 +151,47 @@ fn an_approval_names_what_may_go() {
         );
     }
 }
+
+#[test]
+fn what_cannot_be_seen_is_kept_unless_somebody_knows_that_it_is_not_there() {
+    let recorded = |uid: &str| Applied {
+        uid: uid.to_owned(),
+        ..doomed("test.dev", "widgets", "Widget").recorded
+    };
+    let error =
+        |code: u16| crate::cluster::refused(code, "Forbidden", "it is forbidden".to_owned());
+    // Only what was never recorded may never have been made, and only where the agent may not look.
+    assert!(is_unseen(&recorded(""), &error(403)));
+    for (uid, error) in [
+        ("1", error(403)),
+        ("", error(404)),
+        ("", error(500)),
+        ("", Error::Timeout),
+    ] {
+        assert!(!is_unseen(&recorded(uid), &error), "{uid} {error}");
+    }
+    let approved =
+        |text: &str| BTreeMap::from([(annotation::APPROVE_DELETION.to_owned(), text.to_owned())]);
+    for (is_unmade, directives, expected) in [
+        (false, BTreeMap::new(), "held"),
+        (true, BTreeMap::new(), "done"),
+        (false, approved("widgets.test.dev"), "done"),
+        (false, approved("widgets"), "held"),
+        (false, approved("things.test.dev"), "held"),
+    ] {
+        let first = sift::unseen(&recorded(""), is_unmade, &directives, &error(403));
+        let found = match first {
+            sift::First::Done => "done",
+            sift::First::Held(why) => {
+                let why = why.message();
+                assert!(
+                    why.contains("it is forbidden") && why.contains("=widgets.test.dev"),
+                    "{why}"
+                );
+                "held"
+            }
+            _ => "else",
+        };
+        assert_eq!(found, expected, "{is_unmade} {directives:?}");
+    }
+}
