@@ -18,6 +18,7 @@ mod defaults;
 mod index;
 mod rule;
 mod sets;
+mod shown;
 
 use std::fmt;
 

@@ -57,7 +57,7 @@ use axum::{
     extract::{Request, State},
     middleware,
     response::Response,
-    routing::{any, get},
+    routing::{MethodRouter, any, get},
 };
 use koinon_machinery::{ApiError, ResourceInfo, Result, discovery::Discovery, openapi::OpenApi};
 use tokio_util::sync::CancellationToken;
@@ -184,28 +184,42 @@ impl Api {
     }
 }
 
-/// Every path of the API. A [`Peer`](crate::tls::Peer) in the request's extensions says who asks, or a token does.
+/// Every path that is served, and by what. A test asks each of them as everybody; what is not here is not served.
+fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
+    vec![
+        ("/", get(version::paths)),
+        ("/livez", get(version::live)),
+        ("/healthz", get(version::live)),
+        ("/readyz", get(version::ready)),
+        ("/version", get(version::version)),
+        (koinon_api::audit::PATH, get(audit::records)),
+        ("/api", get(discovery::core)),
+        ("/apis", get(discovery::groups)),
+        ("/apis/{group}", get(discovery::group)),
+        ("/api/{version}", get(discovery::core_version)),
+        ("/apis/{group}/{version}", get(discovery::group_version)),
+        ("/openapi/v2", get(openapi::v2)),
+        ("/openapi/v3", get(openapi::index)),
+        ("/openapi/v3/{*path}", get(openapi::document)),
+        ("/debug/placements", any(explain::debug)),
+        ("/debug/placements/", any(explain::debug)),
+        ("/debug/placements/{namespace}/{name}", any(explain::debug)),
+        ("/api/{version}/{*path}", any(resource)),
+        ("/apis/{group}/{version}/{*path}", any(resource)),
+    ]
+}
+
+/// The patterns of all paths that are served, as axum writes them.
+pub fn paths() -> Vec<&'static str> {
+    routes().into_iter().map(|(path, _)| path).collect()
+}
+
+/// The API. A [`Peer`](crate::tls::Peer) in the request's extensions says who asks, or a token does.
 pub fn router(api: Api) -> Router {
-    Router::new()
-        .route("/", get(version::paths))
-        .route("/livez", get(version::live))
-        .route("/healthz", get(version::live))
-        .route("/readyz", get(version::ready))
-        .route("/version", get(version::version))
-        .route(koinon_api::audit::PATH, get(audit::records))
-        .route("/api", get(discovery::core))
-        .route("/apis", get(discovery::groups))
-        .route("/apis/{group}", get(discovery::group))
-        .route("/api/{version}", get(discovery::core_version))
-        .route("/apis/{group}/{version}", get(discovery::group_version))
-        .route("/openapi/v2", get(openapi::v2))
-        .route("/openapi/v3", get(openapi::index))
-        .route("/openapi/v3/{*path}", get(openapi::document))
-        .route("/debug/placements", any(explain::debug))
-        .route("/debug/placements/", any(explain::debug))
-        .route("/debug/placements/{namespace}/{name}", any(explain::debug))
-        .route("/api/{version}/{*path}", any(resource))
-        .route("/apis/{group}/{version}/{*path}", any(resource))
+    let add = |router: Router<Api>, (path, served)| router.route(path, served);
+    routes()
+        .into_iter()
+        .fold(Router::new(), add)
         .fallback(nothing)
         .method_not_allowed_fallback(not_allowed)
         .layer(middleware::from_fn_with_state(api.clone(), admit::admit))

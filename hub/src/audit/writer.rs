@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use koinon_api::audit::{Head, Record, TRIMMED};
+use koinon_api::audit::{ENDED, Head, Record, TRIMMED};
 use koinon_store::AuditLog;
 use serde_json::{Value, json};
 use tokio::{
@@ -120,6 +120,7 @@ impl Writer {
         lines.write(&waiting);
         let mut pause = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         let mut look_at = Instant::now();
+        let mut has_ended = false;
         loop {
             if !self.store(&waiting).await {
                 let pause = tokio::time::sleep(pause.pause());
@@ -160,10 +161,14 @@ impl Writer {
             } else {
                 [None, None]
             };
+            // Whoever cuts off what comes before it takes it along, which shows.
+            let end = ended && !std::mem::replace(&mut has_ended, ended);
+            let end = end.then(|| json!({ "kind": ENDED, "at": now() }));
             let all = said
                 .into_iter()
                 .chain(untold.into_iter().flatten())
-                .chain(events);
+                .chain(events)
+                .chain(end);
             let fresh: Vec<Record> = all.map(|event| self.seal(&event)).collect();
             lines.write(&fresh);
             waiting.extend(fresh);

@@ -188,7 +188,7 @@ impl Authorizer {
     }
 
     /// Whether the cluster of a certificate is there still, and let in.
-    fn standing(&self, cluster: &Member) -> Standing {
+    pub(super) fn standing(&self, cluster: &Member) -> Standing {
         let key = Key::new(sets::CLUSTER_KEY, "", cluster.name.as_str());
         let stored = self.0.store.get(&key);
         let Some(stored) = stored.filter(|stored| stored.uid == cluster.uid) else {
@@ -203,7 +203,7 @@ impl Authorizer {
     }
 
     /// The set that a cluster is in by its label.
-    fn set_of(&self, cluster: &str) -> Option<String> {
+    pub(super) fn set_of(&self, cluster: &str) -> Option<String> {
         let key = Key::new(sets::CLUSTER_KEY, "", cluster);
         let stored = self.0.store.get(&key)?;
         stored

@@ -21,7 +21,7 @@ pub const ACCEPT: &str = "managedclustersets/accept";
 pub(super) const CLUSTER_KEY: &str = "managedclusters.cluster.open-cluster-management.io";
 
 const GROUP: &str = "cluster.open-cluster-management.io";
-const WORK: &str = "work.open-cluster-management.io";
+pub(super) const WORK: &str = "work.open-cluster-management.io";
 const REGISTER: &str = "register.open-cluster-management.io";
 
 /// What has to be allowed, all of it, instead of `asked`; empty when no right on a set can give it.

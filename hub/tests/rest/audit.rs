@@ -11,7 +11,7 @@ use koinon_hub::{
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{CONFIG_MAPS, Caller, Hub, NAMESPACES, PATIENCE, config_map, work};
+use crate::support::{CONFIG_MAPS, Caller, Hub, NAMESPACES, PATIENCE, TOKENS, config_map, work};
 
 /// Refusals at once: far above what is told in a second.
 const MANY: usize = 2000;
@@ -145,6 +145,49 @@ async fn no_secret_is_recorded_however_it_is_written() {
         )
         .await
         .ok();
+    // What a cluster reports, and what somebody wrote wrongly.
+    let status = json!({ "status": { "resourceStatus": { "manifests": [{
+        "resourceMeta": { "ordinal": 0 }, "conditions": [],
+        "statusFeedback": { "values": [{ "name": "v", "fieldValue": { "type": "String", "string": CANARY } }] },
+    }] } } });
+    let mut reported = caller.get(&one).await.ok();
+    reported["status"] = status["status"].clone();
+    for path in [&format!("{one}/status"), &one] {
+        let put = caller.send("PUT", path, "application/json", reported.to_string());
+        put.await.ok();
+        reported = caller.get(&one).await.ok();
+    }
+    caller.merge(&format!("{one}/status"), &status).await.ok();
+    let wrong =
+        json!({ "metadata": { "name": "wrong" }, "spec": { "workload": { "manifest": [odd] } } });
+    caller.create(works, &wrong).await;
+    for broken in [
+        format!("{CANARY} {{"),
+        format!("p: {CANARY}"),
+        format!("- {CANARY}"),
+    ] {
+        for path in [works, secrets] {
+            caller
+                .send("POST", path, "application/json", broken.clone())
+                .await;
+            caller
+                .send("POST", path, "application/yaml", broken.clone())
+                .await;
+        }
+    }
+    // Tokens: those that are asked about, and those that are issued.
+    let review = json!({ "spec": { "token": CANARY } });
+    let reviews = "/apis/authentication.k8s.io/v1/tokenreviews";
+    caller.create(reviews, &review).await.ok();
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    let robot = json!({ "metadata": { "name": "robot" } });
+    caller.create(accounts, &robot).await.ok();
+    let asked = format!("{accounts}/robot/token");
+    let issued = caller.create(&asked, &json!({ "spec": {} })).await.ok();
+    let token = issued["status"]["token"].as_str().unwrap().to_owned();
+    let join = json!({ "metadata": { "generateName": "j-" }, "spec": { "expiresAt": "2999-01-01T00:00:00Z" } });
+    let made = caller.create(TOKENS, &join).await.ok();
+    let join = made["status"]["token"].as_str().unwrap().to_owned();
     caller
         .create(
             CONFIG_MAPS,
@@ -159,6 +202,7 @@ async fn no_secret_is_recorded_however_it_is_written() {
     assert!(text.contains("shown"), "bodies are recorded");
     assert!(text.contains("Vault"), "what a work is about is recorded");
     assert!(!text.contains(CANARY), "{text}");
+    assert!(!text.contains(&token) && !text.contains(&join));
     let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, CANARY);
     assert!(!text.contains(&encoded));
 }

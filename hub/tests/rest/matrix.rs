@@ -2,8 +2,9 @@
 
 use axum::body::Body;
 use http::{Method, Request, header};
+use koinon_hub::rest;
 use koinon_machinery::Verb;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{CLUSTERS, Caller, Hub, NAMESPACES, cluster};
 
@@ -62,6 +63,16 @@ const WITH_STATUS: [&str; 6] = [
     "placements",
 ];
 
+/// The questions about rights; whether everybody who is known may ask them.
+const REVIEWS: [(&str, bool); 6] = [
+    ("selfsubjectreviews", true),
+    ("selfsubjectaccessreviews", true),
+    ("selfsubjectrulesreviews", true),
+    ("localsubjectaccessreviews", false),
+    ("subjectaccessreviews", false),
+    ("tokenreviews", false),
+];
+
 /// One question.
 #[derive(Clone, Debug)]
 struct Asked {
@@ -101,10 +112,21 @@ impl Who {
         let edit = read
             || in_red && whole && plural == "secrets"
             || in_red && whole && !reads && READ.contains(&plural) && !HUBS.contains(&plural);
+        if let Some(open) = REVIEWS.iter().find(|review| review.0 == plural) {
+            let known = !matches!(self, Self::Nobody | Self::BadToken);
+            return self == Self::Admin || known && open.1 && whole && *verb == Verb::Create;
+        }
         // To approve and to ask for tokens are rights of their own.
         let special = matches!(subresource.as_str(), "approval" | "token");
         match self {
             Self::Nobody | Self::BadToken | Self::Stranger => false,
+            Self::Editor | Self::Tenant
+                if subresource == "token"
+                    && plural == "serviceaccounts"
+                    && *verb == Verb::Create =>
+            {
+                in_red
+            }
             Self::Viewer | Self::Editor | Self::Tenant | Self::FleetViewer if special => false,
             Self::East => {
                 let own_cluster = plural == "managedclusters" && *name == "east";
@@ -162,42 +184,74 @@ async fn every_route_and_verb_answers_each_identity_as_it_should() {
     hub.bind("Tenant", "admin", "red").await;
     hub.bind("FleetViewer", "koinon:fleet-view", "").await;
 
-    let mut asked = 0;
+    let served = served(&hub).await;
     for kind in hub.registry.kinds().iter() {
         let info = &kind.info;
-        let root = if info.group.is_empty() {
-            format!("/api/{}", info.version)
+        let found = served
+            .iter()
+            .find(|one| one.plural == info.plural && one.group == info.group);
+        let found = found.unwrap_or_else(|| panic!("{} is served and not shown", info.plural));
+        let mut own: Vec<&str> = info
+            .subresources
+            .iter()
+            .map(|one| one.name.as_str())
+            .collect();
+        own.extend(info.has_status.then_some("status"));
+        own.sort_unstable();
+        own.dedup();
+        assert_eq!(found.subresources, own, "{}", info.plural);
+    }
+    for (review, _) in REVIEWS {
+        assert!(served.iter().any(|one| one.plural == review), "{review}");
+    }
+    let mut asked = 0;
+    for kind in served {
+        let root = if kind.group.is_empty() {
+            format!("/api/{}", kind.version)
         } else {
-            format!("/apis/{}/{}", info.group, info.version)
+            format!("/apis/{}/{}", kind.group, kind.version)
         };
-        let namespaces: &[&'static str] = if info.namespaced {
+        let namespaces: &[&'static str] = if kind.namespaced {
             &["red", "east", ""]
         } else {
             &[""]
         };
+        // A status is asked for where there is none, too.
+        let mut parts = vec!["".to_owned(), "status".to_owned()];
+        parts.extend(
+            kind.subresources
+                .iter()
+                .filter(|one| *one != "status")
+                .cloned(),
+        );
         for namespace in namespaces {
             for verb in Verb::ALL {
-                let own = info.subresources.iter().map(|one| one.name.as_str());
-                for subresource in ["", "status"].into_iter().chain(own) {
+                for subresource in &parts {
                     let collective = matches!(
                         verb,
                         Verb::List | Verb::Watch | Verb::Create | Verb::DeleteCollection
                     );
                     // Objects of a namespaced kind are in a namespace; only collections are everywhere.
-                    let nowhere = info.namespaced
+                    let nowhere = kind.namespaced
                         && namespace.is_empty()
                         && !matches!(verb, Verb::List | Verb::Watch);
-                    if nowhere || collective && !subresource.is_empty() {
+                    // Some subresources are created.
+                    let of_one = !subresource.is_empty() && verb == Verb::Create;
+                    if nowhere || collective && !subresource.is_empty() && !of_one {
                         continue;
                     }
-                    let names: &[&'static str] = if collective { &[""] } else { &["east", "red"] };
+                    let names: &[&'static str] = if collective && !of_one {
+                        &[""]
+                    } else {
+                        &["east", "red"]
+                    };
                     for name in names {
                         let mut path = root.clone();
                         if !namespace.is_empty() {
                             path.push_str(&format!("/namespaces/{namespace}"));
                         }
-                        path.push_str(&format!("/{}", info.plural));
-                        for part in [*name, subresource] {
+                        path.push_str(&format!("/{}", kind.plural));
+                        for part in [*name, subresource.as_str()] {
                             if !part.is_empty() {
                                 path.push_str(&format!("/{part}"));
                             }
@@ -214,8 +268,8 @@ async fn every_route_and_verb_answers_each_identity_as_it_should() {
                         };
                         path.push_str(query);
                         let question = Asked {
-                            plural: info.plural.clone(),
-                            subresource: subresource.to_owned(),
+                            plural: kind.plural.clone(),
+                            subresource: subresource.clone(),
                             verb,
                             namespace,
                             name,
@@ -240,7 +294,74 @@ async fn every_route_and_verb_answers_each_identity_as_it_should() {
             }
         }
     }
-    assert!(asked > 3000, "{asked}");
+    assert!(asked > 4000, "{asked}");
+}
+
+/// A kind as discovery shows it.
+struct Served {
+    group: String,
+    version: String,
+    plural: String,
+    namespaced: bool,
+    /// Sorted.
+    subresources: Vec<String>,
+}
+
+/// All that is served, as any client finds it.
+async fn served(hub: &Hub) -> Vec<Served> {
+    let text = |value: &Value, field: &str| value[field].as_str().unwrap_or_default().to_owned();
+    let list = |value: &Value, field: &str| value[field].as_array().cloned().unwrap_or_default();
+    let mut all = Vec::new();
+    for root in ["/api", "/apis"] {
+        let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+        let request = Request::get(root).header(header::ACCEPT, accept);
+        let response = hub.admin().raw(request.body(Body::empty()).unwrap()).await;
+        let bytes = axum::body::to_bytes(response.into_body(), 1 << 24)
+            .await
+            .unwrap();
+        let groups: Value = serde_json::from_slice(&bytes).unwrap();
+        for group in list(&groups, "items") {
+            for version in list(&group, "versions") {
+                for resource in list(&version, "resources") {
+                    let mut subresources: Vec<String> = list(&resource, "subresources")
+                        .iter()
+                        .map(|one| text(one, "subresource"))
+                        .collect();
+                    subresources.sort_unstable();
+                    all.push(Served {
+                        group: text(&group["metadata"], "name"),
+                        version: text(&version, "version"),
+                        plural: text(&resource, "resource"),
+                        namespaced: resource["scope"] == "Namespaced",
+                        subresources,
+                    });
+                }
+            }
+        }
+    }
+    all
+}
+
+/// Whether a pattern of axum's is about a path.
+fn is_about(pattern: &str, path: &str) -> bool {
+    let mut parts = path.split('/');
+    for piece in pattern.split('/') {
+        if piece.starts_with("{*") {
+            return parts.next().is_some_and(|part| !part.is_empty());
+        }
+        let Some(part) = parts.next() else {
+            return false;
+        };
+        let is_it = if piece.starts_with('{') {
+            !part.is_empty()
+        } else {
+            piece == part
+        };
+        if !is_it {
+            return false;
+        }
+    }
+    parts.next().is_none()
 }
 
 /// Paths that are no resources.
@@ -253,7 +374,10 @@ async fn paths_answer_each_identity_as_they_should() {
         "/apis",
         "/api/v1",
         "/apis/koinon.dev",
+        "/apis/koinon.dev/v1alpha1",
+        "/openapi/v2",
         "/openapi/v3",
+        "/openapi/v3/api/v1",
     ];
     let nothing = [
         "/",
@@ -263,6 +387,26 @@ async fn paths_answer_each_identity_as_they_should() {
         "/apisx",
         "/etc/passwd",
     ];
+    let debug = [
+        "/debug/placements",
+        "/debug/placements/",
+        "/debug/placements/red/p",
+    ];
+    // Nothing is served that is not asked for here, or is a kind, which the other test asks for.
+    let kinds = ["/api/{version}/{*path}", "/apis/{group}/{version}/{*path}"];
+    for pattern in rest::paths() {
+        let here = health
+            .iter()
+            .chain(&["/version"])
+            .chain(&discovery)
+            .chain(&nothing)
+            .chain(&debug);
+        let asked = here.filter(|path| is_about(pattern, path)).count();
+        assert!(
+            kinds.contains(&pattern) || asked > 0,
+            "{pattern} is served and nobody asks whether it may be"
+        );
+    }
     for who in ALL {
         for path in health
             .iter()

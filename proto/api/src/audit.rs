@@ -22,6 +22,8 @@ pub const NONE: &str = "";
 
 /// The kind of an event that says which records are about to be removed because their time is over.
 pub const TRIMMED: &str = "Trimmed";
+/// What the last record of a chain is, when its hub was stopped in order.
+pub const ENDED: &str = "ChainEnd";
 
 /// Faults that are remembered one by one.
 const MOST_FAULTS: usize = 1_000;
@@ -178,6 +180,8 @@ pub struct Verifier {
     /// The first of them.
     faults: Vec<Fault>,
     fault_count: u64,
+    /// Chains whose last record does not say that it is the last.
+    open: BTreeMap<String, Head>,
     records: u64,
 }
 
@@ -209,6 +213,11 @@ impl Verifier {
             return;
         }
         let about: About = serde_json::from_str(record.event.get()).unwrap_or_default();
+        if about.kind == ENDED {
+            self.open.remove(&record.replica);
+        } else {
+            self.open.insert(record.replica.clone(), head.clone());
+        }
         for known in about.chains {
             if about.kind == TRIMMED {
                 let announced = self.announced.entry(known.replica.clone()).or_default();
@@ -316,6 +325,11 @@ impl Verifier {
     #[must_use]
     pub fn begun_late(&self) -> &[Head] {
         &self.begun_late
+    }
+
+    /// The ends of chains that were not ended in order: the hub that writes one runs, or was killed, or its last records were cut off.
+    pub fn open(&self) -> impl ExactSizeIterator<Item = &Head> {
+        self.open.values()
     }
 
     /// How many records and chains were read.

@@ -18,6 +18,8 @@ use crate::{
 
 /// Records asked for at once.
 const PAGE: usize = 500;
+/// Chains without an end that are named.
+const MOST_OPEN: usize = 10;
 /// Faults that are told one by one.
 const MOST_FAULTS: usize = 100;
 
@@ -89,7 +91,7 @@ async fn list(hub: &HubArgs, args: &ListArgs) -> Result<()> {
         let event = &event;
         table.row([
             text(event, "/requestReceivedTimestamp"),
-            text(event, "/user/username"),
+            user(event),
             text(event, "/verb"),
             object(event),
             text(event, "/sourceIPs/0"),
@@ -134,6 +136,21 @@ async fn verify(hub: &HubArgs, file: Option<&Path>) -> Result<()> {
         } else {
             faults.push(format!("{begins} is the first of its chain that is left"));
         }
+    }
+    let open: Vec<String> = verifier
+        .open()
+        .map(|head| format!("{}/{}", head.replica, head.sequence))
+        .collect();
+    if !open.is_empty() {
+        let (shown, more) = open.split_at(open.len().min(MOST_OPEN));
+        let more = match more.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        eprintln!(
+            "note: not ended in order, so that their hubs run, were killed, or later records were cut off: {}{more}",
+            shown.join(", ")
+        );
     }
     let (records, chains) = verifier.size();
     if faults.is_empty() {
@@ -211,7 +228,7 @@ impl ListArgs {
                 .is_none_or(|wanted| text(&event, pointer) == *wanted)
         };
         event.get("verb").is_some()
-            && is(&self.user, "/user/username")
+            && (is(&self.user, "/user/username") || is(&self.user, "/impersonatedUser/username"))
             && is(&self.verb, "/verb")
             && is(&self.resource, "/objectRef/resource")
     }
@@ -220,6 +237,17 @@ impl ListArgs {
 fn text(event: &Value, pointer: &str) -> String {
     let text = event.pointer(pointer).and_then(Value::as_str);
     text.unwrap_or_default().to_owned()
+}
+
+/// Who, and in whose name.
+fn user(event: &Value) -> String {
+    let other = text(event, "/impersonatedUser/username");
+    let user = text(event, "/user/username");
+    if other.is_empty() {
+        user
+    } else {
+        format!("{user} as {other}")
+    }
 }
 
 /// `resource/name` in its namespace, or the path.

@@ -84,20 +84,21 @@ impl Asked {
             "get" | "list" | "watch" | "head"
         );
         let with_body = happened.level >= Level::Request && !body.is_empty();
+        let asked = with_body.then(|| happened.asked.clone());
         let recording = audit.begin(happened, change).map_err(|_| {
             ApiError::service_unavailable(
                 "the audit log takes no records at the moment; nothing was changed",
                 1,
             )
         })?;
-        if !with_body {
+        let Some(asked) = asked else {
             return Ok(recording);
-        }
+        };
         Ok(recording.with_body(if body.len() > MOST_BODY {
             Err("not recorded: too large")
         } else {
             read(headers, body)
-                .and_then(redact)
+                .and_then(|body| redact(body, &asked))
                 .ok_or("not recorded: it does not decode, or is nested too deep")
         }))
     }

@@ -19,7 +19,7 @@ pub(super) fn answer(
     if namespace.is_empty() {
         return Err(ApiError::bad_request("no namespace on request"));
     }
-    let (rules, faults) = authorizer.rules(user, &namespace);
+    let (rules, faults) = authorizer.shown(user, &namespace);
     let (mut resources, mut paths) = (Vec::new(), Vec::new());
     for rule in &rules {
         let Rule {

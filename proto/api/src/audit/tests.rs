@@ -142,3 +142,25 @@ fn what_is_removed_while_the_log_is_read_is_no_fault() {
     verifier.finish();
     assert_eq!(verifier.faults(), []);
 }
+
+/// Whoever cuts off the end of a chain that nobody has seen cuts off that it had one.
+#[test]
+fn a_chain_without_its_end_is_open() {
+    let event = |kind: &str| serde_json::json!({ "kind": kind });
+    let first = Record::seal("a", None, &event("ChainBegin"));
+    let second = Record::seal("a", Some(&first.head()), &event("Event"));
+    let end = Record::seal("a", Some(&second.head()), &event(ENDED));
+    let open = |records: &[&Record]| {
+        let mut verifier = Verifier::default();
+        records.iter().for_each(|record| verifier.push(record));
+        verifier.finish();
+        assert_eq!(verifier.fault_count(), 0);
+        verifier
+            .open()
+            .map(|head| head.sequence)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(open(&[&first, &second, &end]), [0; 0]);
+    assert_eq!(open(&[&first, &second]), [2]);
+    assert_eq!(open(&[&first]), [1]);
+}
