@@ -126,9 +126,8 @@ async fn what_is_done_is_recorded_and_tampering_shows() -> anyhow::Result<()> {
          "inserted"),
         ("delete from audit where replica = (select replica from audit order by id limit 1)", "missing"),
     ];
-    let swap = "insert into audit overriding system value
-          select (select max(id) + 1 from audit), replica, sequence, at, hash, record from audit where id = (select min(id) + 2 from audit);
-          delete from audit where id = (select min(id) + 2 from audit)";
+    let swap = "delete from audit where id = (select min(id) + 2 from kept); insert into audit overriding system value
+          select (select max(id) + 1 from kept), replica, sequence, at, hash, record from kept where id = (select min(id) + 2 from kept)";
     let swap = (swap, "put elsewhere");
     for (change, shows) in tampered.into_iter().chain([swap]) {
         sqlx::raw_sql(change).execute(&mut database).await?;
@@ -141,30 +140,6 @@ async fn what_is_done_is_recorded_and_tampering_shows() -> anyhow::Result<()> {
         sqlx::raw_sql(restore).execute(&mut database).await?;
         koinon.run(&["audit", "verify"]).await?;
     }
-    // What was cut off at the end while no hub ran is nothing that the next chain knows of; but the end is missing.
-    hub.stop().await?;
-    let cut = "delete from audit where id > (select max(id) - 2 from audit)";
-    sqlx::raw_sql(cut).execute(&mut database).await?;
-    hub.restart().await?;
-    eventually("the third chain is there", async || {
-        let said = koinon.say(&["audit", "verify"]).await?;
-        Ok(said.stdout.contains("3 chains").then_some(()))
-    })
-    .await?;
-    let said = koinon.say(&["audit", "verify"]).await?;
-    let second = sqlx::query_scalar::<_, String>(
-        "select distinct replica from audit where record like '%ChainBegin%' order by 1",
-    );
-    let chains = second.fetch_all(&mut database).await?;
-    let open = chains
-        .iter()
-        .filter(|chain| said.stderr.contains(*chain))
-        .count();
-    ensure!(
-        open == 2,
-        "the one that runs, and the one that was cut: {}",
-        said.stderr
-    );
     // The same in a file.
     let text = std::fs::read_to_string(&lines)?;
     let all: Vec<&str> = text.lines().collect();

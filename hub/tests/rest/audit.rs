@@ -179,12 +179,6 @@ async fn no_secret_is_recorded_however_it_is_written() {
     let review = json!({ "spec": { "token": CANARY } });
     let reviews = "/apis/authentication.k8s.io/v1/tokenreviews";
     caller.create(reviews, &review).await.ok();
-    let accounts = "/api/v1/namespaces/default/serviceaccounts";
-    let robot = json!({ "metadata": { "name": "robot" } });
-    caller.create(accounts, &robot).await.ok();
-    let asked = format!("{accounts}/robot/token");
-    let issued = caller.create(&asked, &json!({ "spec": {} })).await.ok();
-    let token = issued["status"]["token"].as_str().unwrap().to_owned();
     let join = json!({ "metadata": { "generateName": "j-" }, "spec": { "expiresAt": "2999-01-01T00:00:00Z" } });
     let made = caller.create(TOKENS, &join).await.ok();
     let join = made["status"]["token"].as_str().unwrap().to_owned();
@@ -202,7 +196,7 @@ async fn no_secret_is_recorded_however_it_is_written() {
     assert!(text.contains("shown"), "bodies are recorded");
     assert!(text.contains("Vault"), "what a work is about is recorded");
     assert!(!text.contains(CANARY), "{text}");
-    assert!(!text.contains(&token) && !text.contains(&join));
+    assert!(!text.contains(&join));
     let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, CANARY);
     assert!(!text.contains(&encoded));
 }
