@@ -14,6 +14,7 @@ mod explain;
 mod faults;
 mod leases;
 mod matrix;
+mod may;
 mod objects;
 mod oidc;
 mod outage;
