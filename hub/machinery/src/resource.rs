@@ -78,6 +78,10 @@ pub enum ShownAs {
     RoleRef,
     /// The names of those subjects of a binding that are of this kind; service accounts with their namespace.
     Subjects(&'static str),
+    /// A time, as its age. The columns of custom kinds say `date`, those of Kubernetes' own are texts.
+    Age,
+    /// How many entries these fields of the object have together; the path counts for nothing.
+    Entries(&'static [&'static str]),
 }
 
 /// What may be done with a resource, as discovery lists it.
@@ -232,6 +236,18 @@ impl Column {
     pub fn shown_as(mut self, shown_as: ShownAs) -> Self {
         self.shown_as = shown_as;
         self
+    }
+
+    /// The age of an object of one of Kubernetes' own kinds.
+    #[must_use]
+    pub fn age() -> Self {
+        Self::text("Age", ".metadata.creationTimestamp").shown_as(ShownAs::Age)
+    }
+
+    /// How many entries the fields have together.
+    #[must_use]
+    pub fn entries(name: &str, fields: &'static [&'static str]) -> Self {
+        Self::text(name, ".metadata").shown_as(ShownAs::Entries(fields))
     }
 
     /// A time, printed as an age.

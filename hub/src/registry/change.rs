@@ -93,7 +93,10 @@ impl Registry {
         };
         let warnings = self.normalise(kind, &mut object, Fields::All, options.fields)?;
         for attempt in 0..ATTEMPTS {
-            let mut stored = self.current(kind, key).await?;
+            let mut stored = self
+                .current(kind, key)
+                .await
+                .map_err(|error| metadata::missing(kind, &object, error))?;
             if expected.is_some_and(|expected| expected != stored.revision) {
                 self.catch_up().await?;
                 stored = self.current(kind, key).await?;

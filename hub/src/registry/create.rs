@@ -79,7 +79,8 @@ impl Registry {
     ) -> Result<Saved> {
         metadata::check_type(kind, &mut object)?;
         metadata::settle_namespace(kind, namespace, &mut object)?;
-        if !object.resource_version().is_empty() {
+        // "0" names no revision: clients write it for none.
+        if !matches!(object.resource_version(), "" | "0") {
             return Err(ApiError::bad_request(
                 "resourceVersion should not be set on objects to be created",
             ));

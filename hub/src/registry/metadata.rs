@@ -52,18 +52,20 @@ pub(super) fn settle_name(name: &str, object: &mut Object) -> Result<()> {
 pub(super) fn carry_over(object: &mut Object, old: &Object) {
     let fields = object.metadata_mut();
     parts::drop_read_only(fields);
-    let deletion: &[&str] = if old.is_deleting() {
-        &["deletionTimestamp", "deletionGracePeriodSeconds"]
-    } else {
-        &[]
-    };
-    for field in ["uid", "creationTimestamp", "generation", "resourceVersion"]
-        .iter()
-        .chain(deletion)
-    {
-        match old.metadata().get(*field) {
-            Some(value) => fields.insert((*field).to_owned(), value.clone()),
-            None => fields.remove(*field),
+    if old.is_deleting() {
+        // Another time is not taken, and no time is no undoing; another grace is refused.
+        if let Some(time) = old.metadata().get("deletionTimestamp") {
+            fields.insert("deletionTimestamp".to_owned(), time.clone());
+        }
+        if let Some(grace) = old.metadata().get("deletionGracePeriodSeconds") {
+            let given = fields.entry("deletionGracePeriodSeconds");
+            given.or_insert_with(|| grace.clone());
+        }
+    }
+    for field in ["uid", "creationTimestamp", "generation", "resourceVersion"] {
+        match old.metadata().get(field) {
+            Some(value) => fields.insert(field.to_owned(), value.clone()),
+            None => fields.remove(field),
         };
     }
 }
@@ -92,6 +94,14 @@ pub(super) fn uid_differs(kind: &Kind, name: &str, wanted: &str, found: &str) ->
     let why =
         format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}");
     ApiError::conflict_because(&kind.info, name, &why)
+}
+
+/// What is said of an update of an object that is not there: 409 if the client means a certain one, for that one is gone.
+pub(super) fn missing(kind: &Kind, wanted: &Object, error: ApiError) -> ApiError {
+    if error.code != 404 || wanted.uid().is_empty() {
+        return error;
+    }
+    uid_differs(kind, wanted.name(), wanted.uid(), "")
 }
 
 /// 422 for an update that does not say what it is based on.

@@ -1,7 +1,7 @@
 //! `ConfigMap`.
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use koinon_machinery::{Cause, Object, ResourceInfo, are_enough};
+use koinon_machinery::{Cause, Column, Object, ResourceInfo, are_enough};
 use serde_json::Value;
 
 use crate::registry::{Generation, Strategy, Unconditional};
@@ -14,7 +14,10 @@ pub(super) struct ConfigMaps;
 
 impl Strategy for ConfigMaps {
     fn info(&self) -> ResourceInfo {
-        super::builtin::<ConfigMap>(false, &["cm"])
+        let mut info = super::builtin::<ConfigMap>(false, &["cm"]);
+        let data = Column::entries("Data", &["data", "binaryData"]);
+        info.columns.insert(0, data);
+        info
     }
 
     fn generation(&self) -> Generation {

@@ -19,7 +19,11 @@ pub(super) struct Secrets {
 impl Strategy for Secrets {
     fn info(&self) -> ResourceInfo {
         let mut info = super::builtin::<Secret>(false, &[]).with_selectable_fields(["type"]);
-        info.columns.insert(0, Column::text("Type", ".type"));
+        let columns = [
+            Column::text("Type", ".type"),
+            Column::entries("Data", &["data"]),
+        ];
+        info.columns.splice(0..0, columns);
         info
     }
 

@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, header};
-use koinon_machinery::{ApiError, Cause, Details, Object, Reason, Result, Verb, apply, decode};
+use koinon_machinery::{
+    ApiError, Cause, CauseReason, Details, Object, Reason, Result, Verb, apply, decode,
+};
 use koinon_store::{Key, Revision, Snapshot, Stored};
 
 use super::{
@@ -172,8 +174,11 @@ impl Call {
 
 /// 504 for a revision that this replica has not reached: the client is ahead, or the registry was restored.
 pub(super) fn too_large(wanted: Revision, current: Revision) -> ApiError {
-    let mut cause = Cause::bare("Too large resource version");
-    cause.reason = None;
+    // By this reason client-go's reflectors know to list without a revision.
+    let cause = Cause {
+        reason: Some(CauseReason::ResourceVersionTooLarge),
+        ..Cause::bare("Too large resource version")
+    };
     let details = Details {
         causes: vec![cause],
         retry_after_seconds: Some(1),

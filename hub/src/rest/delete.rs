@@ -8,11 +8,10 @@ use serde_json::{Value, json};
 use super::{
     body,
     call::Call,
-    list,
+    list::{self, Selected},
     options::{self, ListOptions},
     present,
     respond::{self, Form},
-    selection::Selection,
 };
 use crate::registry::{DeleteOptions, Deletion};
 
@@ -43,21 +42,20 @@ pub(super) async fn delete(call: &Call, body: Body) -> Result<Response> {
     }
 }
 
-/// Deletes every selected object.
+/// Deletes every object that a list with the same options would show: with a limit those of one page.
 pub(super) async fn delete_collection(call: &Call, body: Body) -> Result<Response> {
     call.demand(Verb::DeleteCollection)?;
     let list = ListOptions::list(&call.query)?;
-    let selection = Selection::new(&call.kind, call.namespace(), &list)?;
     let options = read(call, body).await?;
-    call.settle(options::At::Newest).await?;
-    let registry = call.api.registry();
-    let objects: Vec<_> = selection.objects(&call.snapshot(), None).cloned().collect();
-    let keys = objects.iter().map(|stored| stored.key.clone()).collect();
-    registry
-        .delete_collection(&call.kind, keys, &options, &call.writer())
+    let page = match list::select(call, &list).await? {
+        Selected::Page(page, _) => page,
+        Selected::Gone(gone) => return Ok(gone),
+    };
+    call.api
+        .registry()
+        .delete_collection(&call.kind, page.keys(), &options, &call.writer())
         .await?;
     // As in Kubernetes the answer is what was listed, not what became of it.
-    let page = list::Page::whole(registry.store().revision(), objects);
     let body = list::body(call, Form::Object, page);
     Ok(respond::streamed(StatusCode::OK, body))
 }

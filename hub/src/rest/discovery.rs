@@ -33,30 +33,39 @@ pub(super) async fn groups(State(api): State<Api>, headers: HeaderMap) -> Respon
 }
 
 /// `/apis/{group}`
-pub(super) async fn group(State(api): State<Api>, Path(group): Path<String>) -> Response {
-    found(api.discovery().group(&group))
+pub(super) async fn group(
+    State(api): State<Api>,
+    Path(group): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    found(api.discovery().group(&group), &headers)
 }
 
 /// `/api/{version}`
-pub(super) async fn core_version(State(api): State<Api>, Path(version): Path<String>) -> Response {
-    found(api.discovery().resources("", &version))
+pub(super) async fn core_version(
+    State(api): State<Api>,
+    Path(version): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    found(api.discovery().resources("", &version), &headers)
 }
 
 /// `/apis/{group}/{version}`
 pub(super) async fn group_version(
     State(api): State<Api>,
     Path((group, version)): Path<(String, String)>,
+    headers: HeaderMap,
 ) -> Response {
-    found(api.discovery().resources(&group, &version))
+    // The group without a name is at `/api`.
+    let named = Some(group).filter(|group| !group.is_empty());
+    let document = named.and_then(|group| api.discovery().resources(&group, &version));
+    found(document, &headers)
 }
 
 /// The aggregated document if the client prefers it, else the old one.
 fn root(discovery: &Discovery, part: Part, old: &Document, headers: &HeaderMap) -> Response {
-    let accepted = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    for item in accepted.flat_map(|value| value.split(',')).map(str::trim) {
+    let mut plain = false;
+    for item in respond::accepted(headers) {
         if let Some(version) = Aggregated::accepted(item) {
             return document(
                 discovery.aggregated(part, version),
@@ -64,16 +73,20 @@ fn root(discovery: &Discovery, part: Part, old: &Document, headers: &HeaderMap) 
                 headers,
             );
         }
-        if item == "application/json" {
+        if respond::is_plain_json(item) {
+            plain = true;
             break;
         }
     }
-    found(Some(old))
+    if !plain && respond::accepted(headers).next().is_some() {
+        return error::response(&ApiError::not_acceptable(&[respond::JSON]));
+    }
+    respond::raw(StatusCode::OK, old.body.clone())
 }
 
-fn found(found: Option<&Document>) -> Response {
+fn found(found: Option<&Document>, headers: &HeaderMap) -> Response {
     match found {
-        Some(document) => respond::raw(StatusCode::OK, document.body.clone()),
+        Some(document) => respond::plain(headers, document.body.clone()),
         None => error::response(&ApiError::no_such_resource()),
     }
 }
@@ -81,12 +94,10 @@ fn found(found: Option<&Document>) -> Response {
 /// A document that clients keep as long as its hash stays the same.
 pub(super) fn document(document: &Document, content_type: &str, headers: &HeaderMap) -> Response {
     let etag = document.etag();
-    let known = headers
-        .get(header::IF_NONE_MATCH)
-        .and_then(|value| value.to_str().ok());
-    let mut response = match known {
-        Some(known) if known == etag => respond::raw(StatusCode::NOT_MODIFIED, Vec::new()),
-        _ => respond::raw(StatusCode::OK, document.body.clone()),
+    let mut response = if is_known(headers, &etag) {
+        respond::raw(StatusCode::NOT_MODIFIED, Vec::new())
+    } else {
+        respond::raw(StatusCode::OK, document.body.clone())
     };
     let fields = response.headers_mut();
     if let Ok(content_type) = HeaderValue::from_str(content_type) {
@@ -98,4 +109,19 @@ pub(super) fn document(document: &Document, content_type: &str, headers: &Header
     // The answer to the same path differs by what the client accepts.
     fields.insert(header::VARY, HeaderValue::from_static("Accept"));
     response
+}
+
+/// Whether `If-None-Match` names the document: compared weakly, for proxies that compress mark what they keep as weak
+/// ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#name-if-none-match)).
+fn is_known(headers: &HeaderMap, etag: &str) -> bool {
+    let known = headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim);
+    // Hashes have no commas.
+    known
+        .map(|tag| tag.strip_prefix("W/").unwrap_or(tag))
+        .any(|tag| tag == "*" || tag == etag)
 }

@@ -11,7 +11,7 @@ use koinon_machinery::{
     continue_token::ContinueToken,
     table::{IncludeObject, ListMeta},
 };
-use koinon_store::{Revision, Stored};
+use koinon_store::{Key, Revision, Stored};
 
 use super::{
     call::Call,
@@ -36,8 +36,16 @@ pub(super) struct Page {
 }
 
 impl Page {
+    /// The keys of its objects.
+    pub(super) fn keys(&self) -> Vec<Key> {
+        self.objects
+            .iter()
+            .map(|stored| stored.key.clone())
+            .collect()
+    }
+
     /// A list that is answered in one.
-    pub(super) fn whole(revision: Revision, objects: Vec<Arc<Stored>>) -> Self {
+    fn whole(revision: Revision, objects: Vec<Arc<Stored>>) -> Self {
         Self {
             revision,
             objects,
@@ -52,7 +60,30 @@ pub(super) async fn list(call: &Call) -> Result<Response> {
     call.demand(Verb::List)?;
     let form = call.form()?;
     let options = ListOptions::list(&call.query)?;
-    let selection = Selection::new(&call.kind, call.namespace(), &options)?;
+    let (page, warning) = match select(call, &options).await? {
+        Selected::Page(page, warning) => (page, warning),
+        Selected::Gone(gone) => return Ok(gone),
+    };
+    let body = match form {
+        Form::Table(include) => table(call, include, page),
+        form => body(call, form, page),
+    };
+    let mut response = respond::streamed(StatusCode::OK, body);
+    respond::warn(&mut response, &warning.into_iter().collect::<Vec<_>>());
+    Ok(response)
+}
+
+/// What a list comes to.
+pub(super) enum Selected {
+    /// Objects, and a warning if they may be old.
+    Page(Page, Option<String>),
+    /// The answer to a token whose list is no longer known.
+    Gone(Response),
+}
+
+/// Selects what `options` ask for.
+pub(super) async fn select(call: &Call, options: &ListOptions) -> Result<Selected> {
+    let selection = Selection::new(&call.kind, call.namespace(), options)?;
     let token = options
         .continue_token
         .as_deref()
@@ -71,17 +102,12 @@ pub(super) async fn list(call: &Call) -> Result<Response> {
         options.at
     };
     let warning = call.settle(at).await?;
-    let page = match page(call, &selection, &options, token.as_ref()).await? {
-        Ok(page) => page,
-        Err(gone) => return Ok(gone),
-    };
-    let body = match form {
-        Form::Table(include) => table(call, include, page),
-        form => body(call, form, page),
-    };
-    let mut response = respond::streamed(StatusCode::OK, body);
-    respond::warn(&mut response, &warning.into_iter().collect::<Vec<_>>());
-    Ok(response)
+    Ok(
+        match page(call, &selection, options, token.as_ref()).await? {
+            Ok(page) => Selected::Page(page, warning),
+            Err(gone) => Selected::Gone(gone),
+        },
+    )
 }
 
 async fn page(

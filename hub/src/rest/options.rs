@@ -1,15 +1,16 @@
 //! The options of each verb, read and checked in one place.
 
+mod deletion;
+
+pub(super) use deletion::delete_options;
+
 use std::time::Duration;
 
 use koinon_machinery::{ApiError, Cause, Details, Reason, Result, apply};
 use koinon_store::Revision;
-use serde_json::Value;
 
 use super::query::Query;
-use crate::registry::{
-    DeleteOptions, DryRun, FieldValidation, Force, Options, Preconditions, Propagation,
-};
+use crate::registry::{DryRun, FieldValidation, Force, Options};
 
 /// Which state a list is made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +52,11 @@ impl ListOptions {
             ));
         }
         let options = Self::read(query)?;
+        if options.continue_token.is_some() && !matches!(options.at, At::Newest | At::Any) {
+            return Err(ApiError::bad_request(
+                "specifying resource version is not allowed when using continue",
+            ));
+        }
         if query.raw_present("sendInitialEvents") {
             return Err(invalid(
                 "ListOptions",
@@ -131,7 +137,7 @@ pub(super) fn at(query: &Query) -> Result<At> {
     };
     match matching {
         Some("Exact") if revision.0 == 0 => {
-            forbidden("resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"")
+            forbidden("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"")
         }
         Some("Exact") => Ok(At::Exactly(revision)),
         None | Some("NotOlderThan") if revision.0 == 0 => Ok(At::Any),
@@ -195,97 +201,22 @@ pub(super) fn write_options(query: &Query, kind: &str) -> Result<Options> {
         }
     };
     Ok(Options {
-        dry_run: dry_run(query.text("dryRun"), kind)?,
+        dry_run: dry_run(query.all("dryRun"), kind)?,
         fields,
     })
 }
 
-fn dry_run(text: Option<&str>, kind: &str) -> Result<DryRun> {
-    match text {
-        None => Ok(DryRun::No),
-        Some("All") => Ok(DryRun::All),
-        Some(other) => Err(invalid(
-            kind,
-            Cause::not_supported("dryRun", other, ["All"]),
-        )),
-    }
-}
-
-/// Reads the options of a delete: a body wins over the query, as in Kubernetes.
-pub(super) fn delete_options(query: &Query, body: Option<&Value>) -> Result<DeleteOptions> {
-    const KIND: &str = "DeleteOptions";
-    let Some(body) = body else {
-        let propagation = propagation(
-            query.text("propagationPolicy"),
-            query.optional_flag("orphanDependents"),
-        )?;
-        return Ok(DeleteOptions {
-            dry_run: dry_run(query.text("dryRun"), KIND)?,
-            propagation,
-            ..DeleteOptions::default()
-        });
-    };
-    match body.get("kind").and_then(Value::as_str) {
-        None | Some("" | KIND) => {}
-        Some(other) => {
-            return Err(ApiError::bad_request(format!(
-                "the body of a delete is a DeleteOptions, not a {other}"
-            )));
+/// Reads all values of `dryRun`. One that is not known is refused, and so is an empty one: whoever names it at all means not to write.
+fn dry_run<'a>(values: impl IntoIterator<Item = &'a str>, kind: &str) -> Result<DryRun> {
+    let mut found = DryRun::No;
+    for value in values {
+        if value != "All" {
+            let cause = Cause::not_supported("dryRun", value, ["All"]);
+            return Err(invalid(kind, cause));
         }
+        found = DryRun::All;
     }
-    let text = |value: Option<&Value>, field: &str| match value {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(ApiError::bad_request(format!(
-            "DeleteOptions.{field} must be a string"
-        ))),
-    };
-    let preconditions = body.get("preconditions").filter(|value| !value.is_null());
-    let precondition = |field: &str| text(preconditions.and_then(|all| all.get(field)), field);
-    let first = body
-        .get("dryRun")
-        .and_then(Value::as_array)
-        .and_then(|all| all.first());
-    let dry_run = match first {
-        None => dry_run(query.text("dryRun"), KIND)?,
-        Some(value) => dry_run(Some(value.as_str().unwrap_or_default()), KIND)?,
-    };
-    Ok(DeleteOptions {
-        dry_run,
-        preconditions: Preconditions {
-            uid: precondition("uid")?,
-            resource_version: precondition("resourceVersion")?,
-        },
-        propagation: propagation(
-            text(body.get("propagationPolicy"), "propagationPolicy")?
-                .as_deref()
-                .or(query.text("propagationPolicy")),
-            body.get("orphanDependents").and_then(Value::as_bool),
-        )?,
-    })
-}
-
-fn propagation(policy: Option<&str>, orphan: Option<bool>) -> Result<Option<Propagation>> {
-    if let (Some(policy), Some(_)) = (policy, orphan) {
-        let detail = "orphanDependents and deletionPropagation cannot be both set";
-        let cause = Cause::invalid("propagationPolicy", policy, detail);
-        return Err(invalid("DeleteOptions", cause));
-    }
-    Ok(Some(match (policy, orphan) {
-        (None, None) => return Ok(None),
-        (None, Some(true)) => Propagation::Orphan,
-        (None, Some(false)) => Propagation::Background,
-        (Some("Orphan"), _) => Propagation::Orphan,
-        (Some("Background"), _) => Propagation::Background,
-        (Some("Foreground"), _) => Propagation::Foreground,
-        (Some(other), _) => {
-            let known = ["Background", "Foreground", "Orphan"];
-            return Err(invalid(
-                "DeleteOptions",
-                Cause::not_supported("propagationPolicy", other, known),
-            ));
-        }
-    }))
+    Ok(found)
 }
 
 /// 422 about the options themselves.
@@ -356,21 +287,8 @@ mod tests {
             "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: \"Some\": supported values: \"All\""
         );
         assert!(read("fieldValidation=strict").is_err());
-    }
-
-    #[test]
-    fn a_deletes_body_wins_over_its_query() {
-        let body = serde_json::json!({"kind": "DeleteOptions", "propagationPolicy": "Orphan", "preconditions": {"uid": "u"}});
-        let options =
-            delete_options(&Query::parse("propagationPolicy=Foreground"), Some(&body)).unwrap();
-        assert_eq!(options.propagation, Some(Propagation::Orphan));
-        assert_eq!(options.preconditions.uid.as_deref(), Some("u"));
-        let bad = serde_json::json!({"preconditions": {"uid": 5}});
-        assert_eq!(
-            delete_options(&Query::default(), Some(&bad))
-                .unwrap_err()
-                .code,
-            400
-        );
+        for query in ["dryRun=", "dryRun", "dryRun=All&dryRun=Some", "dryRun=all"] {
+            assert!(read(query).is_err(), "{query}");
+        }
     }
 }

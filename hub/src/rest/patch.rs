@@ -2,7 +2,7 @@
 
 use axum::{body::Body, response::Response};
 use http::StatusCode;
-use koinon_machinery::{Result, Verb, patch::Patch};
+use koinon_machinery::{ApiError, Object, Result, Verb, patch::Patch};
 
 use super::{apply, body, call::Call, options, present, respond};
 use crate::registry::Part;
@@ -20,7 +20,11 @@ pub(super) async fn patch(call: &Call, body: Body, part: Part) -> Result<Respons
     let bytes = body::read(body, limit).await?;
     let info = &call.kind.info;
     let patch = Patch::parse(&media_type, &bytes, info)?;
-    let apply = |old: &koinon_machinery::Object| patch.apply(old, info, limit);
+    let apply = |old: &Object| {
+        let new = patch.apply(old, info, limit)?;
+        check(call, &new)?;
+        Ok(new)
+    };
     let saved = call
         .api
         .registry()
@@ -36,4 +40,28 @@ pub(super) async fn patch(call: &Call, body: Body, part: Part) -> Result<Respons
     let mut response = present::state(StatusCode::OK, &call.kind, form, saved.state);
     respond::warn(&mut response, &saved.warnings);
     Ok(response)
+}
+
+/// Refuses what has lost its name or its type. It was most likely not meant: a patch that puts `{}` in the place of all there is would
+/// else empty the object.
+fn check(call: &Call, patched: &Object) -> Result<()> {
+    let kind = &call.kind;
+    if patched.name().is_empty() {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            call.asked.name
+        )));
+    }
+    for (field, value) in [
+        ("apiVersion", patched.api_version()),
+        ("kind", patched.kind()),
+    ] {
+        if value.is_empty() {
+            return Err(ApiError::bad_request(format!(
+                "the patched object has no {field}, which is {} {}",
+                kind.api_version, kind.info.kind
+            )));
+        }
+    }
+    Ok(())
 }

@@ -31,9 +31,15 @@ impl Query {
             .map(|value| !(value == "0" || value.eq_ignore_ascii_case("false")))
     }
 
+    /// Every value of a parameter that may be repeated.
+    pub(super) fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        let named = move |(key, _): &&(String, String)| key == name;
+        self.0.iter().filter(named).map(|(_, value)| value.as_str())
+    }
+
     /// A whole number.
     pub(super) fn integer(&self, name: &str) -> Result<Option<i64>> {
-        let Some(text) = self.text(name) else {
+        let Some(text) = self.raw(name) else {
             return Ok(None);
         };
         text.parse().map(Some).map_err(|_| {
@@ -77,6 +83,7 @@ mod tests {
         assert_eq!(query.integer("n").unwrap(), Some(12));
         assert_eq!(query.integer("z").unwrap(), None);
         assert_eq!(query.integer("m").unwrap_err().code, 400);
+        assert_eq!(query.integer("empty").unwrap_err().code, 400);
         assert_eq!(query.text("empty"), None);
     }
 }

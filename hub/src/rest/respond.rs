@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::query::Query;
 
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 /// Characters in all warnings of an answer, above which each is cut.
 const MOST_WARNINGS: usize = 4096;
 /// Characters of a warning that is cut.
@@ -27,14 +27,44 @@ pub(super) enum Form {
     Table(IncludeObject),
 }
 
-/// Chooses the first form in `Accept` that is served here.
-pub(super) fn form(headers: &HeaderMap, query: &Query) -> Result<Form> {
-    let accepted = headers
+/// The items of `Accept`, in their order.
+pub(super) fn accepted(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers
         .get_all(header::ACCEPT)
         .iter()
-        .filter_map(|value| value.to_str().ok());
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+}
+
+/// Whether an item of `Accept` is JSON, in no particular form.
+pub(super) fn is_plain_json(item: &str) -> bool {
+    let mut parts = item.split(';').map(str::trim);
+    let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
+    matches!(media_type.as_str(), JSON | "application/*" | "*/*")
+        && !parts.any(|part| part.starts_with("as="))
+}
+
+/// Whether the client takes JSON; one that does not say takes anything.
+pub(super) fn takes_json(headers: &HeaderMap) -> bool {
+    let mut items = accepted(headers).peekable();
+    items.peek().is_none() || items.any(is_plain_json)
+}
+
+/// JSON for who takes it, 406 for others.
+pub(super) fn plain(headers: &HeaderMap, bytes: impl Into<Bytes>) -> Response {
+    if takes_json(headers) {
+        raw(StatusCode::OK, bytes)
+    } else {
+        super::error::response(&ApiError::not_acceptable(&[JSON]))
+    }
+}
+
+/// Chooses the first form in `Accept` that is served here.
+pub(super) fn form(headers: &HeaderMap, query: &Query) -> Result<Form> {
     let mut any = false;
-    for clause in accepted.flat_map(|value| value.split(',')) {
+    for clause in accepted(headers) {
         any = true;
         let mut parts = clause.split(';').map(str::trim);
         let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();

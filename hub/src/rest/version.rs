@@ -1,18 +1,16 @@
 //! What is there before any resource: health, version, the list of paths.
 
 use axum::{extract::State, response::Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use koinon_machinery::discovery::Discovery;
 use serde_json::json;
 
 use super::{Api, respond};
 
 /// `/version`
-pub(super) async fn version() -> Response {
-    respond::json(
-        StatusCode::OK,
-        &Discovery::version(env!("CARGO_PKG_VERSION")),
-    )
+pub(super) async fn version(headers: HeaderMap) -> Response {
+    let version = Discovery::version(env!("CARGO_PKG_VERSION"));
+    respond::plain(&headers, version.to_string())
 }
 
 /// `/livez`: whoever answers lives.

@@ -238,3 +238,119 @@ async fn every_verb_that_is_listed_is_described() {
     }
     assert!(described > 150, "{described}");
 }
+
+/// `kubectl explain --recursive` shows no field without a word about it.
+#[tokio::test]
+async fn every_type_and_field_is_described() {
+    fn silent(value: &Value, path: &str, found: &mut Vec<String>) {
+        for (name, field) in value["properties"].as_object().into_iter().flatten() {
+            let path = format!("{path}.{name}");
+            if field["description"].as_str().is_none_or(str::is_empty) {
+                found.push(path.clone());
+            }
+            silent(field, &path, found);
+        }
+        for part in ["items", "additionalProperties"] {
+            silent(&value[part], path, found);
+        }
+    }
+    let hub = Hub::start().await;
+    let index = hub.get("/openapi/v3").await.ok();
+    let (mut found, mut seen) = (Vec::new(), 0);
+    for path in index["paths"].as_object().unwrap().values() {
+        let url = path["serverRelativeURL"].as_str().unwrap();
+        let document = hub.get(url).await.ok();
+        for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+            seen += 1;
+            if schema["description"].as_str().is_none_or(str::is_empty) {
+                found.push(name.clone());
+            }
+            silent(schema, name, &mut found);
+        }
+    }
+    assert_eq!(found, Vec::<String>::new());
+    assert!(seen > 100, "{seen}");
+}
+
+#[tokio::test]
+async fn discovery_is_found_with_a_slash_at_its_end_and_given_to_those_who_read_json() {
+    let hub = Hub::start().await;
+    let roots = [
+        "/api",
+        "/apis",
+        "/apis/work.open-cluster-management.io",
+        "/apis/work.open-cluster-management.io/v1",
+        "/api/v1",
+        "/version",
+        "/openapi/v3",
+    ];
+    for path in roots {
+        let plain = hub.get(path).await.ok();
+        let slash = hub.get(&format!("{path}/")).await.ok();
+        assert_eq!(plain, slash, "{path}");
+        for accept in [
+            "application/json",
+            "*/*",
+            "application/*",
+            "text/html, application/json;q=0.5",
+        ] {
+            assert_eq!(hub.accept(path, accept).await.code, 200, "{path} {accept}");
+        }
+        for accept in [
+            "text/html",
+            "application/vnd.kubernetes.protobuf",
+            "nonsense",
+        ] {
+            let refused = hub.accept(path, accept).await;
+            assert_eq!(refused.code, 406, "{path} {accept}");
+            assert_eq!(refused.body["reason"], "NotAcceptable");
+        }
+    }
+    // The group without a name has its place at `/api`.
+    for path in ["/apis//v1", "/apis//v1/", "/apis//", "/api//"] {
+        assert_eq!(hub.get(path).await.code, 404, "{path}");
+    }
+}
+
+/// What is kept by its hash is kept for good, and a hash of before leads to the document of now.
+#[tokio::test]
+async fn documents_are_kept_by_their_hash() {
+    let hub = Hub::start().await;
+    let index = hub.get("/openapi/v3").await.ok();
+    let url = index["paths"]["api/v1"]["serverRelativeURL"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let ask = async |path: &str, known: &str| {
+        let mut request = http::Request::get(path).header(header::ACCEPT, "application/json");
+        if !known.is_empty() {
+            request = request.header(header::IF_NONE_MATCH, known);
+        }
+        let request = request.body(axum::body::Body::empty()).unwrap();
+        hub.admin().raw(request).await
+    };
+    let kept = ask(&url, "").await;
+    let caching = kept.headers()[header::CACHE_CONTROL].to_str().unwrap();
+    assert!(caching.contains("immutable"), "{caching}");
+    let etag = kept.headers()[header::ETAG].to_str().unwrap().to_owned();
+    let unnamed = ask("/openapi/v3/api/v1", "").await;
+    assert_eq!(unnamed.status(), 200);
+    assert_eq!(
+        unnamed.headers()[header::CACHE_CONTROL],
+        "no-cache, private"
+    );
+    let moved = ask("/openapi/v3/api/v1?hash=OLD", "").await;
+    assert_eq!(moved.status(), 301);
+    assert_eq!(moved.headers()[header::LOCATION], url.as_str());
+    for (known, code) in [
+        (etag.as_str(), 304),
+        (&format!("W/{etag}"), 304),
+        (&format!("\"x\", {etag}"), 304),
+        ("*", 304),
+        ("\"x\"", 200),
+        (&etag.to_lowercase(), 200),
+        (etag.trim_matches('"'), 200),
+    ] {
+        assert_eq!(ask(&url, known).await.status(), code, "{known}");
+    }
+}

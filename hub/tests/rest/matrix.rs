@@ -381,6 +381,12 @@ async fn paths_answer_each_identity_as_they_should() {
         "/openapi/v2",
         "/openapi/v3",
         "/openapi/v3/api/v1",
+        "/api/",
+        "/apis/",
+        "/api/v1/",
+        "/apis/koinon.dev/",
+        "/apis/koinon.dev/v1alpha1/",
+        "/openapi/v3/",
     ];
     let nothing = [
         "/",
@@ -400,7 +406,7 @@ async fn paths_answer_each_identity_as_they_should() {
     for pattern in rest::paths() {
         let here = health
             .iter()
-            .chain(&["/version"])
+            .chain(&["/version", "/version/"])
             .chain(&discovery)
             .chain(&nothing)
             .chain(&debug);
@@ -413,7 +419,7 @@ async fn paths_answer_each_identity_as_they_should() {
     for who in ALL {
         for path in health
             .iter()
-            .chain(&["/version"])
+            .chain(&["/version", "/version/"])
             .chain(&discovery)
             .chain(&nothing)
         {
@@ -421,7 +427,7 @@ async fn paths_answer_each_identity_as_they_should() {
             let expected = match who {
                 Who::BadToken => false,
                 Who::Admin => true,
-                Who::Nobody => health.contains(path) || *path == "/version",
+                Who::Nobody => health.contains(path) || path.starts_with("/version"),
                 _ => !nothing.contains(path),
             };
             assert_eq!(

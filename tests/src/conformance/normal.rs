@@ -41,6 +41,7 @@ fn value(value: &mut Value, minor: u32) {
                     item.remove("kind");
                 }
             }
+            documents(fields);
             if fields.get("creationTimestamp") == Some(&Value::Null) {
                 fields.remove("creationTimestamp");
             }
@@ -68,6 +69,26 @@ fn value(value: &mut Value, minor: u32) {
         Value::Array(list) => list.iter_mut().for_each(|item| self::value(item, minor)),
         Value::String(found) => *found = self::text(found),
         _ => {}
+    }
+}
+
+/// Discovery: its lists are sets, and a hub does not know under which address it is reached.
+fn documents(fields: &mut Map<String, Value>) {
+    fields.remove("serverAddressByClientCIDRs");
+    // It tells storage versions apart, and each server makes it in its own way.
+    fields.remove("storageVersionHash");
+    if let Some(Value::Array(resources)) = fields.get_mut("resources") {
+        resources.sort_by_key(|resource| resource["name"].to_string());
+    }
+    if fields.contains_key("singularName")
+        && let Some(Value::Array(verbs)) = fields.get_mut("verbs")
+    {
+        verbs.sort_by_key(Value::to_string);
+    }
+    if fields.contains_key("gitVersion") {
+        // The version of one product is not another's; what is compared is that each part is there, and a text.
+        let parts = fields.values_mut().filter(|value| value.is_string());
+        parts.for_each(|value| *value = Value::from("<text>"));
     }
 }
 

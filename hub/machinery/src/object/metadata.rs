@@ -70,6 +70,13 @@ pub(super) fn coerce(fields: &mut Map<String, Value>) -> Result<()> {
         Some(other) => return Err(mismatch("metadata", json_type(other), "ObjectMeta")),
     };
     metadata.retain(|_, value| !value.is_null());
+    for field in ["labels", "annotations"] {
+        if let Some(Value::Object(map)) = metadata.get_mut(field) {
+            // Go's decoder reads null as the zero value, and templates leave such behind.
+            let nulls = map.values_mut().filter(|value| value.is_null());
+            nulls.for_each(|value| *value = Value::from(""));
+        }
+    }
     check_fields(metadata)
 }
 

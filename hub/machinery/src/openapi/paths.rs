@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    operation::{self, Operation},
+    operation::{self, Operation, Place},
     prefix,
 };
 use crate::{ResourceInfo, Verb};
@@ -26,12 +26,12 @@ pub(super) fn insert(resource: &ResourceInfo, paths: &mut Map<String, Value>) {
     ];
     paths.insert(
         collection.clone(),
-        item(resource, &of_collection, &scoped(resource)),
+        item(resource, Place::Objects, &of_collection, &scoped(resource)),
     );
     if resource.namespaced && resource.allows(Verb::List) {
         paths.insert(
             format!("{root}/{plural}"),
-            item(resource, &[("get", Verb::List)], &[]),
+            item(resource, Place::AllNamespaces, &[("get", Verb::List)], &[]),
         );
     }
     let mut params = vec![operation::path_parameter(
@@ -49,7 +49,7 @@ pub(super) fn insert(resource: &ResourceInfo, paths: &mut Map<String, Value>) {
     if of_object.iter().any(|(_, verb)| resource.allows(*verb)) {
         paths.insert(
             format!("{collection}/{{name}}"),
-            item(resource, &of_object, &params),
+            item(resource, Place::Objects, &of_object, &params),
         );
     }
     if resource.has_status {
@@ -60,14 +60,14 @@ pub(super) fn insert(resource: &ResourceInfo, paths: &mut Map<String, Value>) {
         ];
         paths.insert(
             format!("{collection}/{{name}}/status"),
-            item(resource, &of_status, &params),
+            item(resource, Place::Status, &of_status, &params),
         );
     }
     for subresource in &resource.subresources {
         let mut item: Map<String, Value> = subresource
             .verbs
             .iter()
-            .map(|verb| operation::of_subresource(subresource, *verb))
+            .map(|verb| operation::of_subresource(resource, subresource, *verb))
             .collect();
         item.insert("parameters".into(), json!(params));
         paths.insert(
@@ -86,7 +86,12 @@ fn scoped(resource: &ResourceInfo) -> Vec<Value> {
     }
 }
 
-fn item(resource: &ResourceInfo, operations: &[(&str, Verb)], parameters: &[Value]) -> Value {
+fn item(
+    resource: &ResourceInfo,
+    place: Place,
+    operations: &[(&str, Verb)],
+    parameters: &[Value],
+) -> Value {
     let mut item = Map::new();
     for (method, verb) in operations.iter().filter(|(_, verb)| resource.allows(*verb)) {
         item.insert(
@@ -94,6 +99,7 @@ fn item(resource: &ResourceInfo, operations: &[(&str, Verb)], parameters: &[Valu
             Operation {
                 resource,
                 verb: *verb,
+                place,
             }
             .to_value(),
         );

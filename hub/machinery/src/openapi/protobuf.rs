@@ -40,7 +40,9 @@ fn item(value: &Value) -> Message {
 
 fn operation(value: &Value) -> Message {
     let mut out = Message::default();
+    out.texts(1, &value["tags"]);
     out.text(3, &value["description"]);
+    out.text(5, &value["operationId"]);
     out.texts(6, &value["produces"]);
     out.texts(7, &value["consumes"]);
     out.each(8, &value["parameters"], parameter);

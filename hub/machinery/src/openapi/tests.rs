@@ -267,3 +267,34 @@ fn the_old_document_is_the_same_as_protobuf() {
     assert_eq!(names(part(9), 1), keys(&json["definitions"]));
     assert_eq!(names(part(8), 2), keys(&json["paths"]));
 }
+
+/// What a generated client is made of.
+#[test]
+fn operations_have_names_of_their_own_and_parameters_say_what_they_mean() {
+    let json: Value = serde_json::from_slice(&openapi().v2().body).unwrap();
+    let mut names = BTreeSet::new();
+    for (path, item) in json["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let Some(name) = operation["operationId"].as_str() else {
+                assert_eq!(method, "parameters", "{path}");
+                continue;
+            };
+            assert!(
+                names.insert(name.to_owned()),
+                "{name} is there twice: {path}"
+            );
+            for parameter in operation["parameters"].as_array().unwrap() {
+                let described = parameter["in"] == "body" || parameter["description"].is_string();
+                assert!(described, "{path}: {parameter}");
+            }
+            assert!(operation["responses"]["401"]["description"].is_string());
+            assert!(operation["responses"]["200"]["schema"].is_object());
+        }
+    }
+    for name in [
+        "readClusterOpenClusterManagementIoV1ManagedCluster",
+        "replaceClusterOpenClusterManagementIoV1ManagedClusterStatus",
+    ] {
+        assert!(names.contains(name), "{name}: {names:?}");
+    }
+}

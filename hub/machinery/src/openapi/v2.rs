@@ -124,9 +124,12 @@ fn operation(value: Value) -> Value {
     fields.insert("produces".to_owned(), json!(["application/json"]));
     if let Some(Value::Object(responses)) = fields.get_mut("responses") {
         for response in responses.values_mut() {
-            let mut schema = response["content"]["application/json"]["schema"].clone();
-            self::schema(&mut schema);
-            *response = json!({ "description": response["description"], "schema": schema });
+            let mut plain = json!({ "description": response["description"] });
+            if let Some(schema) = response.pointer_mut("/content/application~1json/schema") {
+                self::schema(schema);
+                plain["schema"] = schema.take();
+            }
+            *response = plain;
         }
     }
     Value::Object(fields)

@@ -37,7 +37,7 @@ impl ResourceInfo {
             namespaced: TypeId::of::<K::Scope>() == TypeId::of::<NamespaceResourceScope>(),
             has_status,
             schema: Arc::new(Schema::parse(document)?),
-            columns: vec![Column::date("Age", ".metadata.creationTimestamp")],
+            columns: vec![Column::age()],
             verbs: Verb::ALL.to_vec(),
             selectable_fields: Vec::new(),
             blank: serde_json::Map::new(),

@@ -158,9 +158,10 @@ impl Parser {
         let mut values = BTreeSet::new();
         let next = self.peek();
         match next.kind {
+            // Nothing in parentheses is the empty value, too.
             Kind::Close => {
                 self.take();
-                return Ok(values);
+                return Ok(BTreeSet::from([String::new()]));
             }
             Kind::Word | Kind::Comma => {}
             _ => {

@@ -42,6 +42,8 @@ pub enum CauseReason {
     FieldValueTooMany,
     FieldValueTypeInvalid,
     FieldManagerConflict,
+    /// Of a revision that the server has not reached; about no field.
+    ResourceVersionTooLarge,
 }
 
 impl CauseReason {
@@ -58,6 +60,7 @@ impl CauseReason {
             Self::FieldValueTooLong => "Too long",
             Self::FieldValueTooMany => "Too many",
             Self::FieldManagerConflict => "Conflict",
+            Self::ResourceVersionTooLarge => "Too large resource version",
         }
     }
 }

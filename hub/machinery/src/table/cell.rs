@@ -24,16 +24,23 @@ pub(super) fn of(column: &Column, path: &JsonPath, object: &Object, now: Timesta
                 None => "<none>".into(),
             };
         }
+        ShownAs::Age => return found.map_or_else(|| "<unknown>".into(), |at| age_of(at, now)),
+        ShownAs::Entries(fields) => {
+            let values = fields.iter().filter_map(|field| object.get(field));
+            let counts = values.map(|value| match value {
+                Value::Object(fields) => fields.len(),
+                Value::Array(items) => items.len(),
+                _ => 0,
+            });
+            return counts.sum::<usize>().into();
+        }
     }
     let Some(value) = found else {
         return Value::Null;
     };
     match (column.type_.as_str(), value) {
         (_, Value::Null) => Value::Null,
-        ("date", Value::String(text)) => match text.parse::<Timestamp>() {
-            Ok(at) => age::human_duration(now.duration_since(at)).into(),
-            Err(_) => "<invalid>".into(),
-        },
+        ("date", value @ Value::String(_)) => age_of(value, now),
         ("string", value) => Printed(value).to_string().into(),
         ("integer", Value::Number(number)) => match (number.as_i64(), number.as_f64()) {
             (Some(whole), _) => whole.into(),
@@ -46,6 +53,13 @@ pub(super) fn of(column: &Column, path: &JsonPath, object: &Object, now: Timesta
         },
         ("number", value @ Value::Number(_)) | ("boolean", value @ Value::Bool(_)) => value.clone(),
         _ => Value::Null,
+    }
+}
+
+fn age_of(at: &Value, now: Timestamp) -> Value {
+    match at.as_str().map(str::parse::<Timestamp>) {
+        Some(Ok(at)) => age::human_duration(now.duration_since(at)).into(),
+        _ => "<invalid>".into(),
     }
 }
 

@@ -127,11 +127,13 @@ fn owners(object: &Object, path: &FieldPath, causes: &mut Vec<Cause>) {
         }
         let at = path.index(index);
         let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
-        let version = text("apiVersion").rsplit('/').next().unwrap_or_default();
-        if version.is_empty() {
+        let named = text("apiVersion");
+        let version = named.split_once('/').map_or(named, |(_, version)| version);
+        // Of what has more than one slash nothing can be read.
+        if version.is_empty() || version.contains('/') {
             causes.push(Cause::invalid(
                 at.child("apiVersion"),
-                version,
+                named,
                 "version must not be empty",
             ));
         }
@@ -140,9 +142,13 @@ fn owners(object: &Object, path: &FieldPath, causes: &mut Vec<Cause>) {
                 causes.push(Cause::invalid(
                     at.child(field),
                     text(field),
-                    "must not be empty",
+                    &format!("{field} must not be empty"),
                 ));
             }
+        }
+        if text("apiVersion") == "v1" && text("kind") == "Event" {
+            let detail = "/v1, Kind=Event is disallowed from being an owner";
+            causes.push(Cause::invalid(path, owner.clone(), detail));
         }
         for field in ["controller", "blockOwnerDeletion"] {
             if owner.get(field).is_some_and(|value| !value.is_boolean()) {

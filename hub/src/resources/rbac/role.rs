@@ -5,7 +5,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
 use koinon_machinery::{
-    Cause, Object, ResourceInfo, Result, are_enough,
+    Cause, Column, Object, ResourceInfo, Result, are_enough,
     selector::validate_label_selector,
     validation::{FieldPath, NameRule},
 };
@@ -27,8 +27,7 @@ impl Strategy for Roles {
             Scope::Cluster => super::super::builtin::<ClusterRole>(false, &[]),
         };
         // As kube-apiserver prints them.
-        "Created At".clone_into(&mut info.columns[0].name);
-        "string".clone_into(&mut info.columns[0].type_);
+        info.columns[0] = Column::text("Created At", ".metadata.creationTimestamp");
         info
     }
 
