@@ -31,7 +31,7 @@ pub use client::{Client, Typed};
 pub use delete::{DeleteOptions, Deletion, Preconditions, Propagation};
 pub use kinds::{Kind, Kinds};
 pub use parts::object as object_of;
-pub use strategy::{Admission, BODY_LIMIT, Generation, Lookup, Strategy, Unconditional};
+pub use strategy::{Admission, BODY_LIMIT, Generation, Lookup, Strategy, Unconditional, View};
 
 use std::{fmt, sync::Arc};
 

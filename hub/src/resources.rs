@@ -8,6 +8,7 @@ mod clusterset;
 mod configmap;
 mod csr;
 mod decision;
+mod definition;
 mod event;
 mod lease;
 mod manifests;
@@ -54,6 +55,7 @@ pub fn all(settings: &Settings) -> Kinds {
         Box::new(configmap::ConfigMaps),
         Box::new(csr::Requests),
         Box::new(decision::Decision),
+        Box::new(definition::Definitions),
         Box::new(event::Events),
         Box::new(lease::Leases),
         Box::new(namespace::Namespaces),
@@ -92,18 +94,11 @@ pub fn definitions() -> Result<String, serde_saphyr::ser::Error> {
         takes_secrets: true,
     };
     let mut text = String::new();
-    for kind in all(&nowhere)
-        .iter()
-        .filter(|kind| is_custom(&kind.info.group))
-    {
+    for kind in all(&nowhere).iter().filter(|kind| kind.info.is_custom()) {
         text.push_str("---\n");
         text.push_str(&serde_saphyr::to_string(&kind.info.definition())?);
     }
     Ok(text)
-}
-
-fn is_custom(group: &str) -> bool {
-    !group.is_empty() && group.contains('.') && !group.ends_with(".k8s.io")
 }
 
 /// A kind of ours as data.

@@ -204,6 +204,24 @@ async fn the_api_explains_itself() -> anyhow::Result<()> {
             "{line}: {resources}"
         );
     }
+    // Who looks whether a kind is there finds its definition.
+    kubectl
+        .run(&[
+            "wait",
+            "--for=condition=established",
+            "crd/manifestworks.work.open-cluster-management.io",
+            "--timeout=30s",
+        ])
+        .await?;
+    let crd = "crd/manifestworks.work.open-cluster-management.io";
+    let refused = kubectl.refused(&["delete", crd], "").await?;
+    assert!(refused.contains("MethodNotAllowed"), "{refused}");
+    // As Kubernetes' own documentation asks; kubectl looks here whether the kind is a custom one.
+    let review = "apiVersion: authorization.k8s.io/v1\nkind: SelfSubjectAccessReview\nspec: {resourceAttributes: {verb: get, resource: secrets}}";
+    let answer = kubectl
+        .run_with_input(&["create", "-f", "-", "-o", "yaml"], review)
+        .await?;
+    assert!(answer.contains("allowed: true"), "{answer}");
     let explained = kubectl
         .run(&["explain", "managedcluster.spec.taints"])
         .await?;

@@ -156,6 +156,12 @@ impl ResourceInfo {
         }
     }
 
+    /// Whether a cluster has the kind by a CRD: it is none of Kubernetes' own.
+    #[must_use]
+    pub fn is_custom(&self) -> bool {
+        self.group.contains('.') && !self.group.ends_with(".k8s.io")
+    }
+
     /// An object of this kind with nothing in it.
     #[must_use]
     pub fn empty_object(&self) -> Object {

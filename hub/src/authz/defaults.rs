@@ -225,6 +225,11 @@ fn fleet_view() -> Vec<Rule> {
         ),
         Rule::on(&[""], &["namespaces"], READ),
         Rule::on(
+            &["apiextensions.k8s.io"],
+            &["customresourcedefinitions"],
+            READ,
+        ),
+        Rule::on(
             &["certificates.k8s.io"],
             &["certificatesigningrequests"],
             READ,

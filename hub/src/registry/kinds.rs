@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use koinon_machinery::{ResourceInfo, table::Printer};
 
-use super::Strategy;
+use super::{Strategy, View};
 
 /// A kind with its rules.
 #[derive(Debug)]
@@ -24,7 +24,11 @@ pub struct Kind {
 impl Kind {
     /// Whether an object of this name shows something, and is not stored.
     pub fn is_view(&self, name: &str) -> bool {
-        self.strategy.heartbeats() == Some(name)
+        match self.strategy.view() {
+            View::Nothing => false,
+            View::Heartbeat(shown) => shown == name,
+            View::Definitions => true,
+        }
     }
 }
 

@@ -29,6 +29,17 @@ pub enum Unconditional {
     Refused,
 }
 
+/// Objects of a kind that show something and are not stored: they are read only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// There are none.
+    Nothing,
+    /// Under this name a cluster's namespace shows its heartbeat.
+    Heartbeat(&'static str),
+    /// All: they are the definitions of the hub's own kinds.
+    Definitions,
+}
+
 /// A kind's own rules on top of schema and metadata rules, which the registry applies.
 ///
 /// Strategies know neither HTTP nor the store. All methods but [`Strategy::info`] have the behaviour of a
@@ -62,13 +73,12 @@ pub trait Strategy: fmt::Debug + Send + Sync + 'static {
         false
     }
 
-    /// The name under which a cluster's namespace shows its heartbeat as an object of this kind: one that is not stored, and is
-    /// read only.
-    fn heartbeats(&self) -> Option<&'static str> {
-        None
+    /// What is shown beside what is stored.
+    fn view(&self) -> View {
+        View::Nothing
     }
 
-    /// The object that shows a cluster's last heartbeat, if any, for kinds with [`Strategy::heartbeats`].
+    /// The object that shows a cluster's last heartbeat, if any, for kinds with [`View::Heartbeat`].
     fn heartbeat(&self, cluster: &Object, last: Option<Timestamp>) -> Option<Object> {
         let _ = (cluster, last);
         None

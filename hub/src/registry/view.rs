@@ -1,15 +1,20 @@
 //! Objects that are made from something else.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{array, collections::HashMap, sync::Arc};
 
-use koinon_machinery::Result;
-use koinon_store::{Key, Stored};
+use koinon_machinery::{Object, ResourceInfo, Result};
+use koinon_store::{Digest, Key, Stored};
+use serde_json::Value;
+use uuid::Builder;
 
-use super::{Kind, Registry, parts, unavailable};
+use super::{Kind, Registry, View, parts, unavailable};
 use crate::clock;
 
 /// Store key of clusters.
 const CLUSTERS: &str = "managedclusters.cluster.open-cluster-management.io";
+const NAMESPACES: &str = "namespaces";
+/// The namespace that each registry begins with.
+const FIRST: &str = "default";
 
 impl Registry {
     /// What objects of a kind show without being stored, in a namespace (none: in all), in key order.
@@ -18,8 +23,15 @@ impl Registry {
     ///
     /// `ServiceUnavailable` when the database does not answer: what a view shows has no cache.
     pub async fn view(&self, kind: &Kind, namespace: &str) -> Result<Vec<Arc<Stored>>> {
-        let (Some(_), Some(clusters)) = (kind.strategy.heartbeats(), self.kinds.by_key(CLUSTERS))
-        else {
+        match kind.strategy.view() {
+            View::Nothing => Ok(Vec::new()),
+            View::Heartbeat(_) => self.heartbeats(kind, namespace).await,
+            View::Definitions => self.definitions(kind),
+        }
+    }
+
+    async fn heartbeats(&self, kind: &Kind, namespace: &str) -> Result<Vec<Arc<Stored>>> {
+        let Some(clusters) = self.kinds.by_key(CLUSTERS) else {
             return Ok(Vec::new());
         };
         // A cluster's is in the namespace of its name: a tenant's question does not read the fleet's table.
@@ -54,4 +66,30 @@ impl Registry {
         }
         Ok(shown)
     }
+
+    /// The definitions of the hub's own kinds, as old as the registry.
+    fn definitions(&self, kind: &Kind) -> Result<Vec<Arc<Stored>>> {
+        let first = self.store.get(&Key::new(NAMESPACES, "", FIRST));
+        let (since, revision) = match &first {
+            Some(first) => (created(first), first.revision),
+            None => (Value::Null, self.store.revision()),
+        };
+        let shown = |info: &ResourceInfo| {
+            let name = info.key();
+            let digest = Digest::of(name.as_bytes()).0;
+            let uid = Builder::from_custom_bytes(array::from_fn(|at| digest[at]))
+                .into_uuid()
+                .to_string();
+            let definition = Object::from_value(info.established(&uid, &since))?;
+            let key = Key::new(Arc::clone(&kind.key), "", name);
+            parts::shown(key, definition, revision).map(Arc::new)
+        };
+        let custom = self.kinds.iter().filter(|kind| kind.info.is_custom());
+        custom.map(|kind| shown(&kind.info)).collect()
+    }
+}
+
+fn created(stored: &Stored) -> Value {
+    let mut metadata: Value = serde_json::from_slice(&stored.metadata).unwrap_or_default();
+    metadata["creationTimestamp"].take()
 }

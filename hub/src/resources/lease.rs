@@ -9,7 +9,7 @@ use koinon_api::labels::{label, well_known};
 use koinon_machinery::{ApiError, Cause, Column, Object, ResourceInfo};
 use serde_json::{Value, json};
 
-use crate::registry::{Admission, Generation, Strategy};
+use crate::registry::{Admission, Generation, Strategy, View};
 
 /// What OCM's agents hold the lease as, and how long, when the cluster does not say.
 const DEFAULT_SECONDS: u64 = 60;
@@ -70,8 +70,8 @@ impl Strategy for Leases {
         causes
     }
 
-    fn heartbeats(&self) -> Option<&'static str> {
-        Some(well_known::CLUSTER_LEASE)
+    fn view(&self) -> View {
+        View::Heartbeat(well_known::CLUSTER_LEASE)
     }
 
     fn heartbeat(&self, cluster: &Object, last: Option<Timestamp>) -> Option<Object> {

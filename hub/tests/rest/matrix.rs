@@ -141,7 +141,12 @@ impl Who {
             Self::Tenant => edit || in_red && whole && matches!(plural, "roles" | "rolebindings"),
             Self::FleetViewer => {
                 let fleet = ["managedclusters", "managedclustersets"].contains(&plural);
-                let plain = ["namespaces", "certificatesigningrequests"].contains(&plural);
+                let plain = [
+                    "namespaces",
+                    "certificatesigningrequests",
+                    "customresourcedefinitions",
+                ]
+                .contains(&plural);
                 reads && (fleet || plain && whole)
             }
             Self::Admin => true,

@@ -4,6 +4,7 @@ use std::{any::TypeId, sync::Arc};
 
 use k8s_openapi::{NamespaceResourceScope, Resource};
 use schemars::{JsonSchema, generate::SchemaSettings};
+use serde_json::Value;
 
 use super::{Column, ResourceInfo, Verb};
 use crate::{Schema, schema};
@@ -22,10 +23,14 @@ impl ResourceInfo {
             settings.inline_subschemas = true;
             settings.meta_schema = None;
         });
-        let document = settings
+        let mut document = settings
             .into_generator()
             .into_root_schema_for::<K>()
             .to_value();
+        // The type always has metadata; Kubernetes asks for none: a review has none.
+        if let Some(required) = document.get_mut("required").and_then(Value::as_array_mut) {
+            required.retain(|field| field != "metadata");
+        }
         Ok(Self {
             group: K::GROUP.to_owned(),
             version: K::VERSION.to_owned(),

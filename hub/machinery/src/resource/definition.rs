@@ -42,6 +42,26 @@ impl ResourceInfo {
             },
         })
     }
+
+    /// The same as an API server shows it that has served the kind since then (`null` when nobody knows).
+    #[must_use]
+    pub fn established(&self, uid: &str, since: &Value) -> Value {
+        let mut definition = self.definition();
+        let metadata = &mut definition["metadata"];
+        metadata["uid"] = json!(uid);
+        metadata["generation"] = json!(1);
+        metadata["creationTimestamp"] = since.clone();
+        let condition = |kind: &str, reason: &str, message: &str| json!({ "type": kind, "status": "True", "lastTransitionTime": since, "reason": reason, "message": message });
+        definition["status"] = json!({
+            "acceptedNames": definition["spec"]["names"],
+            "storedVersions": [self.version],
+            "conditions": [
+                condition("NamesAccepted", "NoConflicts", "no conflicts found"),
+                condition("Established", "InitialNamesAccepted", "the initial names have been accepted"),
+            ],
+        });
+        definition
+    }
 }
 
 fn column(column: &Column) -> Value {
