@@ -36,7 +36,7 @@ pub mod table;
 pub mod validation;
 
 pub use object::{Object, Parts};
-pub use resource::{Column, ResourceInfo, ShownAs, Subresource, Verb};
+pub use resource::{Column, EventCell, ResourceInfo, ShownAs, Subresource, Verb};
 pub use schema::Schema;
 pub use selector::{FieldSelector, LabelSelector};
 pub use status::{ApiError, Cause, CauseReason, Details, Reason, are_enough};

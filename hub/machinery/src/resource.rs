@@ -80,8 +80,27 @@ pub enum ShownAs {
     Subjects(&'static str),
     /// A time, as its age. The columns of custom kinds say `date`, those of Kubernetes' own are texts.
     Age,
+    /// Something of an event; the path counts for nothing.
+    Event(EventCell),
     /// How many entries these fields of the object have together; the path counts for nothing.
     Entries(&'static [&'static str]),
+}
+
+/// What a cell says of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventCell {
+    /// The age of the last time that it happened.
+    LastSeen,
+    /// The age of the first.
+    FirstSeen,
+    /// What it is about, as `placement/web`.
+    Object,
+    /// Who says so, and where: `controller, host`.
+    Source,
+    /// The message without the space around it.
+    Message,
+    /// How often it happened.
+    Count,
 }
 
 /// What may be done with a resource, as discovery lists it.

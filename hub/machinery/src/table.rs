@@ -2,6 +2,7 @@
 
 mod age;
 mod cell;
+mod event;
 
 #[cfg(test)]
 mod tests;
@@ -66,7 +67,7 @@ impl Printer {
         Ok(Self { columns: columns? })
     }
 
-    /// The definitions of the columns; the first is always the name.
+    /// The definitions of the columns; the first is the name, where that has no place of its own.
     #[must_use]
     pub fn definitions(&self) -> Value {
         let name = json!({
@@ -85,14 +86,21 @@ impl Printer {
                 "priority": column.priority,
             })
         });
-        Value::Array(std::iter::once(name).chain(others).collect())
+        let first = self.names_first().then_some(name);
+        Value::Array(first.into_iter().chain(others).collect())
+    }
+
+    fn names_first(&self) -> bool {
+        self.columns.iter().all(|(column, _)| column.name != "Name")
     }
 
     /// One object as a row; ages are counted to `now`.
     #[must_use]
     pub fn row(&self, object: &Object, now: Timestamp, include: IncludeObject) -> Value {
         let mut cells = Vec::with_capacity(self.columns.len() + 1);
-        cells.push(Value::from(object.name()));
+        if self.names_first() {
+            cells.push(Value::from(object.name()));
+        }
         cells.extend(
             self.columns
                 .iter()

@@ -17,8 +17,8 @@ const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
 
 /// How often a deletion meets another's write before it gives up. It names no state that it relies on: a storm of statuses must
-/// not keep an object alive.
-const RACES: usize = 100;
+/// not keep an object alive. Of so many that go on at once it wins one race in their number.
+const RACES: usize = 1_000;
 
 /// How many objects of a collection are being deleted at a time: the writer lane makes a batch of them.
 const CONCURRENT: usize = 128;

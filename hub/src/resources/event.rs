@@ -1,7 +1,7 @@
 //! `Event`, of the core group.
 
 use k8s_openapi::api::core::v1::Event;
-use koinon_machinery::{Column, ResourceInfo};
+use koinon_machinery::{Column, EventCell, ResourceInfo, ShownAs};
 use serde_json::json;
 
 use crate::registry::{Generation, Strategy, Unconditional};
@@ -28,16 +28,19 @@ impl Strategy for Events {
             "involvedObject": {}, "source": {}, "firstTimestamp": null, "lastTimestamp": null, "eventTime": null,
             "reportingComponent": "", "reportingInstance": "",
         }));
+        let told =
+            |name: &str, of: EventCell| Column::text(name, ".message").shown_as(ShownAs::Event(of));
         info.columns = vec![
-            Column::date("Last Seen", ".lastTimestamp"),
+            told("Last Seen", EventCell::LastSeen),
             Column::text("Type", ".type"),
             Column::text("Reason", ".reason"),
-            Column::text("Kind", ".involvedObject.kind"),
-            Column::text("Object", ".involvedObject.name"),
-            Column::text("Message", ".message"),
-            Column::text("Source", ".source.component").wide(),
-            Column::date("First Seen", ".firstTimestamp").wide(),
-            Column::text("Count", ".count").wide(),
+            told("Object", EventCell::Object),
+            Column::text("Subobject", ".involvedObject.fieldPath").wide(),
+            told("Source", EventCell::Source).wide(),
+            told("Message", EventCell::Message),
+            told("First Seen", EventCell::FirstSeen).wide(),
+            told("Count", EventCell::Count).wide(),
+            Column::text("Name", ".metadata.name").wide(),
         ];
         info
     }

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::age;
+use super::{age, event};
 use crate::{
     Column, Object, ShownAs,
     jsonpath::{JsonPath, Printed},
@@ -25,6 +25,7 @@ pub(super) fn of(column: &Column, path: &JsonPath, object: &Object, now: Timesta
             };
         }
         ShownAs::Age => return found.map_or_else(|| "<unknown>".into(), |at| age_of(at, now)),
+        ShownAs::Event(of) => return event::cell(of, object, now),
         ShownAs::Entries(fields) => {
             let values = fields.iter().filter_map(|field| object.get(field));
             let counts = values.map(|value| match value {
@@ -56,14 +57,14 @@ pub(super) fn of(column: &Column, path: &JsonPath, object: &Object, now: Timesta
     }
 }
 
-fn age_of(at: &Value, now: Timestamp) -> Value {
+pub(super) fn age_of(at: &Value, now: Timestamp) -> Value {
     match at.as_str().map(str::parse::<Timestamp>) {
         Some(Ok(at)) => age::human_duration(now.duration_since(at)).into(),
         _ => "<invalid>".into(),
     }
 }
 
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+pub(super) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
