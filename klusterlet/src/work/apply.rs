@@ -328,12 +328,14 @@ impl Applier<'_> {
         writes: u32,
     ) -> Result<Applied> {
         let owners = self.owner.merged(&live, ownership);
-        if owners == references(&live) || is_terminating(&live) {
+        let is_settled = owners == references(&live) && !self.owner.is_awaited_by(&live);
+        if is_settled || is_terminating(&live) {
             return Ok(Applied::made(live, writes));
         }
         self.may.update()?;
-        let patch =
+        let mut patch =
             json!({"metadata": {"ownerReferences": owners, "resourceVersion": version(&live)}});
+        self.owner.unmark(&live, &mut patch);
         let live = self
             .cluster
             .merge(resource, &object.namespace, &object.name, None, &patch)

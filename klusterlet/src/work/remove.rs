@@ -149,6 +149,7 @@ pub(super) async fn disown(
     if metadata("annotations").is_some_and(|annotations| annotations.get(&hash).is_some()) {
         patch["metadata"]["annotations"] = json!({hash: null});
     }
+    owner.unmark(live, &mut patch);
     match cluster.merge(resource, namespace, name, None, &patch).await {
         Err(error) if !error.is_missing(name) => Err(error),
         _ => Ok(()),
@@ -248,6 +249,15 @@ mod tests {
             }
             live
         };
+        let stranger_owner = Owner {
+            name: "x".into(),
+            uid: "u2".into(),
+        };
+        let awaited = |by: &Owner, owners: &[&Value]| {
+            let mut live = live(owners, false);
+            by.await_by(&mut live);
+            live
+        };
         for (live, expected) in [
             (live(&[&ours], false), Verdict::Delete),
             (live(&[&ours, &stranger], false), Verdict::Delete),
@@ -256,6 +266,10 @@ mod tests {
             (live(&[&other], false), Verdict::Leave),
             (live(&[&stranger], false), Verdict::Leave),
             (live(&[&ours, &other], false), Verdict::Disown),
+            // The agent died before the owner was named; it was for this work, or for another one.
+            (awaited(&owner, &[]), Verdict::Delete),
+            (awaited(&owner, &[&other]), Verdict::Disown),
+            (awaited(&stranger_owner, &[]), Verdict::Leave),
         ] {
             let judged = judge(&live, &owner, Ownership::Owned);
             assert_eq!(judged, expected, "{live}");

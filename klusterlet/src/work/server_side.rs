@@ -81,6 +81,12 @@ impl Applier<'_> {
             let own = [manager];
             rival(&desired, live, &own, self.owner)
         });
+        let is_named = live
+            .as_ref()
+            .is_some_and(|live| self.owner.is_named_by(live));
+        if ownership == Ownership::Owned && !is_named {
+            self.owner.await_by(&mut desired);
+        }
         let force = if config.force { Force::Yes } else { Force::No };
         let before = live.as_ref().map(version);
         let live = self

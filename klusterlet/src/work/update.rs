@@ -14,6 +14,12 @@ use super::{
 /// comparison of declared fields alone cannot see.
 pub(super) const APPLIED_HASH: &str = "koinon.dev/applied-hash";
 
+/// Annotation on an object that was applied server-side and does not name its owner yet: the uid of the record that is to own it.
+///
+/// Such an object gets its owner with a second write. Should the agent die between the two, this tells whose the object is; the
+/// second write takes it off.
+const OWNED_SOON: &str = "koinon.dev/owned-soon-by";
+
 /// The `AppliedManifestWork` that owns what a work applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Owner {
@@ -38,11 +44,46 @@ impl Owner {
         json!({"apiVersion": "work.open-cluster-management.io/v1", "kind": "AppliedManifestWork", "name": self.name, "uid": self.uid})
     }
 
-    /// Says whether the object names this owner.
+    /// Says whether the object is this owner's: it names it, or was to name it when the agent died.
     pub(super) fn owns(&self, object: &Value) -> bool {
+        self.is_named_by(object) || self.is_awaited_by(object)
+    }
+
+    /// Says whether the object names this owner.
+    pub(super) fn is_named_by(&self, object: &Value) -> bool {
         references(object)
             .iter()
             .any(|r| r.get("uid").and_then(Value::as_str) == Some(&self.uid))
+    }
+
+    /// Says whether the object is marked to get this owner.
+    pub(super) fn is_awaited_by(&self, object: &Value) -> bool {
+        object
+            .get("metadata")
+            .and_then(|metadata| metadata.get("annotations")?.get(OWNED_SOON)?.as_str())
+            == Some(&self.uid)
+    }
+
+    /// Marks an object to be applied whose owner comes with the next write.
+    pub(super) fn await_by(&self, object: &mut Value) {
+        let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
+            return;
+        };
+        let annotations = metadata.entry("annotations").or_insert(Value::Null);
+        if annotations.is_null() {
+            *annotations = json!({});
+        }
+        // Anything else is refused by the API server.
+        if let Some(annotations) = annotations.as_object_mut() {
+            annotations.insert(OWNED_SOON.to_owned(), self.uid.as_str().into());
+        }
+    }
+
+    /// Adds to a merge patch of an object what takes the mark off, if it has one of ours.
+    pub(super) fn unmark(&self, object: &Value, patch: &mut Value) {
+        if self.is_awaited_by(object) {
+            patch["metadata"]["annotations"][OWNED_SOON] = Value::Null;
+        }
     }
 
     /// Returns the object's owner references as they should be.
@@ -59,7 +100,7 @@ impl Owner {
             })
             .cloned()
             .collect();
-        if ownership == Ownership::Owned && !self.owns(object) {
+        if ownership == Ownership::Owned && !self.is_named_by(object) {
             merged.push(self.reference());
         }
         merged

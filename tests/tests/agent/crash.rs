@@ -153,6 +153,55 @@ async fn an_agent_that_dies_between_two_writes_leaves_nothing_undone() -> anyhow
     Ok(())
 }
 
+/// What is applied server-side names its owner with a second write; without it the object is the work's all the same.
+#[tokio::test]
+async fn what_is_applied_server_side_is_owned_from_its_first_write() -> anyhow::Result<()> {
+    let bench = Bench::start().await?;
+    let bench = &bench;
+    let come = |name: &str| {
+        let mut spec = spec(&[(&format!("{name}-x"), "1"), (&format!("{name}-y"), "1")]);
+        spec["manifestConfigs"] = json!([{
+            "resourceIdentifier": {"resource": "configmaps", "namespace": "*", "name": "*"},
+            "updateStrategy": {"type": "ServerSideApply"},
+        }]);
+        bench.desire(name, 1, spec)
+    };
+    let deaths = at_every_write(
+        bench,
+        "side",
+        async |_| Ok(()),
+        come,
+        nothing,
+        async |name| {
+            assert_eq!(applied(&bench.status(name, 1).await?), "True");
+            for object in ["x", "y"].map(|end| format!("{name}-{end}")) {
+                let live = bench.config_map(&object).await?;
+                let metadata = &live.as_ref().expect("it is there")["metadata"];
+                assert_eq!(metadata["ownerReferences"].as_array().map(Vec::len), Some(1));
+                assert_eq!(metadata["annotations"], Value::Null, "the mark is gone");
+            }
+            Ok(())
+        },
+    )
+    .await?;
+    assert!(deaths >= 8, "only {deaths} writes to die at");
+    let deaths = at_every_write(
+        bench,
+        "side-over",
+        async |_| Ok(()),
+        come,
+        |name| bench.delete(name),
+        async |name| {
+            bench.removed(name).await?;
+            bench.gone(&format!("{name}-x")).await?;
+            bench.gone(&format!("{name}-y")).await
+        },
+    )
+    .await?;
+    assert!(deaths >= 8, "only {deaths} writes to die at");
+    Ok(())
+}
+
 /// A crash in the middle of one generation, and the next one, or the end of the work, is known before anything was looked at again.
 #[tokio::test]
 async fn what_a_dead_agent_left_is_not_forgotten_for_newer_news() -> anyhow::Result<()> {
