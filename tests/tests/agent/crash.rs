@@ -177,7 +177,10 @@ async fn what_is_applied_server_side_is_owned_from_its_first_write() -> anyhow::
             for object in ["x", "y"].map(|end| format!("{name}-{end}")) {
                 let live = bench.config_map(&object).await?;
                 let metadata = &live.as_ref().expect("it is there")["metadata"];
-                assert_eq!(metadata["ownerReferences"].as_array().map(Vec::len), Some(1));
+                assert_eq!(
+                    metadata["ownerReferences"].as_array().map(Vec::len),
+                    Some(1)
+                );
                 assert_eq!(metadata["annotations"], Value::Null, "the mark is gone");
             }
             Ok(())

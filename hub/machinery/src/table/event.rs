@@ -74,10 +74,7 @@ mod tests {
     fn cells_are_kube_apiservers() {
         let now = "2026-01-02T00:01:00Z".parse().unwrap();
         let cases = [
-            (
-                json!({}),
-                json!(["<unknown>", "<unknown>", "", "", "", 1]),
-            ),
+            (json!({}), json!(["<unknown>", "<unknown>", "", "", "", 1])),
             (
                 json!({
                     "involvedObject": { "kind": "Placement", "name": "web" }, "message": " out ", "count": 3,
