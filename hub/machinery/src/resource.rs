@@ -99,6 +99,8 @@ pub enum EventCell {
     Source,
     /// The message without the space around it.
     Message,
+    /// The text at a path; empty where there is none.
+    Text(&'static [&'static str]),
     /// How often it happened.
     Count,
 }

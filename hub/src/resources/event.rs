@@ -30,17 +30,23 @@ impl Strategy for Events {
         }));
         let told =
             |name: &str, of: EventCell| Column::text(name, ".message").shown_as(ShownAs::Event(of));
+        let mut name = Column::text("Name", ".metadata.name").wide();
+        "name".clone_into(&mut name.format);
         info.columns = vec![
             told("Last Seen", EventCell::LastSeen),
-            Column::text("Type", ".type"),
-            Column::text("Reason", ".reason"),
+            told("Type", EventCell::Text(&["type"])),
+            told("Reason", EventCell::Text(&["reason"])),
             told("Object", EventCell::Object),
-            Column::text("Subobject", ".involvedObject.fieldPath").wide(),
+            told(
+                "Subobject",
+                EventCell::Text(&["involvedObject", "fieldPath"]),
+            )
+            .wide(),
             told("Source", EventCell::Source).wide(),
             told("Message", EventCell::Message),
             told("First Seen", EventCell::FirstSeen).wide(),
             told("Count", EventCell::Count).wide(),
-            Column::text("Name", ".metadata.name").wide(),
+            name,
         ];
         info
     }

@@ -48,6 +48,10 @@ pub(super) fn cell(of: EventCell, event: &Object, now: Timestamp) -> Value {
             let message = event.get("message").and_then(Value::as_str);
             message.unwrap_or_default().trim().into()
         }
+        EventCell::Text(path) => {
+            let found = event.at(path).and_then(Value::as_str);
+            found.unwrap_or_default().into()
+        }
         EventCell::Count => {
             let series = number(event.at(&["series", "count"]));
             series.or_else(|| number(part("count"))).unwrap_or(1).into()
@@ -61,7 +65,8 @@ mod tests {
 
     use super::*;
 
-    const ALL: [EventCell; 6] = [
+    const ALL: [EventCell; 7] = [
+        EventCell::Text(&["involvedObject", "fieldPath"]),
         EventCell::LastSeen,
         EventCell::FirstSeen,
         EventCell::Object,
@@ -74,14 +79,17 @@ mod tests {
     fn cells_are_kube_apiservers() {
         let now = "2026-01-02T00:01:00Z".parse().unwrap();
         let cases = [
-            (json!({}), json!(["<unknown>", "<unknown>", "", "", "", 1])),
+            (
+                json!({}),
+                json!(["", "<unknown>", "<unknown>", "", "", "", 1]),
+            ),
             (
                 json!({
-                    "involvedObject": { "kind": "Placement", "name": "web" }, "message": " out ", "count": 3,
+                    "involvedObject": { "kind": "Placement", "name": "web", "fieldPath": "spec" }, "message": " out ", "count": 3,
                     "source": { "component": "hub", "host": "a" },
                     "firstTimestamp": "2026-01-02T00:00:00Z", "lastTimestamp": "2026-01-02T00:00:30Z",
                 }),
-                json!(["30s", "60s", "placement/web", "hub, a", "out", 3]),
+                json!(["spec", "30s", "60s", "placement/web", "hub, a", "out", 3]),
             ),
             (
                 json!({
@@ -90,7 +98,7 @@ mod tests {
                     "firstTimestamp": null, "eventTime": "2026-01-02T00:00:10.000000Z",
                     "series": { "count": 7, "lastObservedTime": "2026-01-02T00:00:55.000000Z" },
                 }),
-                json!(["5s", "50s", "placement", "hub, b", "", 7]),
+                json!(["", "5s", "50s", "placement", "hub, b", "", 7]),
             ),
         ];
         for (event, expected) in cases {
