@@ -141,14 +141,7 @@ async fn page(
     let revision = snapshot.revision();
     let start = token.map(|token| (token.namespace.as_str(), token.name.as_str()));
     let shown = call.view().await?;
-    let mut rest = selection.objects(&snapshot, start);
-    if !shown.is_empty() {
-        let shown = shown
-            .iter()
-            .filter(|stored| start.is_none_or(|start| place(stored) > start))
-            .filter(|stored| selection.selects(stored));
-        rest = Box::new(merge(rest, shown));
-    }
+    let mut rest = selection.objects(&snapshot, &shown, start);
     if options.limit == 0 {
         return Ok(Ok(Page::whole(revision, rest.cloned().collect())));
     }
@@ -172,24 +165,6 @@ async fn page(
         next,
         remaining,
     }))
-}
-
-/// Where an object stands in a list.
-fn place(stored: &Stored) -> (&str, &str) {
-    (&stored.key.namespace, &stored.key.name)
-}
-
-/// Two parts of a list, each in key order, as one.
-fn merge<'a>(
-    left: impl Iterator<Item = &'a Arc<Stored>>,
-    right: impl Iterator<Item = &'a Arc<Stored>>,
-) -> impl Iterator<Item = &'a Arc<Stored>> {
-    let (mut left, mut right) = (left.peekable(), right.peekable());
-    std::iter::from_fn(move || match (left.peek(), right.peek()) {
-        (Some(one), Some(other)) if place(other) < place(one) => right.next(),
-        (None, Some(_)) => right.next(),
-        _ => left.next(),
-    })
 }
 
 /// The list as JSON, by concatenation of what the store holds.

@@ -50,8 +50,25 @@ impl Selection {
             && (self.fields.is_on_key() || self.fields.matches(&object_of(&self.kind, stored)))
     }
 
-    /// What is selected in a snapshot, in key order, after the object at `start`.
+    /// What is selected in a snapshot and of what is shown beside it, in key order, after the object at `start`.
     pub(super) fn objects<'a>(
+        &'a self,
+        snapshot: &'a Snapshot,
+        shown: &'a [Arc<Stored>],
+        start: Option<(&'a str, &'a str)>,
+    ) -> Box<dyn Iterator<Item = &'a Arc<Stored>> + 'a> {
+        let stored = self.stored(snapshot, start);
+        if shown.is_empty() {
+            return stored;
+        }
+        let shown = shown
+            .iter()
+            .filter(move |one| start.is_none_or(|start| place(one) > start))
+            .filter(|one| self.selects(one));
+        Box::new(merge(stored, shown))
+    }
+
+    fn stored<'a>(
         &'a self,
         snapshot: &'a Snapshot,
         start: Option<(&str, &str)>,
@@ -79,4 +96,22 @@ impl Selection {
             None => Box::new(snapshot.namespace(&self.namespace).filter(selected)),
         }
     }
+}
+
+/// Where an object stands in a list.
+fn place(stored: &Stored) -> (&str, &str) {
+    (&stored.key.namespace, &stored.key.name)
+}
+
+/// Two parts of a list, each in key order, as one.
+fn merge<'a>(
+    left: impl Iterator<Item = &'a Arc<Stored>>,
+    right: impl Iterator<Item = &'a Arc<Stored>>,
+) -> impl Iterator<Item = &'a Arc<Stored>> {
+    let (mut left, mut right) = (left.peekable(), right.peekable());
+    std::iter::from_fn(move || match (left.peek(), right.peek()) {
+        (Some(one), Some(other)) if place(other) < place(one) => right.next(),
+        (None, Some(_)) => right.next(),
+        _ => left.next(),
+    })
 }

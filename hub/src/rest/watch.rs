@@ -55,10 +55,6 @@ pub(super) async fn watch(call: &Call) -> Result<Response> {
     let registry = call.api.registry().clone();
     let snapshot = call.snapshot();
     // With a revision the client has the state at that revision; without one it is sent first.
-    let first = || First {
-        snapshot: snapshot.clone(),
-        after: None,
-    };
     let (from, initial) = match options.at {
         At::NotOlderThan(revision) | At::Exactly(revision)
             if options.initial_events != Some(true) =>
@@ -67,7 +63,15 @@ pub(super) async fn watch(call: &Call) -> Result<Response> {
         }
         // From now on, said in so many words.
         _ if options.initial_events == Some(false) => (snapshot.revision(), None),
-        _ => (snapshot.revision(), Some(first())),
+        _ => {
+            let (from, shown) = (snapshot.revision(), call.view().await?);
+            let first = First {
+                snapshot,
+                shown,
+                after: None,
+            };
+            (from, Some(first))
+        }
     };
     let timeout = options
         .timeout
@@ -291,6 +295,8 @@ impl Feed {
 /// The state that a watch begins with, as far as it was not sent: a place in a snapshot, and no list of what is in it.
 struct First {
     snapshot: Snapshot,
+    /// What is shown beside it. It has no changes that a watch could tell.
+    shown: Vec<Arc<Stored>>,
     after: Option<Key>,
 }
 
@@ -299,7 +305,7 @@ impl First {
     fn next(&self, selection: &Selection) -> Vec<Arc<Stored>> {
         let after = self.after.as_ref();
         let after = after.map(|key| (&*key.namespace, &*key.name));
-        let objects = selection.objects(&self.snapshot, after);
+        let objects = selection.objects(&self.snapshot, &self.shown, after);
         objects.take(AT_ONCE).cloned().collect()
     }
 }

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{CLUSTERS, Hub, NAMESPACES, RBAC, cluster};
+use crate::{
+    support::{CLUSTERS, Hub, NAMESPACES, RBAC, cluster},
+    watches::Events,
+};
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/east/leases";
 
@@ -87,6 +90,15 @@ async fn leases_are_objects_beside_the_heartbeat() {
         }
         assert_eq!(seen, all, "by {limit}");
     }
+    // A watch that begins with what there is begins with the same.
+    let watch = format!(
+        "{LEASES}?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    );
+    let mut events = Events::of(&hub, &watch, "application/json").await;
+    for name in all {
+        assert_eq!(events.brief().await, ("ADDED".to_owned(), name.to_owned()));
+    }
+    assert_eq!(events.brief().await.0, "BOOKMARK");
     let one = hub
         .get(&format!(
             "{LEASES}?fieldSelector=metadata.name%3Dmanaged-cluster-lease"

@@ -10,13 +10,13 @@ use crate::support::{
 };
 
 /// A watch that is being read.
-struct Events {
+pub(crate) struct Events {
     stream: BodyDataStream,
     buffer: Vec<u8>,
 }
 
 impl Events {
-    async fn of(hub: &Hub, path: &str, accept: &str) -> Self {
+    pub(crate) async fn of(hub: &Hub, path: &str, accept: &str) -> Self {
         Self::seen_by(&hub.admin(), path, accept).await
     }
 
@@ -48,7 +48,7 @@ impl Events {
     }
 
     /// The next event as type and name.
-    async fn brief(&mut self) -> (String, String) {
+    pub(crate) async fn brief(&mut self) -> (String, String) {
         let event = self.next().await.expect("the watch goes on");
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         (
