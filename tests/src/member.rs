@@ -181,14 +181,16 @@ impl Member {
     /// When a program does not come up.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         if !runs(&mut self.etcd) {
-            self.etcd = Some(self.plane.etcd()?);
+            let etcd = self.etcd.insert(self.plane.etcd()?);
             let port = self.plane.etcd_port;
             eventually_within(START, "etcd accepts connections", async || {
-                Ok(tokio::net::TcpStream::connect(("127.0.0.1", port))
-                    .await
-                    .ok())
+                if let Err(ended) = etcd.check() {
+                    return Ok(Some(Err(ended)));
+                }
+                tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+                Ok(Some(Ok(())))
             })
-            .await?;
+            .await??;
         }
         if !runs(&mut self.api) {
             self.api = Some(self.plane.api_server()?);
