@@ -22,10 +22,10 @@ async fn the_demo_moves_a_workload_and_leaves_nothing_behind() -> anyhow::Result
     let up = demo(&folder, &["up"]).await?;
     ensure!(
         up.code == 0,
-        "demo up: {}\n{}\n{}",
+        "{}\ndemo up: {}\n{}",
+        logs(&folder),
         up.stdout,
-        up.stderr,
-        logs(&folder)
+        up.stderr
     );
     for said in [
         "KUBECONFIG=",
@@ -48,10 +48,10 @@ async fn the_demo_moves_a_workload_and_leaves_nothing_behind() -> anyhow::Result
     let lose = demo(&folder, &["lose", "east"]).await?;
     ensure!(
         lose.code == 0,
-        "demo lose: {}\n{}\n{}",
+        "{}\ndemo lose: {}\n{}",
+        logs(&folder),
         lose.stdout,
-        lose.stderr,
-        logs(&folder)
+        lose.stderr
     );
     ensure!(
         lose.stdout.contains("the workload runs in standby instead"),
@@ -63,10 +63,10 @@ async fn the_demo_moves_a_workload_and_leaves_nothing_behind() -> anyhow::Result
     let back = demo(&folder, &["return", "east"]).await?;
     ensure!(
         back.code == 0,
-        "demo return: {}\n{}\n{}",
+        "{}\ndemo return: {}\n{}",
+        logs(&folder),
         back.stdout,
-        back.stderr,
-        logs(&folder)
+        back.stderr
     );
     ensure!(
         back.stdout.contains("can be chosen again"),
