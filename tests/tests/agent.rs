@@ -5,6 +5,7 @@ mod agent {
     pub(crate) mod bench;
     mod crash;
     mod deletion;
+    mod failing;
     mod fights;
     mod leaving;
     mod leftovers;

@@ -42,6 +42,20 @@ pub struct ObjectKey {
     pub name: String,
 }
 
+impl ObjectKey {
+    /// Where the object is, in whatever version: group, resource, namespace and name.
+    #[must_use]
+    pub fn place(&self) -> (&str, &str, &str, &str) {
+        let resource = &self.resource;
+        (
+            &resource.group,
+            &resource.plural,
+            &self.namespace,
+            &self.name,
+        )
+    }
+}
+
 /// What is said of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Touch {

@@ -2,6 +2,7 @@
 
 mod agenda;
 mod ensure;
+mod failing;
 mod leave;
 mod look;
 mod prepare;
@@ -50,12 +51,20 @@ enum Scope {
     Everything,
     /// Those whose objects were touched.
     Touched(BTreeSet<ObjectKey>),
-    /// Those that failed, and these.
-    Again(BTreeSet<ObjectKey>),
+    /// Of those that failed these, and these objects.
+    Again(BTreeSet<ObjectKey>, Failed),
     /// Those that are left alone for a while: what they are like is reported, and nothing is written.
     Glance(BTreeSet<ObjectKey>),
     /// None: what was applied is to be recorded.
     Books,
+}
+
+/// Which of the manifests that failed are tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Failed {
+    All,
+    /// By place in the work.
+    These(BTreeSet<usize>),
 }
 
 /// Why a pass could not do its part.
@@ -338,8 +347,8 @@ impl Actor {
         if outcome.is_ok() {
             self.everything &= books;
         }
-        let healthy = match outcome {
-            Ok(healthy) => healthy,
+        let done = match outcome {
+            Ok(done) => done,
             Err(trouble) => {
                 warn!(work = %self.name, error = %trouble, "the work could not be looked at");
                 shared.claims.tried(held);
@@ -358,7 +367,7 @@ impl Actor {
             }
         };
         self.breath = Instant::now() + breath(self.slots.len());
-        match (healthy, books) {
+        match (done, books) {
             (true, true) => {}
             (true, false) => {
                 self.backoff.reset();

@@ -1,6 +1,9 @@
 //! One look of an actor at its work: applies the manifests that are in scope and remembers what came of it.
 
 mod locate;
+mod twice;
+
+pub(super) use twice::firsts;
 
 use std::{
     borrow::Cow,
@@ -27,6 +30,7 @@ use super::{
     Shared,
     apply::{Applied, Applier, May, Remembered, version},
     complete::Completed,
+    content::Container,
     executor::{self, Denial, Rights, Without},
     ignore::Ignored,
     plan::{self, Manifest, Object, Ownership, Treatment},
@@ -66,6 +70,12 @@ impl Slot {
     /// The object's place, once its kind is known.
     pub(super) fn key(&self) -> Option<&ObjectKey> {
         self.outcome.meta.key()
+    }
+
+    /// The object has others in it: a Namespace, or a definition.
+    pub(super) fn contains_others(&self) -> bool {
+        let resource = self.key().map(|key| &key.resource);
+        resource.is_some_and(|r| Container::of(&r.group, &r.plural).is_some())
     }
 
     /// The object as it is recorded, once its kind is known.

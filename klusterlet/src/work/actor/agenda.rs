@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::Scope;
+use super::{Failed, Scope, failing::Failing};
 use crate::cluster::ObjectKey;
 
 /// How soon an object that is left alone is looked at when it has changed, and how often.
@@ -21,8 +21,10 @@ const GLANCE: Duration = Duration::from_secs(2);
 pub(super) struct Agenda {
     /// Everything, at the latest.
     pub(super) full: Instant,
-    /// What is not as it should be.
+    /// The work as a whole is not as it should be: with it, all that failed is tried again.
     pub(super) retry: Option<Instant>,
+    /// Manifests that failed.
+    pub(super) failing: Failing,
     /// What was applied is to be recorded.
     pub(super) books: Option<Instant>,
     /// Objects that are left alone until then.
@@ -36,10 +38,11 @@ pub(super) struct Agenda {
 
 impl Agenda {
     /// Starts with a look at everything.
-    pub(super) const fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self {
             full: now,
             retry: None,
+            failing: Failing::default(),
             books: None,
             resting: BTreeMap::new(),
             glance: None,
@@ -57,6 +60,7 @@ impl Agenda {
     pub(super) fn leaves(&mut self, at: Instant) {
         (self.retry, self.books, self.leaving) = (None, None, Some(at));
         self.resting.clear();
+        self.failing.clear();
     }
 
     /// An object has changed that is left alone: it is looked at soon, so that what it says of itself is known.
@@ -69,9 +73,8 @@ impl Agenda {
     pub(super) fn next(&self) -> Instant {
         let rested = self.resting.values().min().copied();
         let books = self.books.filter(|_| self.leaving.is_none());
-        let all = [rested, books, self.retry, self.glance]
-            .into_iter()
-            .flatten();
+        let all = [rested, books, self.retry, self.failing.next(), self.glance];
+        let all = all.into_iter().flatten();
         all.fold(self.leaving.unwrap_or(self.full), Instant::min)
     }
 
@@ -87,8 +90,13 @@ impl Agenda {
             .extract_if(.., |_, until| *until <= now)
             .map(|(key, _)| key)
             .collect();
-        if self.retry.take_if(is_due).is_some() || !over.is_empty() {
-            return Some(Scope::Again(over));
+        let failed = self.failing.due(now);
+        if self.retry.take_if(is_due).is_some() {
+            return Some(Scope::Again(over, Failed::All));
+        }
+        if failed.is_some() || !over.is_empty() {
+            let failed = Failed::These(failed.unwrap_or_default());
+            return Some(Scope::Again(over, failed));
         }
         if self.glance.take_if(is_due).is_some() {
             let mut changed = std::mem::take(&mut self.changed);
@@ -117,6 +125,10 @@ mod tests {
         }
     }
 
+    fn these<const N: usize>(ordinals: [usize; N]) -> Failed {
+        Failed::These(BTreeSet::from(ordinals))
+    }
+
     #[test]
     fn what_is_due_is_told_once() {
         let now = Instant::now();
@@ -130,12 +142,20 @@ mod tests {
         assert_eq!((agenda.next(), agenda.due(at(1))), (at(2), None));
         assert_eq!(
             agenda.due(at(2)),
-            Some(Scope::Again(BTreeSet::from([key("a")])))
+            Some(Scope::Again(BTreeSet::from([key("a")]), Failed::All))
         );
         assert_eq!(
             agenda.due(at(3)),
-            Some(Scope::Again(BTreeSet::from([key("b")])))
+            Some(Scope::Again(BTreeSet::from([key("b")]), these([])))
         );
+        agenda.failing.failed(4, at(3));
+        let again = agenda.next();
+        assert!(again < at(4));
+        assert_eq!(
+            agenda.due(again),
+            Some(Scope::Again(BTreeSet::new(), these([4])))
+        );
+        agenda.failing.succeeded(4);
         assert_eq!((agenda.next(), agenda.due(at(3))), (at(100), None));
         assert_eq!(agenda.due(at(100)), Some(Scope::Everything));
     }
@@ -150,7 +170,7 @@ mod tests {
         agenda.changes(key("a"), at(2));
         assert_eq!(agenda.next(), at(3));
         // What has rested is seen to anyhow.
-        let over = Scope::Again(BTreeSet::from([key("a")]));
+        let over = Scope::Again(BTreeSet::from([key("a")]), these([]));
         assert_eq!(agenda.due(at(3)), Some(over));
         let glance = Scope::Glance(BTreeSet::from([key("b")]));
         assert_eq!(agenda.due(at(3)), Some(glance));
@@ -167,6 +187,7 @@ mod tests {
         agenda.books = Some(at(1));
         agenda.retry = Some(at(2));
         agenda.resting.insert(key("a"), at(3));
+        agenda.failing.failed(0, now);
         // All of that is past when the deletion has to wait.
         agenda.leaves(at(2_000));
         for seconds in [4, 101, 1_999] {
@@ -177,7 +198,10 @@ mod tests {
         (agenda.retry, agenda.books) = (Some(at(5)), Some(at(4)));
         assert_eq!(agenda.next(), at(5));
         assert_eq!(agenda.due(at(4)), None);
-        assert_eq!(agenda.due(at(5)), Some(Scope::Again(BTreeSet::new())));
+        assert_eq!(
+            agenda.due(at(5)),
+            Some(Scope::Again(BTreeSet::new(), Failed::All))
+        );
         agenda.books = None;
         // It is to stay after all.
         agenda.stays();

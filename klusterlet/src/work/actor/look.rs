@@ -16,13 +16,13 @@ use super::{
         claims::Wants,
         complete::Completed,
         fight,
-        pass::{Availability, DEFINITION_PATIENCE, Located, Pass, Slot, Stake},
+        pass::{self, Availability, DEFINITION_PATIENCE, Located, Pass, Slot, Stake},
         plan::{self, Manifest},
         planned::{Place, place},
         record::{self, Record},
         status,
     },
-    Actor, Scope, Trouble,
+    Actor, Failed, Scope, Trouble,
     settle::Settle,
 };
 use crate::{
@@ -35,7 +35,8 @@ use crate::{
 const TOGETHER: usize = 8;
 
 impl Actor {
-    /// Looks at what is in scope: applies it, reports, records. False if something is left to do.
+    /// Looks at what is in scope: applies it, reports, records. False if something is left to do, other than to try again what the
+    /// API server refused.
     pub(super) async fn pass(&mut self, held: &Held, scope: Scope) -> Result<bool, Trouble> {
         let shared = self.shared.clone();
         let another = |(uid, _): &(String, i64)| *uid != held.uid;
@@ -76,6 +77,7 @@ impl Actor {
         if newer {
             // What is asked for now may be what the others want as well.
             self.agenda.resting.clear();
+            self.agenda.failing.clear();
             self.fights.clear();
         }
         if scope == Scope::Books {
@@ -147,7 +149,10 @@ impl Actor {
         if newer {
             info!(work = %self.name, generation = held.generation, manifests = self.slots.len(), failed, "applied");
         }
-        Ok(settled? && failed == 0)
+        if failed > 0 && settled.is_ok() {
+            shared.metrics.failed_passes.inc();
+        }
+        settled
     }
 
     /// What the work has not got hold of, and what it has without owning it.
@@ -184,7 +189,13 @@ impl Actor {
                 !key.is_some_and(|key| self.agenda.resting.contains_key(key))
             }
             Scope::Touched(keys) | Scope::Glance(keys) => among(keys),
-            Scope::Again(keys) => slot.outcome.applied.is_err() || among(keys),
+            Scope::Again(keys, failed) => {
+                let again = match failed {
+                    Failed::All => true,
+                    Failed::These(ordinals) => ordinals.contains(&ordinal),
+                };
+                again && slot.outcome.applied.is_err() || among(keys)
+            }
             Scope::Books => false,
         }
     }
@@ -211,6 +222,16 @@ impl Actor {
                 None => break,
             }
         }
+        let firsts = pass::firsts(&located, (!newer).then_some(&self.slots));
+        let (located, twice): (Vec<_>, Vec<_>) = located
+            .into_iter()
+            .zip(firsts)
+            .partition(|(place, first)| place.ordinal == *first);
+        for (place, first) in twice {
+            let ordinal = place.ordinal;
+            self.note(ordinal, place.declared_before(first), newer);
+        }
+        let located: Vec<_> = located.into_iter().map(|(place, _)| place).collect();
         match self.plan(&located, record).await {
             Ok(new) if new.is_empty() => {}
             Ok(new) => {
@@ -320,6 +341,16 @@ impl Actor {
                     .resting
                     .insert(key.clone(), Instant::now() + rest);
             }
+        }
+        let now = Instant::now();
+        let uid = self.slots.get(&ordinal).map(|before| &before.uid);
+        if slot.contains_others() && !slot.uid.is_empty() && uid != Some(&slot.uid) {
+            // It was made, perhaps anew: what is in it need not wait any more.
+            self.agenda.failing.try_now(now);
+        }
+        match &slot.outcome.applied {
+            Ok(()) => self.agenda.failing.succeeded(ordinal),
+            Err(_) => self.agenda.failing.failed(ordinal, now),
         }
         self.slots.insert(ordinal, Box::new(slot));
     }
