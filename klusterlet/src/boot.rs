@@ -33,6 +33,9 @@ use crate::{
 /// How long tasks may take to end.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// How long what a newer spec drops stays: `kubectl apply -f` of two works takes a part of that.
+const FORBEARANCE: Duration = Duration::from_secs(2);
+
 /// How often it is seen whether the kubeconfig has changed.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -192,6 +195,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Failure>
         hub_hash: stored.identity.hub_hash.clone(),
         agent_id: format!("{namespace}/{agent_id}"),
         resync: resync_period,
+        forbearance: FORBEARANCE,
         books: Books::default(),
         raw_json,
         executing,

@@ -79,6 +79,7 @@ struct Shared {
     /// When the hub last asked for something new.
     asked_at: Mutex<Instant>,
     resync: Duration,
+    forbearance: Duration,
     books: Books,
     raw_json: RawJson,
     executing: Executing,
@@ -114,6 +115,9 @@ pub struct Parts {
     pub agent_id: String,
     /// Period of the slow resync.
     pub resync: Duration,
+    /// How long what a newer spec drops stays where it is, for another work to take it over. Whoever moves an object from one work
+    /// to another writes one after the other, and the agent may be told of the first long before the second is written.
+    pub forbearance: Duration,
     /// When what was applied is recorded.
     pub books: Books,
     /// Whether feedback may be structures.
@@ -159,6 +163,7 @@ impl Engine {
             hub_hash,
             agent_id,
             resync,
+            forbearance,
             books,
             raw_json,
             executing,
@@ -184,6 +189,7 @@ impl Engine {
             recording: Semaphore::new(RECORDING),
             asked_at: Mutex::new(Instant::now()),
             resync,
+            forbearance,
             books,
             raw_json,
             executing,

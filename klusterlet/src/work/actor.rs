@@ -120,6 +120,8 @@ pub(super) struct Actor {
     breath: Instant,
     /// Since when it is due that what was applied is recorded.
     books_since: Option<Instant>,
+    /// Until when what the spec drops is left for others to take over.
+    forbears: Option<Instant>,
     /// A look at everything has begun and not come to its end.
     everything: bool,
     /// A later agent has gone on with this work: it is left alone until then, unless that one goes on or the hub says something new.
@@ -162,6 +164,7 @@ impl Actor {
             agenda: Agenda::new(Instant::now()),
             breath: Instant::now(),
             books_since: None,
+            forbears: None,
             everything: false,
             overtaken: None,
             backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(60)),

@@ -1,9 +1,15 @@
 //! What may go wrong for others: nothing is deleted that a work has no right to, nothing is forgotten, and whatever waits says why.
 
+use std::time::Duration;
+
+use anyhow::Context as _;
 use koinon_tests::eventually;
 use serde_json::{Value, json};
 
-use super::bench::{Bench, applied, condition, config_map};
+use super::{
+    bench::{Bench, applied, condition, config_map},
+    settings::Settings,
+};
 
 pub(super) fn why(status: &Value, ordinal: usize) -> String {
     let conditions = status["resourceStatus"]["manifests"][ordinal]["conditions"].as_array();
@@ -389,4 +395,42 @@ async fn what_is_declared_to_be_nothing_stays_so_and_moves_take_nothing_away() -
     bench.removed("from").await?;
     assert_eq!(uid().await?, before);
     Ok(())
+}
+
+/// Whoever moves an object writes two works, one after the other: the agent may have looked at the first before there is a second.
+#[tokio::test]
+async fn an_object_that_moves_is_waited_for_by_the_work_that_drops_it() -> anyhow::Result<()> {
+    let bench = Bench::with(Settings {
+        // Far longer than it takes to tell of the second work, on any machine.
+        forbearance: Duration::from_secs(30),
+        ..Settings::default()
+    })
+    .await?;
+    let data = json!({"k": "v"});
+    let [moves, goes, stays] = ["moves", "goes", "stays"].map(|name| config_map(name, &data));
+    bench.desire(
+        "a",
+        1,
+        json!({"workload": {"manifests": [moves, goes, stays]}}),
+    )?;
+    bench.status("a", 1).await?;
+    let before = bench.config_map("moves").await?.context("it is missing")?;
+    bench.desire("a", 2, json!({"workload": {"manifests": [stays]}}))?;
+    bench.status("a", 2).await?;
+    bench.desire("b", 1, json!({"workload": {"manifests": [moves]}}))?;
+    assert_eq!(applied(&bench.status("b", 1).await?), "True");
+    // What nobody wants goes all the same, and the other object is b's alone by then.
+    bench.gone("goes").await?;
+    eventually("it has moved", async || {
+        let now = bench.config_map("moves").await?.context("it is gone")?;
+        let owners = now["metadata"]["ownerReferences"].as_array();
+        let names = owners.into_iter().flatten().map(|owner| &owner["name"]);
+        Ok(names.eq(["aaaa-b"]).then_some(()))
+    })
+    .await?;
+    let now = bench.config_map("moves").await?.context("it is missing")?;
+    assert_eq!(now["metadata"]["uid"], before["metadata"]["uid"]);
+    // A deletion waits for nobody.
+    bench.delete("a")?;
+    bench.removed("a").await
 }

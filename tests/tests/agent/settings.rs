@@ -37,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) apis: Apis,
     /// When the agent records what it applied.
     pub(crate) books: Books,
+    /// How long what a spec drops stays.
+    pub(crate) forbearance: Duration,
 }
 
 /// At once: a test waits for it again and again.
@@ -64,6 +66,7 @@ impl Default for Settings {
             account: Account::Admin,
             apis: Apis::Stable,
             books: SOON,
+            forbearance: Duration::ZERO,
         }
     }
 }
@@ -139,6 +142,7 @@ pub(super) fn engine(
         hub_hash: hub.to_owned(),
         agent_id: "test".to_owned(),
         resync: Duration::from_secs(3600),
+        forbearance: settings.forbearance,
         books: settings.books,
         raw_json: RawJson::Refused,
         executing: settings.executing,

@@ -25,6 +25,8 @@ pub(super) struct Agenda {
     pub(super) retry: Option<Instant>,
     /// Manifests that failed.
     pub(super) failing: Failing,
+    /// What the spec drops is to go.
+    pub(super) drops: Option<Instant>,
     /// What was applied is to be recorded.
     pub(super) books: Option<Instant>,
     /// Objects that are left alone until then.
@@ -43,6 +45,7 @@ impl Agenda {
             full: now,
             retry: None,
             failing: Failing::default(),
+            drops: None,
             books: None,
             resting: BTreeMap::new(),
             glance: None,
@@ -61,6 +64,7 @@ impl Agenda {
         (self.retry, self.books, self.leaving) = (None, None, Some(at));
         self.resting.clear();
         self.failing.clear();
+        self.drops = None;
     }
 
     /// An object has changed that is left alone: it is looked at soon, so that what it says of itself is known.
@@ -73,7 +77,8 @@ impl Agenda {
     pub(super) fn next(&self) -> Instant {
         let rested = self.resting.values().min().copied();
         let books = self.books.filter(|_| self.leaving.is_none());
-        let all = [rested, books, self.retry, self.failing.next(), self.glance];
+        let again = self.failing.next();
+        let all = [rested, books, self.retry, again, self.drops, self.glance];
         let all = all.into_iter().flatten();
         all.fold(self.leaving.unwrap_or(self.full), Instant::min)
     }
@@ -94,7 +99,9 @@ impl Agenda {
         if self.retry.take_if(is_due).is_some() {
             return Some(Scope::Again(over, Failed::All));
         }
-        if failed.is_some() || !over.is_empty() {
+        // Each look takes away what is to go.
+        let drops = self.drops.take_if(is_due).is_some();
+        if drops || failed.is_some() || !over.is_empty() {
             let failed = Failed::These(failed.unwrap_or_default());
             return Some(Scope::Again(over, failed));
         }
@@ -156,6 +163,10 @@ mod tests {
             Some(Scope::Again(BTreeSet::new(), these([4])))
         );
         agenda.failing.succeeded(4);
+        agenda.drops = Some(at(50));
+        assert_eq!((agenda.next(), agenda.due(at(49))), (at(50), None));
+        let none = Scope::Again(BTreeSet::new(), these([]));
+        assert_eq!(agenda.due(at(50)), Some(none));
         assert_eq!((agenda.next(), agenda.due(at(3))), (at(100), None));
         assert_eq!(agenda.due(at(100)), Some(Scope::Everything));
     }

@@ -78,6 +78,7 @@ impl Actor {
             // What is asked for now may be what the others want as well.
             self.agenda.resting.clear();
             self.agenda.failing.clear();
+            self.forbears = Some(Instant::now() + shared.forbearance);
             self.fights.clear();
         }
         if scope == Scope::Books {

@@ -115,8 +115,10 @@ impl Actor {
         let recorded = record.owned_with(&self.unrecorded);
         let mut pruning = prune::prune(&recorded, &wanted, &unmapped);
         let unreadable = |slot: &Slot| slot.key().is_none() && slot.unmapped.is_none();
-        if self.slots.values().any(|slot| unreadable(slot)) {
-            // It may be meant for any of them.
+        let forbears = self.forbears.filter(|until| Instant::now() < *until);
+        self.agenda.drops = forbears.filter(|_| !pruning.drop.is_empty());
+        // One that cannot be read may be meant for any of them.
+        if self.agenda.drops.is_some() || self.slots.values().any(|slot| unreadable(slot)) {
             let spared = std::mem::take(&mut pruning.drop).into_iter();
             pruning.keep.extend(spared.filter(|o| !o.uid.is_empty()));
             pruning.keep = prune::sorted(pruning.keep);
