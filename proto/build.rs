@@ -1,5 +1,9 @@
 //! Compiles the `.proto` files with protox, so no `protoc` is needed.
 
+use std::{env, fs, path::Path};
+
+use prost::Message as _;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=koinon");
     let files = protox::compile(
@@ -9,6 +13,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ],
         ["."],
     )?;
+    let descriptor = Path::new(&env::var("OUT_DIR")?).join("descriptor.bin");
+    fs::write(descriptor, files.encode_to_vec())?;
     tonic_prost_build::configure()
         .bytes(".")
         .btree_map(".")

@@ -77,6 +77,8 @@ struct Shared {
     spending: tokio::sync::Mutex<()>,
     /// Failed enrolments, by network.
     failures: throttle::Throttle<std::net::IpAddr>,
+    /// Calls without an agent's certificate that have a record, by network.
+    strangers: throttle::Throttle<std::net::IpAddr>,
     /// Certificates issued, by cluster.
     issued: throttle::Throttle<String>,
     /// UIDs that names are bound to, as far as they were asked for; forgotten when a cluster goes.
@@ -108,6 +110,7 @@ impl Agents {
             enrolments: tokio::sync::Semaphore::new(enrol::CONCURRENT),
             spending: tokio::sync::Mutex::default(),
             failures: throttle::Throttle::of_failures(),
+            strangers: throttle::Throttle::of_strangers(),
             issued,
             bound: RwLock::default(),
         }));

@@ -38,11 +38,14 @@ pub use self::{
     redact::redact,
     writer::{Sinks, Writer},
 };
+use crate::auth::{AUTHENTICATED, User};
 
 /// Events that wait for the writer: a second of a busy hub.
 const QUEUE: usize = 8_192;
 /// Refusals that are recorded one by one in a second; of more there is a number.
 const REFUSALS: u32 = 50;
+/// And in an hour: what is refused for days must not fill the registry.
+const REFUSALS_AN_HOUR: u32 = 10_000;
 /// Bytes of bodies that wait with them.
 const BODIES: usize = 32 << 20;
 
@@ -66,8 +69,41 @@ struct Inner {
     queue: mpsc::Sender<Waiting>,
     bodies: Arc<Semaphore>,
     untold: Arc<Untold>,
-    /// Since when refusals are counted, and how many there were.
-    refusals: Mutex<(Instant, u32)>,
+    /// What is recorded of refusals: of those who showed a credential, and of all others.
+    refusals: Mutex<[Share; 2]>,
+}
+
+/// How many refusals were recorded in this second and in this hour.
+#[derive(Debug)]
+struct Share {
+    second: (Instant, u32),
+    hour: (Instant, u32),
+}
+
+impl Share {
+    fn new() -> Self {
+        let begun = (Instant::now(), 0);
+        Self {
+            second: begun,
+            hour: begun,
+        }
+    }
+
+    /// Takes one more, if that is within the share.
+    fn take(&mut self) -> bool {
+        let now = Instant::now();
+        for (window, length) in [(&mut self.second, 1), (&mut self.hour, 3600)] {
+            if now - window.0 >= Duration::from_secs(length) {
+                *window = (now, 0);
+            }
+        }
+        let has = self.second.1 < REFUSALS && self.hour.1 < REFUSALS_AN_HOUR;
+        if has {
+            self.second.1 += 1;
+            self.hour.1 += 1;
+        }
+        has
+    }
 }
 
 /// What has no record of its own.
@@ -116,7 +152,7 @@ impl Audit {
             queue,
             bodies: Arc::new(Semaphore::new(BODIES)),
             untold,
-            refusals: Mutex::new((Instant::now(), 0)),
+            refusals: Mutex::new([Share::new(), Share::new()]),
         };
         (Self(Arc::new(inner)), writer)
     }
@@ -154,11 +190,13 @@ impl Audit {
         slot.room.is_some()
     }
 
-    /// Hands on what was refused before it was looked at. Anybody can have much refused, so beyond a share of it only the number is kept.
-    pub fn refused(&self, event: impl FnOnce() -> Value) {
+    /// Hands on what was refused before it was looked at. Anybody can have much refused, so beyond a share of it only the number is kept;
+    /// those whom nobody knows have a share of their own, and do not hide what is refused to others.
+    pub fn refused(&self, user: &User, event: impl FnOnce() -> Value) {
         let room = self.0.queue.capacity() > QUEUE / 2;
-        if !(room && self.has_share()) {
-            self.0.untold.refused.fetch_add(1, Ordering::Relaxed);
+        let known = usize::from(user.in_group(AUTHENTICATED));
+        if !(room && self.0.refusals.lock()[known].take()) {
+            self.refused_untold();
             return;
         }
         let waiting = Waiting {
@@ -166,17 +204,13 @@ impl Audit {
             room: None,
         };
         if self.0.queue.try_send(waiting).is_err() {
-            self.0.untold.refused.fetch_add(1, Ordering::Relaxed);
+            self.refused_untold();
         }
     }
 
-    fn has_share(&self) -> bool {
-        let mut refusals = self.0.refusals.lock();
-        if refusals.0.elapsed() >= Duration::from_secs(1) {
-            *refusals = (Instant::now(), 0);
-        }
-        refusals.1 += 1;
-        refusals.1 <= REFUSALS
+    /// Counts what was refused and has no record of its own.
+    pub fn refused_untold(&self) {
+        self.0.untold.refused.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Hands an event to the writer.
@@ -217,7 +251,7 @@ mod tests {
 
         let (audit, _writer) = Audit::new(policy.clone(), WhenFull::Refuse, Sinks::default());
         for _ in 0..QUEUE {
-            audit.refused(|| Value::Null);
+            audit.refused(&User::anonymous(), || Value::Null);
         }
         assert!(audit.0.queue.capacity() > QUEUE / 2, "refusals leave room");
         assert!(audit.0.untold.refused.load(Ordering::Relaxed) > 0);
@@ -226,5 +260,32 @@ mod tests {
         let _all: Vec<Slot> = (0..QUEUE).map(|_| strict.reserve(true).unwrap()).collect();
         assert_eq!(strict.reserve(true).err(), Some(Full), "a change waits");
         assert!(strict.reserve(false).is_ok(), "a read does not");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_have_a_share_of_each_second_and_of_each_hour() {
+        let mut share = Share::new();
+        let mut told = 0;
+        for _ in 0..3600 {
+            let before = told;
+            told += (0..2 * REFUSALS).filter(|_| share.take()).count();
+            assert!(told - before <= REFUSALS as usize);
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(told, REFUSALS_AN_HOUR as usize);
+        assert!(share.take(), "another hour");
+    }
+
+    #[tokio::test]
+    async fn those_whom_nobody_knows_do_not_hide_what_is_refused_to_others() {
+        let policy = Policy::standard(Level::Metadata);
+        let (audit, _writer) = Audit::new(policy, WhenFull::Count, Sinks::default());
+        for _ in 0..2 * REFUSALS {
+            audit.refused(&User::anonymous(), || Value::Null);
+        }
+        let waiting = || QUEUE - audit.0.queue.capacity();
+        let before = waiting();
+        audit.refused(&User::hub(), || Value::Null);
+        assert_eq!(waiting(), before + 1);
     }
 }

@@ -22,6 +22,9 @@ pub const REFUSAL: &str = "koinon-refusal";
 /// Value of [`REFUSAL`]: the certificate is of a cluster that is not on the hub any more. Nothing but joining anew helps.
 pub const FORMER_IDENTITY: &str = "former-identity";
 
+/// The contract itself, a `FileDescriptorSet`: by it a test knows every method that is served.
+pub const DESCRIPTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));
+
 /// Types of `koinon.agent.v1`.
 pub mod v1 {
     #![allow(

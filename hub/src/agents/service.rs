@@ -19,7 +19,7 @@ use super::{
     Agents,
     crowd::Crowd,
     enrol, pull, renew, session,
-    trail::{Call, Trail, agent_of},
+    trail::{Call, Trail, agent_of, stranger},
 };
 use crate::{
     clock,
@@ -90,8 +90,8 @@ impl Session for Agents {
         &self,
         request: Request<Streaming<AgentMessage>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
-        let (agent, not_after) = self.identity(&request)?;
         let peer = peer(&request)?;
+        let (agent, not_after) = self.identity(&peer, Call::Attach)?;
         let cluster = agent.subject.cluster.as_str();
         let trail = Trail::note(self, &peer, agent_of(&peer), cluster, Call::Attach);
         let stream = session::stream(self.clone(), agent, not_after, request.into_inner(), trail);
@@ -102,16 +102,21 @@ impl Session for Agents {
         &self,
         request: Request<PullRequest>,
     ) -> Result<Response<Self::PullStream>, Status> {
-        let (agent, _) = self.identity(&request)?;
-        self.own_cluster(&agent).await?;
+        let peer = peer(&request)?;
+        let (agent, _) = self.identity(&peer, Call::Pull)?;
+        if let Err(status) = self.own_cluster(&agent).await {
+            let cluster = agent.subject.cluster.as_str();
+            Trail::note(self, &peer, agent_of(&peer), cluster, Call::Pull).refused(&status);
+            return Err(status);
+        }
         let cluster = Arc::from(agent.subject.cluster);
         let stream = pull::pull(self, cluster, request.into_inner()).await?;
         Ok(Response::new(Box::pin(stream)))
     }
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<Issued>, Status> {
-        let (agent, _) = self.identity(&request)?;
         let peer = peer(&request)?;
+        let (agent, _) = self.identity(&peer, Call::Renew)?;
         renew::renew(self, &peer, &agent, request.get_ref())
             .await
             .map(Response::new)
@@ -120,24 +125,21 @@ impl Session for Agents {
 
 impl Agents {
     /// The caller's identity and the end of its validity, from its verified certificate and nothing else (P6).
-    fn identity<T>(&self, request: &Request<T>) -> Result<(Enrolled, i64), Status> {
-        let peer = peer(request)?;
-        let identity = peer
-            .certificate
-            .as_ref()
-            .and_then(|shown| Some((shown.agent.clone()?, shown.not_after)));
-        let (agent, not_after) = identity.ok_or_else(|| {
-            self.0.metrics.reject("no_identity");
-            Status::unauthenticated("an agent's certificate is required")
-        })?;
-        // It was good when the connection began, which may be long ago.
-        if clock::until_unix(not_after).is_zero() {
-            self.0.metrics.reject("expired");
-            return Err(Status::unauthenticated(
-                "the agent's certificate has expired",
-            ));
-        }
-        Ok((agent, not_after))
+    fn identity(&self, peer: &Peer, call: Call) -> Result<(Enrolled, i64), Status> {
+        let shown = peer.certificate.as_ref();
+        let identity = shown.and_then(|shown| Some((shown.agent.clone()?, shown.not_after)));
+        let (reason, words) = match identity {
+            None => ("no_identity", "an agent's certificate is required"),
+            // It was good when the connection began, which may be long ago.
+            Some((_, not_after)) if clock::until_unix(not_after).is_zero() => {
+                ("expired", "the agent's certificate has expired")
+            }
+            Some(identity) => return Ok(identity),
+        };
+        self.0.metrics.reject(reason);
+        let status = Status::unauthenticated(words);
+        stranger(self, peer, call, &status);
+        Err(status)
     }
 }
 

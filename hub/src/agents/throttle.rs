@@ -38,6 +38,11 @@ impl Throttle<IpAddr> {
     pub(super) fn of_failures() -> Self {
         Self::new(20, Duration::from_secs(3))
     }
+
+    /// For records of calls without an agent's certificate: 5 in a row, one more every minute.
+    pub(super) fn of_strangers() -> Self {
+        Self::new(5, Duration::from_secs(60))
+    }
 }
 
 impl Throttle<String> {

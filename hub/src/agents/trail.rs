@@ -1,7 +1,7 @@
 //! What is recorded of calls on the agents' port: enrolments, renewals, and who is let in.
 //!
-//! They are recorded as if they were requests about the cluster: `create` of `managedclusters/enrolment`, `/certificate` and `/session`.
-//! What an agent reports in a session is not recorded: it is in the change log.
+//! They are recorded as if they were requests about the cluster: `create` of `managedclusters/enrolment`, `/certificate` and `/session`,
+//! and of `/bodies` if a pull is refused. What an agent reports in a session is not recorded: it is in the change log.
 
 use tonic::{Code, Status};
 
@@ -11,7 +11,7 @@ use crate::{
     auth::User,
     authz::Attributes,
     clock,
-    tls::Peer,
+    tls::{Peer, network},
 };
 
 /// What an agent calls for.
@@ -20,6 +20,7 @@ pub(super) enum Call {
     Enrol,
     Renew,
     Attach,
+    Pull,
 }
 
 impl Call {
@@ -28,6 +29,7 @@ impl Call {
             Self::Enrol => ("enrolment", "/koinon.agent.v1.Enrolment/Enrol"),
             Self::Renew => ("certificate", "/koinon.agent.v1.Session/Renew"),
             Self::Attach => ("session", "/koinon.agent.v1.Session/Attach"),
+            Self::Pull => ("bodies", "/koinon.agent.v1.Session/Pull"),
         }
     }
 }
@@ -145,7 +147,27 @@ impl Trail {
             decision: (code == 403).then_some("forbid"),
             at: clock::now(),
         };
-        audit.refused(|| happened.event(&outcome));
+        let user = happened.user.clone();
+        audit.refused(&user, || happened.event(&outcome));
+    }
+}
+
+/// Records a call without an agent's certificate, or with one that has ended. Whoever reaches the port can make any number of these, so each
+/// network has few records, and of its further calls there is a number.
+pub(super) fn stranger(agents: &Agents, peer: &Peer, call: Call, status: &Status) {
+    let Some(audit) = &agents.0.settings.audit else {
+        return;
+    };
+    let trail = Trail::note(agents, peer, agent_of(peer), "", call);
+    if trail.audit.is_none() {
+        return;
+    }
+    let network = network(peer.address.ip());
+    if agents.0.strangers.admits(&network) {
+        agents.0.strangers.count(network);
+        trail.refused(status);
+    } else {
+        audit.refused_untold();
     }
 }
 

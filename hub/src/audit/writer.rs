@@ -32,6 +32,8 @@ const LINGER: Duration = Duration::from_millis(100);
 const CHAINS: usize = 64;
 /// How often other chains are looked at, and records whose time is over removed.
 const PERIOD: Duration = Duration::from_secs(3600);
+/// How long the number of what has no record waits for a record to come with.
+const TELL: Duration = Duration::from_secs(60);
 /// How long the last records may take when the hub stops.
 const LAST: Duration = Duration::from_secs(5);
 
@@ -148,7 +150,9 @@ impl Writer {
             // What waits for the table holds up new events, which then wait in the queue: nothing grows.
             let more = BATCH.saturating_sub(waiting.len());
             let wait = waiting.is_empty() && said.is_empty();
-            let (events, ended) = self.gather(more, stop, wait.then_some(look_at)).await;
+            let (events, ended) = self
+                .gather(more, stop, wait.then(|| look_at.min(Instant::now() + TELL)))
+                .await;
             let count = |kind: &str, count: &AtomicU64| {
                 let events = count.swap(0, Ordering::Relaxed);
                 (events > 0).then(|| json!({ "kind": kind, "events": events, "at": now() }))

@@ -1,11 +1,13 @@
 //! What is recorded of the agents' port: who came with which token, which certificate, and whether he was let in.
 
-use koinon_proto::v1::{RenewRequest, session_client::SessionClient};
+use std::time::Duration;
+
+use koinon_proto::v1::{PullRequest, RenewRequest, session_client::SessionClient};
 use rcgen::KeyPair;
 use serde_json::Value;
 use tonic::Code;
 
-use crate::support::{Agent, Applicant, Hub, csr, eventually};
+use crate::support::{Agent, Applicant, Credentials, Hub, csr, eventually};
 
 const AGENT: &str = "system:open-cluster-management:east:a1";
 
@@ -83,4 +85,53 @@ async fn who_joins_renews_and_connects_is_recorded_and_who_waits_only_once() {
     assert!(!text.contains(secret), "the token is in the log");
     assert!(!text.contains("BEGIN") && !text.contains("csr"), "{text}");
     assert!(text.contains("koinon.dev/certificate-serial"), "{text}");
+}
+
+/// Calls of nobody: far above what is told of one network.
+const STORM: u64 = 300;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_calls_without_an_agents_certificate_is_recorded_and_a_storm_of_such_calls_is_a_number() {
+    let hub = Hub::start().await;
+    let (east, former) = (hub.member("east").await, hub.member("former").await);
+    let admin = hub.authority.issue_admin(Duration::from_secs(3600)).unwrap();
+    let admin = Credentials {
+        uid: "uid-of-east".to_owned(),
+        chain: admin.chain.into_iter().map(Into::into).collect(),
+        key: admin.key.to_vec(),
+    };
+    // A user, and the agent of a cluster that was deleted.
+    let mut calls = SessionClient::new(hub.connect(Some(&admin)).await);
+    let refused = calls.renew(RenewRequest::default()).await;
+    assert_eq!(refused.unwrap_err().code(), Code::Unauthenticated);
+    hub.let_go("former").await;
+    let mut calls = SessionClient::new(hub.connect(Some(&former)).await);
+    let refused = calls.pull(PullRequest::default()).await;
+    assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
+    let mut calls = SessionClient::new(hub.connect(None).await);
+    for _ in 0..STORM {
+        let refused = calls.pull(PullRequest::default()).await;
+        assert_eq!(refused.unwrap_err().code(), Code::Unauthenticated);
+    }
+    let nobody = line("system:anonymous", "bodies/", 401);
+    let told = async || records(&hub).await.0.iter().filter(|told| **told == nobody).count() as u64;
+    eventually("what is not told is counted", async || {
+        // Whatever is recorded brings the number with it.
+        Agent::welcomed(&hub, &east, &[]).await.unwrap();
+        let page = hub.store.audit().page(0, 10_000).await.unwrap();
+        let events = page.records.iter().map(|record| record.tree());
+        let numbers = events.filter(|event| event["kind"] == "Refused");
+        let counted: u64 = numbers.filter_map(|event| event["events"].as_u64()).sum();
+        told().await + counted == STORM
+    })
+    .await;
+    let (lines, _) = records(&hub).await;
+    assert!((1..STORM / 4).contains(&told().await), "{lines:?}");
+    let former = "system:open-cluster-management:former:a1";
+    for wanted in [
+        line("koinon-admin", "certificate/", 401),
+        line(former, "bodies/former", 403),
+    ] {
+        assert!(lines.contains(&wanted), "{wanted:?}: {lines:?}");
+    }
 }

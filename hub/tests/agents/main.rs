@@ -6,6 +6,7 @@ mod audit;
 mod crowds;
 mod enrolment;
 mod faults;
+mod matrix;
 mod names;
 mod sessions;
 mod support;

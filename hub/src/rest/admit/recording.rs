@@ -67,7 +67,8 @@ impl Asked {
             decision: (error.code == 403).then_some("forbid"),
             at: clock::now(),
         };
-        audit.refused(|| happened.event(&outcome));
+        let user = happened.user.clone();
+        audit.refused(&user, || happened.event(&outcome));
     }
 
     /// It is let in: keeps a place for its record, and at the level that wants it the body that it came with.
