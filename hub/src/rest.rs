@@ -22,6 +22,7 @@ mod error;
 mod explain;
 mod flow;
 mod get;
+mod health;
 mod held;
 mod intake;
 mod list;
@@ -188,9 +189,12 @@ impl Api {
 fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
     vec![
         ("/", get(version::paths)),
-        ("/livez", get(version::live)),
-        ("/healthz", get(version::live)),
-        ("/readyz", get(version::ready)),
+        ("/livez", get(health::all)),
+        ("/livez/{check}", get(health::one)),
+        ("/healthz", get(health::all)),
+        ("/healthz/{check}", get(health::one)),
+        ("/readyz", get(health::all)),
+        ("/readyz/{check}", get(health::one)),
         ("/version", get(version::version)),
         ("/version/", get(version::version)),
         (koinon_api::audit::PATH, get(audit::records)),

@@ -1,6 +1,8 @@
 //! The audit log: who did what, and that nobody can change it unnoticed.
 
-use anyhow::ensure;
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
 use koinon_tests::{Hub, League, Postgres, eventually, koinon::Koinon, yaml::APPS};
 use serde_json::Value;
 use sqlx::Connection;
@@ -91,6 +93,17 @@ async fn what_is_done_is_recorded_and_tampering_shows() -> anyhow::Result<()> {
         Ok(said.contains("2 chains").then_some(()))
     })
     .await?;
+    // The second one has something to say, too.
+    for name in ["one", "two", "three", "four"] {
+        kubectl.run(&["create", "configmap", name]).await?;
+    }
+    eventually("the last of it is recorded", async || {
+        let all = records(&koinon, &["--resource=configmaps"]).await?;
+        let is_last =
+            |record: &Value| record["event"]["requestObject"]["metadata"]["name"] == "four";
+        Ok(all.iter().any(is_last).then_some(()))
+    })
+    .await?;
     let file = format!("--file={}", lines.display());
     koinon.run(&["audit", "verify", &file]).await?;
     let first = sqlx::query_scalar("select replica from audit order by id limit 1");
@@ -140,23 +153,121 @@ async fn what_is_done_is_recorded_and_tampering_shows() -> anyhow::Result<()> {
         sqlx::raw_sql(restore).execute(&mut database).await?;
         koinon.run(&["audit", "verify"]).await?;
     }
-    // The same in a file.
-    let text = std::fs::read_to_string(&lines)?;
+    // The end of a chain that the other one knows, and the beginning of one, without a word of either.
+    let ends = [
+        (
+            "delete from audit a where replica = (select replica from kept order by id limit 1)
+            and sequence >= (select max(sequence) - 1 from kept b where b.replica = a.replica)",
+            "missing",
+        ),
+        (
+            "delete from audit where replica = (select replica from kept order by id limit 1) and sequence <= 2",
+            "the first of its chain that is left",
+        ),
+    ];
+    for (change, shows) in ends {
+        sqlx::raw_sql(change).execute(&mut database).await?;
+        let said = koinon.say(&["audit", "verify"]).await?;
+        ensure!(said.code != 0, "{change}: {}", said.stdout);
+        ensure!(
+            said.stdout.contains(shows),
+            "{change}: {}{}",
+            said.stdout,
+            said.stderr
+        );
+        let restore =
+            "delete from audit; insert into audit overriding system value select * from kept";
+        sqlx::raw_sql(restore).execute(&mut database).await?;
+    }
+    tampered_files(dir.path(), &lines, &koinon).await?;
+
+    // The end of the chain that is being written, which nobody else knows: whoever has seen it does, and so does the next record.
+    let seen = format!("--seen={}", dir.path().join("seen").display());
+    koinon.run(&["audit", "verify", &seen]).await?;
+    koinon.run(&["audit", "verify", &seen]).await?;
+    let cut = "delete from audit where id in (select id from audit order by id desc limit 3)";
+    sqlx::raw_sql(cut).execute(&mut database).await?;
+    let said = koinon.say(&["audit", "verify", &seen]).await?;
+    ensure!(
+        said.code != 0 && said.stdout.contains("missing"),
+        "{}{}",
+        said.stdout,
+        said.stderr
+    );
+    kubectl.run(&["create", "configmap", "later"]).await?;
+    eventually("the next record shows it", async || {
+        let said = koinon.say(&["audit", "verify"]).await?;
+        let shows = said.stdout.contains("follows 3 records that are missing");
+        Ok((said.code != 0 && shows).then_some(()))
+    })
+    .await?;
+    // All of it.
+    sqlx::raw_sql("delete from audit")
+        .execute(&mut database)
+        .await?;
+    let said = koinon.say(&["audit", "verify", &seen]).await?;
+    ensure!(said.code != 0, "{}{}", said.stdout, said.stderr);
+    Ok(())
+}
+
+/// A log of JSON lines is altered in every way that leaves lines that look like records.
+async fn tampered_files(dir: &Path, lines: &Path, koinon: &Koinon) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(lines)?;
     let all: Vec<&str> = text.lines().collect();
-    let altered = text.replacen("\"eve\"", "\"bob\"", 1);
+    let whole = all.join("\n");
+    let altered = whole.replacen("\"eve\"", "\"bob\"", 1);
     let deleted = [&all[..3], &all[4..]].concat().join("\n");
     let repeated = [&all[..4], &all[2..]].concat().join("\n");
-    for (name, text) in [
-        ("altered", altered),
-        ("deleted", deleted),
-        ("repeated", repeated),
+    let mut reordered = all.clone();
+    reordered.swap(2, 3);
+    // The first chain's, which the second one knows.
+    let ends = all.iter().position(|line| line.contains("ChainEnd"));
+    let ends = ends.context("the first chain has an end")?;
+    let shortened = [&all[..ends - 1], &all[ends + 1..]].concat().join("\n");
+    let torn = whole[..whole.len() - 9].to_owned();
+    let path = |name: &str| dir.join(format!("{name}.jsonl"));
+    for (name, text, shows) in [
+        ("altered", altered, "was altered"),
+        ("deleted", deleted, "missing"),
+        ("repeated", repeated, "inserted"),
+        ("reordered", reordered.join("\n"), "put elsewhere"),
+        ("shortened", shortened, "missing"),
+        ("torn", torn, "is no record"),
     ] {
-        let path = dir.path().join(name);
-        std::fs::write(&path, text)?;
-        let file = format!("--file={}", path.display());
+        std::fs::write(path(name), text)?;
+        let file = format!("--file={}", path(name).display());
         let said = koinon.say(&["audit", "verify", &file]).await?;
         ensure!(said.code != 0, "{name}: {}", said.stdout);
+        ensure!(said.stdout.contains(shows), "{name}: {}", said.stdout);
     }
+    // Whole lines at the end: nothing in the file says so, whoever has seen them does, and keeps saying it.
+    let seen = format!("--seen={}", dir.join("seen-lines").display());
+    let file = |name: &str| format!("--file={}", path(name).display());
+    std::fs::write(path("whole"), &whole)?;
+    std::fs::write(path("cut"), all[..all.len() - 2].join("\n"))?;
+    std::fs::write(path("empty"), "")?;
+    koinon
+        .run(&["audit", "verify", &file("whole"), &seen])
+        .await?;
+    koinon.run(&["audit", "verify", &file("cut")]).await?;
+    for _ in 0..2 {
+        let said = koinon
+            .say(&["audit", "verify", &file("cut"), &seen])
+            .await?;
+        ensure!(
+            said.code != 0 && said.stdout.contains("missing"),
+            "{}",
+            said.stdout
+        );
+    }
+    koinon
+        .run(&["audit", "verify", &file("whole"), &seen])
+        .await?;
+    let said = koinon
+        .say(&["audit", "verify", &file("empty"), &seen])
+        .await?;
+    ensure!(said.stderr.contains("the log is empty"), "{}", said.stderr);
+    ensure!(said.code != 0, "{}{}", said.stdout, said.stderr);
     Ok(())
 }
 

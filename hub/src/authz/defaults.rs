@@ -74,6 +74,7 @@ pub fn all() -> Vec<Object> {
             "system:public-info-viewer",
             &[AUTHENTICATED, ANONYMOUS_GROUP][..],
         ),
+        ("system:monitoring", &["system:monitoring"][..]),
     ];
     roles.extend(bindings.map(|(name, groups)| binding(name, groups)));
     roles
@@ -122,6 +123,20 @@ fn plain() -> Vec<(&'static str, Vec<Rule>)> {
         (
             "system:public-info-viewer",
             vec![Rule::on_paths(&health, &["get"])],
+        ),
+        (
+            "system:monitoring",
+            vec![Rule::on_paths(
+                &[
+                    "/healthz",
+                    "/healthz/*",
+                    "/livez",
+                    "/livez/*",
+                    "/readyz",
+                    "/readyz/*",
+                ],
+                &["get"],
+            )],
         ),
         (
             "koinon:auditor",

@@ -182,7 +182,12 @@ async fn enter(api: &Api, who: Who, request: &mut Request, asked: &Attributes) -
         }
         None => (Bytes::new(), None),
     };
-    let place = api.flow().enter(&tenant, asked).await?;
+    // Whether the hub is well is asked by whoever sends it its users: a storm under the same name, nobody's, must not make it look ill.
+    let place = if open {
+        Place::exempt()
+    } else {
+        api.flow().enter(&tenant, asked).await?
+    };
     request.extensions_mut().insert(tenant);
     request.extensions_mut().insert(Arc::new(basis));
     request.extensions_mut().insert(user);

@@ -5,7 +5,11 @@ use http::StatusCode;
 use koinon_machinery::{ApiError, Object, Reason, Result, decode};
 use serde_json::{Map, Value};
 
-use super::{body, call::Call, options, present, respond};
+use super::{
+    body,
+    call::{Call, refuse_duplicates},
+    options, present, respond,
+};
 use crate::registry::{Application, FieldValidation, MayCreate, Outcome, Part};
 
 /// Applies the configuration in the body.
@@ -13,7 +17,7 @@ pub(super) async fn apply(call: &Call, body: Body, part: Part) -> Result<Respons
     let form = call.form()?;
     let (options, force) = options::apply_options(&call.query)?;
     let bytes = body::read(body, call.kind.strategy.body_limit()).await?;
-    let (config, mut warnings) = configuration(&bytes, options.fields)?;
+    let (config, mut warnings) = configuration(call, &bytes, options.fields)?;
     let (registry, key, writer) = (call.api.registry(), call.key(), call.writer());
     let attempt = |may_create| {
         let application = Application {
@@ -42,7 +46,11 @@ pub(super) async fn apply(call: &Call, body: Body, part: Part) -> Result<Respons
 }
 
 /// Reads the body, which is YAML and so may be JSON.
-fn configuration(bytes: &[u8], fields: FieldValidation) -> Result<(Object, Vec<String>)> {
+fn configuration(
+    call: &Call,
+    bytes: &[u8],
+    fields: FieldValidation,
+) -> Result<(Object, Vec<String>)> {
     // Most clients send JSON, which is read faster as what it is.
     let json = (bytes.trim_ascii_start().first() == Some(&b'{'))
         .then(|| decode::json(bytes).ok())
@@ -56,10 +64,10 @@ fn configuration(bytes: &[u8], fields: FieldValidation) -> Result<(Object, Vec<S
     let warnings = match fields {
         FieldValidation::Ignore => Vec::new(),
         FieldValidation::Warn => decode::faults(&[], &decoded.duplicates),
-        FieldValidation::Strict => match decode::strict(&[], &decoded.duplicates) {
-            Some(error) => return Err(error),
-            None => Vec::new(),
-        },
+        FieldValidation::Strict => {
+            refuse_duplicates(&call.kind, &decoded.value, &decoded.duplicates)?;
+            Vec::new()
+        }
     };
     let value = match decoded.value {
         // A YAML of nothing is an object without anything.

@@ -7,6 +7,7 @@ use koinon_machinery::{
     ApiError, Cause, CauseReason, Details, Object, Reason, Result, Verb, apply, decode,
 };
 use koinon_store::{Key, Revision, Snapshot, Stored};
+use serde_json::Value;
 
 use super::{
     Api,
@@ -106,10 +107,10 @@ impl Call {
         let warnings = match fields {
             FieldValidation::Ignore => Vec::new(),
             FieldValidation::Warn => decode::faults(&[], &duplicates),
-            FieldValidation::Strict => match decode::strict(&[], &duplicates) {
-                Some(error) => return Err(error),
-                None => Vec::new(),
-            },
+            FieldValidation::Strict => {
+                refuse_duplicates(&self.kind, &value, &duplicates)?;
+                Vec::new()
+            }
         };
         Ok((Object::from_value(value)?, warnings))
     }
@@ -170,6 +171,20 @@ impl Call {
         };
         basis::demand(&self.api, &self.user, &asked)
     }
+}
+
+/// Refuses what is given twice, and with it what is not known, so that a client mends both at once.
+///
+/// # Errors
+///
+/// 400 in the words of Go's strict decoder.
+pub(super) fn refuse_duplicates(kind: &Kind, value: &Value, duplicates: &[String]) -> Result<()> {
+    if duplicates.is_empty() {
+        return Ok(());
+    }
+    let object = Object::from_value(value.clone()).ok();
+    let unknown = object.map(|mut object| kind.info.schema.normalize(&mut object));
+    decode::strict(&unknown.unwrap_or_default(), duplicates).map_or(Ok(()), Err)
 }
 
 /// 504 for a revision that this replica has not reached: the client is ahead, or the registry was restored.

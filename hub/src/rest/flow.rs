@@ -110,7 +110,7 @@ impl Flow {
         asked: &Attributes,
     ) -> Result<Place, ApiError> {
         if tenant.exempt {
-            return Ok(Place { lane: None });
+            return Ok(Place::exempt());
         }
         let lane = match asked.verb.as_str() {
             "watch" => &self.watches,
@@ -120,6 +120,13 @@ impl Flow {
             _ => &self.changes,
         };
         lane.enter(&tenant.key).await
+    }
+}
+
+impl Place {
+    /// What takes none.
+    pub(super) fn exempt() -> Self {
+        Self { lane: None }
     }
 }
 

@@ -1,33 +1,16 @@
-//! What is there before any resource: health, version, the list of paths.
+//! What is there before any resource: the version, the list of paths.
 
-use axum::{extract::State, response::Response};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
 use koinon_machinery::discovery::Discovery;
 use serde_json::json;
 
-use super::{Api, respond};
+use super::respond;
 
 /// `/version`
 pub(super) async fn version(headers: HeaderMap) -> Response {
     let version = Discovery::version(env!("CARGO_PKG_VERSION"));
     respond::plain(&headers, version.to_string())
-}
-
-/// `/livez`: whoever answers lives.
-pub(super) async fn live() -> Response {
-    text(StatusCode::OK, "ok")
-}
-
-/// `/readyz`: whether the registry can be read and written.
-pub(super) async fn ready(State(api): State<Api>) -> Response {
-    match api.registry().catch_up().await {
-        Ok(()) if !api.stop().is_cancelled() => text(StatusCode::OK, "ok"),
-        Ok(()) => text(StatusCode::SERVICE_UNAVAILABLE, "shutting down"),
-        Err(_) => text(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the registry is unreachable",
-        ),
-    }
 }
 
 /// `/`
@@ -36,20 +19,16 @@ pub(super) async fn paths() -> Response {
         "/api",
         "/apis",
         "/healthz",
+        "/healthz/ping",
         "/livez",
+        "/livez/ping",
         "/openapi/v2",
         "/openapi/v3",
         "/readyz",
+        "/readyz/ping",
+        "/readyz/registry",
+        "/readyz/shutdown",
         "/version",
     ];
     respond::json(StatusCode::OK, &json!({ "paths": paths }))
-}
-
-fn text(code: StatusCode, words: &'static str) -> Response {
-    let mut response = respond::raw(code, words);
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
-    response
 }

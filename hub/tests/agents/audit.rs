@@ -91,10 +91,14 @@ async fn who_joins_renews_and_connects_is_recorded_and_who_waits_only_once() {
 const STORM: u64 = 300;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_calls_without_an_agents_certificate_is_recorded_and_a_storm_of_such_calls_is_a_number() {
+async fn who_calls_without_an_agents_certificate_is_recorded_and_a_storm_of_such_calls_is_a_number()
+{
     let hub = Hub::start().await;
     let (east, former) = (hub.member("east").await, hub.member("former").await);
-    let admin = hub.authority.issue_admin(Duration::from_secs(3600)).unwrap();
+    let admin = hub
+        .authority
+        .issue_admin(Duration::from_secs(3600))
+        .unwrap();
     let admin = Credentials {
         uid: "uid-of-east".to_owned(),
         chain: admin.chain.into_iter().map(Into::into).collect(),
@@ -114,7 +118,14 @@ async fn who_calls_without_an_agents_certificate_is_recorded_and_a_storm_of_such
         assert_eq!(refused.unwrap_err().code(), Code::Unauthenticated);
     }
     let nobody = line("system:anonymous", "bodies/", 401);
-    let told = async || records(&hub).await.0.iter().filter(|told| **told == nobody).count() as u64;
+    let told = async || {
+        records(&hub)
+            .await
+            .0
+            .iter()
+            .filter(|told| **told == nobody)
+            .count() as u64
+    };
     eventually("what is not told is counted", async || {
         // Whatever is recorded brings the number with it.
         Agent::welcomed(&hub, &east, &[]).await.unwrap();

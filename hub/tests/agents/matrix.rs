@@ -54,8 +54,7 @@ async fn every_method_opens_to_everybody_what_is_his_and_nothing_else() {
             .unwrap();
     }
     let accepted = |hub: &Hub| {
-        ["east", "west", "denied", "former"]
-            .map(|name| hub.cluster(name).spec.hub_accepts_client)
+        ["east", "west", "denied", "former"].map(|name| hub.cluster(name).spec.hub_accepts_client)
     };
     let before = accepted(&hub);
     for method in methods() {
@@ -71,7 +70,9 @@ async fn every_method_opens_to_everybody_what_is_his_and_nothing_else() {
                 opens => opens,
             };
             match (wanted, came) {
-                (Opens::Cluster(own), Ok(shown)) => assert_eq!(shown.as_deref(), Some(own), "{what}"),
+                (Opens::Cluster(own), Ok(shown)) => {
+                    assert_eq!(shown.as_deref(), Some(own), "{what}")
+                }
                 (Opens::Refused(code), Err(status)) => assert_eq!(status.code(), code, "{what}"),
                 (Opens::NoConnection, Err(status)) => {
                     let by_hub = matches!(
@@ -110,7 +111,11 @@ async fn what_is_no_method_is_nothing_to_anybody() {
             let codec = tonic_prost::ProstCodec::<PullRequest, PullRequest>::default();
             let path = http::uri::PathAndQuery::from_static(path);
             let asked = raw.unary(Request::new(PullRequest::default()), path.clone(), codec);
-            assert_eq!(asked.await.unwrap_err().code(), Code::Unimplemented, "{path}");
+            assert_eq!(
+                asked.await.unwrap_err().code(),
+                Code::Unimplemented,
+                "{path}"
+            );
         }
     }
 }
@@ -123,10 +128,9 @@ fn methods() -> BTreeSet<String> {
         .iter()
         .flat_map(|file| {
             file.service.iter().flat_map(|service| {
-                service
-                    .method
-                    .iter()
-                    .map(|method| format!("{}.{}/{}", file.package(), service.name(), method.name()))
+                service.method.iter().map(|method| {
+                    format!("{}.{}/{}", file.package(), service.name(), method.name())
+                })
             })
         })
         .collect();
@@ -151,7 +155,10 @@ async fn identities(hub: &Hub) -> Vec<Identity> {
     // Another cluster has its name by now.
     hub.let_go("former").await;
     hub.accept("former").await;
-    let admin = hub.authority.issue_admin(Duration::from_secs(3600)).unwrap();
+    let admin = hub
+        .authority
+        .issue_admin(Duration::from_secs(3600))
+        .unwrap();
     let admin = Credentials {
         uid: "uid-of-east".to_owned(),
         chain: admin.chain.into_iter().map(Into::into).collect(),
@@ -164,10 +171,18 @@ async fn identities(hub: &Hub) -> Vec<Identity> {
         identity("nobody", None, nobody),
         bearer,
         identity("a user", Some(admin), nobody),
-        identity("an agent of another hub", Some(foreign), Opens::NoConnection),
+        identity(
+            "an agent of another hub",
+            Some(foreign),
+            Opens::NoConnection,
+        ),
         identity("a cluster that is not accepted", Some(denied), shut_out),
         identity("a deleted cluster", Some(deleted), shut_out),
-        identity("a deleted cluster whose name is taken", Some(former), shut_out),
+        identity(
+            "a deleted cluster whose name is taken",
+            Some(former),
+            shut_out,
+        ),
         identity("another cluster", Some(west), Opens::Cluster("west")),
         identity("the cluster", Some(east), Opens::Cluster("east")),
     ]
@@ -258,8 +273,7 @@ async fn pull(hub: &Hub, channel: Channel, identity: &Identity) -> Came {
     let mut shown = None;
     // Both by what only their own agents know.
     for cluster in ["east", "west"] {
-        let known: koinon_api::ManifestWork =
-            hub.client.get(cluster, "the-work").unwrap().unwrap();
+        let known: koinon_api::ManifestWork = hub.client.get(cluster, "the-work").unwrap().unwrap();
         let asked = WorkRef {
             name: "the-work".to_owned(),
             uid: known.metadata.uid.unwrap(),
@@ -272,7 +286,10 @@ async fn pull(hub: &Hub, channel: Channel, identity: &Identity) -> Came {
             data.extend_from_slice(&chunk.data);
         }
         if !data.is_empty() {
-            assert!(shown.replace(cluster.to_owned()).is_none(), "both are shown");
+            assert!(
+                shown.replace(cluster.to_owned()).is_none(),
+                "both are shown"
+            );
         }
     }
     Ok(shown)

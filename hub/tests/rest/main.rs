@@ -12,6 +12,7 @@ mod deletion;
 mod discovery;
 mod explain;
 mod faults;
+mod health;
 mod leases;
 mod matrix;
 mod may;

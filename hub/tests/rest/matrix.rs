@@ -377,6 +377,14 @@ fn is_about(pattern: &str, path: &str) -> bool {
 async fn paths_answer_each_identity_as_they_should() {
     let hub = Hub::start().await;
     let health = ["/livez", "/readyz", "/healthz"];
+    let checks = [
+        "/livez/ping",
+        "/readyz/ping",
+        "/readyz/registry",
+        "/readyz/shutdown",
+        "/readyz/none",
+        "/healthz/ping",
+    ];
     let discovery = [
         "/api",
         "/apis",
@@ -413,6 +421,7 @@ async fn paths_answer_each_identity_as_they_should() {
             .iter()
             .chain(&["/version", "/version/"])
             .chain(&discovery)
+            .chain(&checks)
             .chain(&nothing)
             .chain(&debug);
         let asked = here.filter(|path| is_about(pattern, path)).count();
@@ -440,6 +449,12 @@ async fn paths_answer_each_identity_as_they_should() {
                 expected,
                 "{who:?} {path}: {code}"
             );
+        }
+        for path in checks {
+            let code = who.ask(&hub, Method::GET, path).await;
+            let expected = matches!(who, Who::East | Who::Admin);
+            let answers = !matches!(code, 401 | 403);
+            assert_eq!(answers, expected, "{who:?} {path}: {code}");
         }
         // What is asked for in a body is judged when that was read, but nobody unknown is listened to.
         let known = !matches!(who, Who::Nobody | Who::BadToken);

@@ -30,7 +30,14 @@ async fn without_its_database_the_hub_says_so_and_serves_what_it_knows() {
     )
     .await
     .refusal(503, "ServiceUnavailable");
-    assert_eq!(hub.get("/readyz").await.code, 503);
+    let ready = hub.get("/readyz").await;
+    assert_eq!(ready.code, 503);
+    let told = ready.body.as_str().unwrap();
+    assert!(
+        told.contains("[-]registry failed: reason withheld\n"),
+        "{told}"
+    );
+    assert!(told.ends_with("readyz check failed\n"), "{told}");
     assert_eq!(hub.get("/livez").await.code, 200);
 
     for path in [

@@ -182,6 +182,8 @@ pub struct Verifier {
     fault_count: u64,
     /// Chains whose last record does not say that it is the last.
     open: BTreeMap<String, Head>,
+    /// What was there when somebody read the log earlier, who kept it elsewhere.
+    seen: BTreeMap<String, Head>,
     records: u64,
 }
 
@@ -197,11 +199,24 @@ impl Verifier {
         }
     }
 
+    /// Says what the end of a chain was when the log was read earlier: it must still be there, and the same. Only so a log shows that its
+    /// end was cut off, as long as nobody adds to it.
+    pub fn was_seen(&mut self, head: Head) {
+        self.seen.insert(head.replica.clone(), head);
+    }
+
     /// Looks at the next record.
     pub fn push(&mut self, record: &Record) {
         self.records += 1;
         let head = record.head();
         if record.digest() != record.hash {
+            self.fault(Fault::Altered(head.clone()));
+        } else if self
+            .seen
+            .get(&record.replica)
+            .is_some_and(|seen| seen.sequence == head.sequence && seen.hash != head.hash)
+        {
+            // It fits what is before and after it, for all of that was made anew.
             self.fault(Fault::Altered(head.clone()));
         }
         self.follow(record, &head);
@@ -243,6 +258,21 @@ impl Verifier {
         for head in cut {
             self.fault(Fault::CutOff(head));
         }
+        for (_, seen) in std::mem::take(&mut self.seen) {
+            // Whether it is the same was asked when it was read.
+            let reaches = |heads: &BTreeMap<String, Head>| {
+                let head = heads.get(&seen.replica);
+                head.is_some_and(|head| head.sequence >= seen.sequence)
+            };
+            if !reaches(&self.heads) && !reaches(&self.trimmed) {
+                self.fault(Fault::Lost(seen));
+            }
+        }
+    }
+
+    /// The ends of all chains: what [`Self::was_seen`] is to be told the next time.
+    pub fn ends(&self) -> impl Iterator<Item = &Head> {
+        self.heads.values()
     }
 
     /// Whether the record follows what was seen of its chain.

@@ -2,11 +2,11 @@
 
 use std::{
     collections::VecDeque,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, ErrorKind},
     path::{Path, PathBuf},
 };
 
-use koinon_api::audit::{PATH, Page, Record, Verifier};
+use koinon_api::audit::{Head, PATH, Page, Record, Verifier};
 use serde_json::Value;
 
 use crate::{
@@ -61,12 +61,15 @@ pub(crate) struct VerifyArgs {
     /// Check JSON lines in a file instead of what the hub keeps
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
+    /// Where the ends of the chains are kept from one check to the next, apart from the log: what was seen must still be there
+    #[arg(long, value_name = "FILE")]
+    seen: Option<PathBuf>,
 }
 
 pub(crate) async fn run(hub: &HubArgs, command: AuditCommand) -> Result<()> {
     match command {
         AuditCommand::List(args) => list(hub, &args).await,
-        AuditCommand::Verify(args) => verify(hub, args.file.as_deref()).await,
+        AuditCommand::Verify(args) => verify(hub, args.file.as_deref(), args.seen.as_deref()).await,
     }
 }
 
@@ -104,8 +107,13 @@ async fn list(hub: &HubArgs, args: &ListArgs) -> Result<()> {
     table.print("No records.")
 }
 
-async fn verify(hub: &HubArgs, file: Option<&Path>) -> Result<()> {
+async fn verify(hub: &HubArgs, file: Option<&Path>, seen: Option<&Path>) -> Result<()> {
     let mut verifier = Verifier::default();
+    if let Some(path) = seen {
+        seen_before(path)?
+            .into_iter()
+            .for_each(|head| verifier.was_seen(head));
+    }
     let mut unreadable = Vec::new();
     read(hub, file, |found| match found {
         Found::Trimmed(head) => verifier.begins_after(head),
@@ -153,7 +161,13 @@ async fn verify(hub: &HubArgs, file: Option<&Path>) -> Result<()> {
         );
     }
     let (records, chains) = verifier.size();
+    if records == 0 {
+        eprintln!("note: the log is empty: nothing was ever recorded, or all of it is gone");
+    }
     if faults.is_empty() {
+        if let Some(path) = seen {
+            keep_seen(path, verifier.ends())?;
+        }
         return output::line(&format!(
             "{records} records in {chains} chains: nothing was altered, deleted or inserted"
         ));
@@ -168,9 +182,30 @@ async fn verify(hub: &HubArgs, file: Option<&Path>) -> Result<()> {
     )))
 }
 
+/// What was seen when the log was checked last; nothing, the first time.
+fn seen_before(path: &Path) -> Result<Vec<Head>> {
+    let unreadable = |why: &str| Error::failed(format!("cannot read {}: {why}", path.display()));
+    match std::fs::read_to_string(path) {
+        Ok(text) => serde_json::from_str(&text).map_err(|error| unreadable(&error.to_string())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(unreadable(&error.to_string())),
+    }
+}
+
+/// Keeps it for the next time; half of it is never there.
+fn keep_seen<'a>(path: &Path, ends: impl Iterator<Item = &'a Head>) -> Result<()> {
+    let failed = |error| Error::caused(format!("cannot write {}", path.display()), error);
+    let text = serde_json::to_string(&ends.collect::<Vec<_>>())
+        .map_err(|error| Error::failed(error.to_string()))?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    std::fs::write(&beside, text).map_err(failed)?;
+    std::fs::rename(&beside, path).map_err(failed)
+}
+
 /// What a log is made of.
 enum Found {
-    Trimmed(koinon_api::audit::Head),
+    Trimmed(Head),
     Record(Record),
     /// A line that is no record, and where it is.
     Unreadable(String),

@@ -143,6 +143,42 @@ fn what_is_removed_while_the_log_is_read_is_no_fault() {
     assert_eq!(verifier.faults(), []);
 }
 
+/// Cut off or made anew, all of it fits: whoever kept what he saw earlier knows better.
+#[test]
+fn what_was_seen_earlier_must_still_be_there() {
+    let good = chain("a", 5);
+    let later = |records: &[Record], seen: &Head| {
+        let mut verifier = Verifier::default();
+        verifier.was_seen(seen.clone());
+        records.iter().for_each(|record| verifier.push(record));
+        verifier.finish();
+        verifier.faults().to_vec()
+    };
+    let end = good[4].head();
+    assert_eq!(read(&good).ends().collect::<Vec<_>>(), [&end]);
+    assert_eq!(later(&good, &end), []);
+    assert_eq!(later(&good, &good[2].head()), [], "it went on");
+    assert_eq!(later(&good[..3], &end), [Fault::Lost(end.clone())]);
+    let mut anew = good[..2].to_vec();
+    for number in 0..4 {
+        let previous = anew.last().map(Record::head);
+        anew.push(Record::seal(
+            "a",
+            previous.as_ref(),
+            &json!({ "number": number }),
+        ));
+    }
+    assert_eq!(faults(&anew), []);
+    assert_eq!(later(&anew, &end), [Fault::Altered(anew[4].head())]);
+    assert_eq!(
+        later(&[], &end),
+        [Fault::Lost(end.clone())],
+        "all of it is gone"
+    );
+    let rotated = later(&good[3..], &good[1].head());
+    assert_eq!(rotated, [], "it begins behind what was seen");
+}
+
 /// Whoever cuts off the end of a chain that nobody has seen cuts off that it had one.
 #[test]
 fn a_chain_without_its_end_is_open() {
