@@ -40,7 +40,7 @@ use crate::{
     backoff::{Backoff, spread},
     clock,
     cluster::{Error, ObjectKey, Wake, known::APPLIED_WORKS},
-    desired::Held,
+    desired::{Held, Origin},
     outbox::Kept,
 };
 
@@ -74,6 +74,18 @@ enum Trouble {
     Body(String),
     #[error(transparent)]
     Cluster(#[from] Error),
+}
+
+impl Trouble {
+    /// Nothing of the work can be done before somebody mends it. What passes by itself is not worth a word on the hub, least of all of
+    /// works that were applied before this process: what they are like is known there.
+    const fn is_lasting(&self, origin: Origin) -> bool {
+        match self {
+            Self::Body(_) => true,
+            Self::Cluster(Error::Refused { code: 403, .. }) => matches!(origin, Origin::Hub),
+            Self::Cluster(error) => error.is_invalid(),
+        }
+    }
 }
 
 /// Works of fewer manifests look at what happens at once.
@@ -355,9 +367,10 @@ impl Actor {
             Err(trouble) => {
                 warn!(work = %self.name, error = %trouble, "the work could not be looked at");
                 shared.claims.tried(held);
-                if let Trouble::Body(_) = &trouble {
-                    let why = trouble.to_string();
-                    let status = status::unreadable(
+                let known = self.current.as_ref().map(|(_, generation)| *generation);
+                if trouble.is_lasting(held.origin) && known != Some(held.generation) {
+                    let why = format!("Failed to apply manifest work: {trouble}");
+                    let status = status::not_begun(
                         &self.status.open(),
                         held.generation,
                         &why,

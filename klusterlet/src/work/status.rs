@@ -422,8 +422,8 @@ pub(super) fn left(previous: &ManifestWorkStatus, now: &Time) -> ManifestWorkSta
     status
 }
 
-/// Returns the status of a work whose body makes no sense to the agent.
-pub(super) fn unreadable(
+/// Returns the status of a work of which nothing could be tried: its body makes no sense to the agent, or the cluster refuses its record.
+pub(super) fn not_begun(
     previous: &ManifestWorkStatus,
     generation: i64,
     why: &str,

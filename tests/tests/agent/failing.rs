@@ -115,3 +115,18 @@ async fn a_second_manifest_of_an_object_is_refused() -> anyhow::Result<()> {
     ensure!(bench.read(&["clusterrole", "twice"]).await.is_err());
     Ok(())
 }
+
+/// A record's name is longer than its work's, and what the cluster says of it concerns the whole work.
+#[tokio::test]
+async fn a_work_whose_record_is_refused_says_so() -> anyhow::Result<()> {
+    let bench = Bench::start().await?;
+    let name = "l".repeat(250);
+    let map = config_map("m", &json!({"k": "v"}));
+    bench.desire(&name, 1, json!({"workload": {"manifests": [map]}}))?;
+    let status = bench.status(&name, 1).await?;
+    assert_eq!(applied(&status), "False");
+    let words = "must be no more than 253 characters";
+    assert!(status.to_string().contains(words), "{status}");
+    assert_eq!(bench.config_map("m").await?, None);
+    Ok(())
+}
