@@ -11,6 +11,9 @@ use koinon_tests::{
 };
 use serde_json::{Value, json};
 
+/// How long ten thousand objects may take to come or go, on two cores that others need too.
+const LARGE: Duration = Duration::from_secs(600);
+
 const WORKS: &str = "/apis/work.open-cluster-management.io/v1/namespaces/east/manifestworks";
 
 fn config_map(name: &str, data: &Value) -> Value {
@@ -95,7 +98,7 @@ async fn a_bad_link_to_the_cluster_delays_and_does_no_harm() -> anyhow::Result<(
             .context("no wire")?;
         wire.resume();
         // A connection that swallowed its answers is given up after a minute or so.
-        let within = Duration::from_secs(150);
+        let within = Duration::from_secs(300);
         applied(&league, &new, within)
             .await
             .with_context(|| format!("{weather:?}"))?;
@@ -125,7 +128,7 @@ async fn the_largest_work_is_applied_reported_and_removed() -> anyhow::Result<()
         .map(|n| config_map(&format!("tenant-settings-{n:05}"), &json!({"p": payload})))
         .collect();
     create(&league, "huge", manifests).await?;
-    let work = applied(&league, "huge", Duration::from_secs(200)).await?;
+    let work = applied(&league, "huge", LARGE).await?;
     let shown = work["status"]["resourceStatus"]["manifests"].as_array();
     let shown = shown.map_or(0, Vec::len);
     // What does not fit is counted, and the work's own conditions are of all.
@@ -146,7 +149,7 @@ async fn the_largest_work_is_applied_reported_and_removed() -> anyhow::Result<()
         "--wait=false",
     ];
     league.kubectl().run(&delete).await?;
-    eventually_within(Duration::from_secs(200), "the work is gone", async || {
+    eventually_within(LARGE, "the work is gone", async || {
         let gone = league.get(&format!("{WORKS}/huge")).await.is_err();
         Ok(gone.then_some(()))
     })

@@ -10,6 +10,12 @@ use crate::{
     server::{Durability, PostgresServer, ServerError},
 };
 
+/// For a test of outages: does not wait long for a database that is away.
+pub fn impatient(config: &mut StoreConfig) {
+    config.write_timeout = Duration::from_secs(2);
+    config.query_timeout = Duration::from_secs(2);
+}
+
 /// Looks into the tables, past the store.
 #[derive(Debug)]
 pub struct Inspector(PgConnection);
@@ -100,9 +106,13 @@ impl TestPostgres {
         self.server.url()
     }
 
-    /// Settings for a store on it.
+    /// Settings for a store on it that takes a loaded machine for no outage.
     pub fn config(&self) -> StoreConfig {
-        StoreConfig::new(self.url())
+        StoreConfig {
+            write_timeout: Duration::from_secs(60),
+            query_timeout: Duration::from_secs(60),
+            ..StoreConfig::new(self.url())
+        }
     }
 
     /// A connection to look at what is stored.

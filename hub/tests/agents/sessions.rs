@@ -146,7 +146,7 @@ async fn a_newer_session_replaces_the_older_of_the_same_agent() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_ends_with_its_certificate() {
-    let hub = Hub::start_with(Duration::from_secs(4)).await;
+    let hub = Hub::start_with(Duration::from_secs(8)).await;
     let east = hub.member("east").await;
     let (mut agent, _) = Agent::welcomed(&hub, &east, &[]).await.unwrap();
     assert_eq!(agent.end().await.unwrap_err().code(), Code::Unauthenticated);

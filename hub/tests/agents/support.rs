@@ -34,7 +34,11 @@ use koinon_proto::{
         session_client::SessionClient,
     },
 };
-use koinon_store::{Store, StoreConfig, server::Durability, testing::TestPostgres};
+use koinon_store::{
+    Store, StoreConfig,
+    server::Durability,
+    testing::{TestPostgres, impatient},
+};
 use kube::core::ObjectMeta;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use rustls::{
@@ -55,7 +59,7 @@ use tonic::{
 };
 
 /// How long a test waits for what must come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One hub, as far as agents see it.
 pub(crate) struct Hub {
@@ -84,11 +88,7 @@ impl Hub {
 
     /// A hub whose registry survives a crash and is given up soon when it is away.
     pub(crate) async fn durable() -> Self {
-        Self::start_on(Durability::Full, Duration::from_secs(3600), |config| {
-            config.write_timeout = Duration::from_secs(2);
-            config.query_timeout = Duration::from_secs(2);
-        })
-        .await
+        Self::start_on(Durability::Full, Duration::from_secs(3600), impatient).await
     }
 
     /// A hub whose agent certificates live for `ttl`.

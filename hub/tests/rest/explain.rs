@@ -1,7 +1,5 @@
 //! Explanations of placements: in turn, and for those whom the hub knows.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, stream};
@@ -63,7 +61,7 @@ async fn a_dry_run_takes_no_place_before_its_body_has_come() {
 /// P12: whoever asks and leaves, again and again, has one explanation made at a time, and the next one waits for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_explanation_keeps_its_turn_when_its_client_has_gone() {
-    let hub = Hub::start_with(|config| config.query_timeout = Duration::from_secs(60)).await;
+    let hub = Hub::start().await;
     hub.bind("ann", "view", "default").await;
     let path = format!("{PLACEMENT}?revision={}", hub.registry.store().revision());
     let ask = |name: &str| {

@@ -1,6 +1,7 @@
 //! Postgres goes away and comes back: nobody is lied to, nothing is lost.
 
 use http::header;
+use koinon_store::testing::impatient;
 use serde_json::json;
 
 use crate::support::{CLUSTERS, Hub, PATIENCE, cluster};
@@ -8,7 +9,7 @@ use crate::support::{CLUSTERS, Hub, PATIENCE, cluster};
 /// P2, and design §3: writes fail with an error that says so, cached reads go on, everything recovers by itself.
 #[tokio::test]
 async fn without_its_database_the_hub_says_so_and_serves_what_it_knows() {
-    let mut hub = Hub::start().await;
+    let mut hub = Hub::start_with(impatient).await;
     hub.create(CLUSTERS, &cluster("east")).await.ok();
     hub.postgres.kill().await;
 

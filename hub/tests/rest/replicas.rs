@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::header;
+use koinon_store::testing::{Signal, impatient};
 use serde_json::{Value, json};
 
 use crate::support::{CONFIG_MAPS, Caller, Hub, NAMESPACES, config_map};
@@ -174,16 +175,16 @@ async fn a_namespace_that_came_back_takes_objects_again() {
 /// Clients repeat every request that is answered with a time to try again: a write in doubt must not have one.
 #[tokio::test]
 async fn a_write_in_doubt_does_not_ask_to_be_repeated() {
-    let hub = Hub::start().await;
+    let hub = Hub::start_with(impatient).await;
     hub.create(CONFIG_MAPS, &config_map("a", &json!({})))
         .await
         .ok();
     // The server stands still with the lane's connection open: the answer is due and does not come.
-    hub.postgres.signal(koinon_store::testing::Signal::STOP);
+    hub.postgres.signal(Signal::STOP);
     let generated =
         json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "generateName": "a-" } });
     let doubtful = hub.create(CONFIG_MAPS, &generated).await;
-    hub.postgres.signal(koinon_store::testing::Signal::CONT);
+    hub.postgres.signal(Signal::CONT);
     assert!(!doubtful.headers.contains_key(header::RETRY_AFTER));
     assert_eq!(doubtful.body["details"]["retryAfterSeconds"], Value::Null);
     let message = doubtful.refusal(504, "Timeout");

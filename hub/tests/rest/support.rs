@@ -32,7 +32,7 @@ pub(crate) const TOKENS: &str = "/apis/koinon.dev/v1alpha1/jointokens";
 pub(crate) const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 
 /// How long a test waits for what must come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The API of one hub.
 pub(crate) struct Hub {
@@ -61,8 +61,6 @@ impl Hub {
     pub(crate) async fn start_with(change: impl FnOnce(&mut StoreConfig)) -> Self {
         let postgres = TestPostgres::start().await.expect("Postgres is installed");
         let mut config = postgres.config();
-        config.write_timeout = Duration::from_secs(2);
-        config.query_timeout = Duration::from_secs(2);
         change(&mut config);
         let (store, tasks) = Store::open(config).await.expect("the store opens");
         let running = CancellationToken::new();
@@ -134,8 +132,6 @@ impl Hub {
     /// Another replica of the hub, whose store has other settings, asked by an admin.
     pub(crate) async fn replica(&self, change: impl FnOnce(&mut StoreConfig)) -> Caller {
         let mut config = self.postgres.config();
-        config.write_timeout = Duration::from_secs(2);
-        config.query_timeout = Duration::from_secs(2);
         change(&mut config);
         let (store, tasks) = Store::open(config).await.expect("the store opens");
         // Until the test ends.

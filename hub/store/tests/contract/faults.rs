@@ -3,7 +3,9 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use koinon_store::{
-    Applied, Change, Error, StoreConfig, WriteError, server::Durability, testing::TestPostgres,
+    Applied, Change, Error, StoreConfig, WriteError,
+    server::Durability,
+    testing::{TestPostgres, impatient},
 };
 use tokio::time::timeout;
 
@@ -98,11 +100,8 @@ async fn what_was_acknowledged_survives_a_kill_of_the_server() {
 #[tokio::test]
 async fn without_its_database_the_store_serves_what_it_knows_and_recovers_by_itself() {
     let mut postgres = TestPostgres::start_with(Durability::Full).await.unwrap();
-    let config = StoreConfig {
-        write_timeout: Duration::from_millis(500),
-        query_timeout: Duration::from_secs(2),
-        ..postgres.config()
-    };
+    let mut config = postgres.config();
+    impatient(&mut config);
     let replica = Replica::open(config.clone()).await;
     let other = Replica::open(config).await;
     let store = &replica.store;
@@ -201,11 +200,8 @@ async fn a_database_that_was_replaced_ends_the_store() {
 #[tokio::test]
 async fn a_server_that_stands_still_is_not_waited_for_for_ever() {
     let postgres = TestPostgres::start().await.unwrap();
-    let config = StoreConfig {
-        write_timeout: Duration::from_millis(300),
-        query_timeout: Duration::from_millis(300),
-        ..postgres.config()
-    };
+    let mut config = postgres.config();
+    impatient(&mut config);
     let replica = Replica::open(config).await;
     let store = &replica.store;
     store.write(create("before")).await.unwrap();
@@ -268,7 +264,7 @@ async fn a_replica_that_is_far_behind_arrives_piece_by_piece() {
 async fn a_connection_that_takes_long_does_not_make_writes_wait() {
     let postgres = TestPostgres::start().await.unwrap();
     let config = StoreConfig {
-        write_timeout: Duration::from_millis(300),
+        write_timeout: Duration::from_secs(2),
         // As long as a connection may take; a test that waits for it fails.
         query_timeout: Duration::from_secs(3600),
         ..postgres.config()

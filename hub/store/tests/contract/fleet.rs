@@ -12,7 +12,7 @@ use crate::support::{Replica, WIDGETS, create, eventually, one};
 async fn reads_of_the_past_keep_no_heartbeat_from_being_written() {
     let postgres = TestPostgres::start().await.unwrap();
     let mut config = postgres.config();
-    config.query_timeout = Duration::from_secs(2);
+    config.query_timeout = Duration::from_secs(10);
     let replica = Replica::open(config).await;
     let store = &replica.store;
     let revision = store.revision();

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use crate::support::{Replica, create, delete, eventually, key};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A replica that hears of nothing by itself.
 async fn deaf(postgres: &TestPostgres) -> Replica {
