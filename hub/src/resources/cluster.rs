@@ -2,12 +2,12 @@
 
 use koinon_api::{
     ManagedCluster,
-    labels::{label, well_known},
+    labels::{label, taint, well_known},
 };
 use koinon_machinery::{
     ApiError, Cause, Object, ResourceInfo, Result, object, validation::NameRule,
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::{
     authz::Attributes,
@@ -33,6 +33,7 @@ impl Strategy for Cluster {
 
     fn prepare_create(&self, object: &mut Object, admission: &mut Admission<'_>) -> Result<()> {
         default_set(object);
+        taint_unreachable(object);
         let now = Value::from(object::timestamp(admission.now));
         for taint in taints(object) {
             taint.insert("timeAdded".to_owned(), now.clone());
@@ -83,6 +84,26 @@ fn default_set(object: &mut Object) {
         .is_empty()
     {
         object.set_label(label::CLUSTER_SET, well_known::DEFAULT_SET);
+    }
+}
+
+/// Nobody has heard of a new cluster: it is unreachable until its agent reports. OCM's controller, and ours, taint it
+/// for that, but a moment after it is there, and placements would choose it in that moment.
+fn taint_unreachable(object: &mut Object) {
+    let ours = |one: &Value| {
+        let text = |field: &str| one.get(field).and_then(Value::as_str).unwrap_or_default();
+        (text("key"), text("value"), text("effect")) == (taint::UNREACHABLE, "", "NoSelect")
+    };
+    // Without a spec, or with one that is none, it is refused by the schema.
+    let spec = object
+        .as_map_mut()
+        .get_mut("spec")
+        .and_then(Value::as_object_mut);
+    let list = spec.map(|spec| spec.entry("taints").or_insert_with(|| json!([])));
+    if let Some(taints) = list.and_then(Value::as_array_mut)
+        && !taints.iter().any(ours)
+    {
+        taints.push(json!({ "key": taint::UNREACHABLE, "effect": "NoSelect" }));
     }
 }
 

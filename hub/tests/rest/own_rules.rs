@@ -5,6 +5,26 @@ use serde_json::{Value, json};
 
 use crate::support::{BINDINGS, CLUSTERS, Hub, NAMESPACES, SETS, TOKENS, WORKS, cluster, work};
 
+fn unreachable() -> Value {
+    json!({ "key": "cluster.open-cluster-management.io/unreachable", "effect": "NoSelect" })
+}
+
+/// A controller would say so a moment later, and placements choose it until then.
+#[tokio::test]
+async fn a_cluster_is_unreachable_from_its_beginning() {
+    let hub = Hub::start().await;
+    let mut named = cluster("west");
+    named["spec"]["taints"] = json!([unreachable()]);
+    let mut bare = cluster("south");
+    bare["spec"] = json!({});
+    for object in [cluster("east"), named, bare] {
+        let created = hub.create(CLUSTERS, &object).await.ok();
+        let mut expected = unreachable();
+        expected["timeAdded"] = created["metadata"]["creationTimestamp"].clone();
+        assert_eq!(created["spec"]["taints"], json!([expected]));
+    }
+}
+
 #[tokio::test]
 async fn the_hub_says_when_a_taint_was_added() {
     let hub = Hub::start().await;
@@ -24,7 +44,7 @@ async fn the_hub_says_when_a_taint_was_added() {
     let same = hub
         .merge(
             &path,
-            &taints(json!([{ "key": "a", "effect": "NoSelect" }])),
+            &taints(json!([{ "key": "a", "effect": "NoSelect" }, unreachable()])),
         )
         .await
         .ok();

@@ -82,6 +82,12 @@ async fn decide(
         (format!("{CLUSTER}/v1/managedclusters"), cluster(n))
     })
     .await?;
+    // A cluster is unreachable until an agent reports.
+    let objects = tainted(&mut api, clusters, &json!([])).await?;
+    connections = each(connections, clusters, Method::PUT, |n| {
+        (object_path(n), objects[n].clone())
+    })
+    .await?;
 
     let mut seen = Seen::open(&target, DECISIONS).await?;
     let begin = Instant::now();
@@ -108,19 +114,14 @@ async fn lose(
     seen: &mut Seen,
 ) -> anyhow::Result<(Duration, Duration)> {
     let api = connections.first_mut().context("no connection")?;
-    let path = |n: usize| format!("{CLUSTER}/v1/managedclusters/{}", name(n));
-    let mut objects = Vec::new();
-    for n in 0..LOST {
-        let mut object = api.json(Method::GET, &path(n), &Value::Null).await?;
-        object["spec"]["taints"] = json!([{
-            "key": "cluster.open-cluster-management.io/unreachable", "effect": "NoSelect",
-        }]);
-        objects.push(object);
-    }
+    let lost = json!([{
+        "key": "cluster.open-cluster-management.io/unreachable", "effect": "NoSelect",
+    }]);
+    let objects = tainted(api, LOST, &lost).await?;
     let begin = Instant::now();
     let taint = async {
         let connections = each(connections, LOST, Method::PUT, |n| {
-            (path(n), objects[n].clone())
+            (object_path(n), objects[n].clone())
         })
         .await?;
         anyhow::Ok((connections, begin.elapsed()))
@@ -132,6 +133,25 @@ async fn lose(
         .await
         .context("decisions name lost clusters for too long")??;
     Ok((tainted, begin.elapsed()))
+}
+
+/// The first clusters, with these taints instead of theirs.
+async fn tainted(
+    api: &mut Connection,
+    clusters: usize,
+    taints: &Value,
+) -> anyhow::Result<Vec<Value>> {
+    let mut objects = Vec::new();
+    for n in 0..clusters {
+        let mut object = api.json(Method::GET, &object_path(n), &Value::Null).await?;
+        object["spec"]["taints"] = taints.clone();
+        objects.push(object);
+    }
+    Ok(objects)
+}
+
+fn object_path(n: usize) -> String {
+    format!("{CLUSTER}/v1/managedclusters/{}", name(n))
 }
 
 /// Clusters that each placement wants.
