@@ -1,5 +1,7 @@
 //! Numbers: bounds, and the integers among the floats.
 
+use std::fmt;
+
 use serde_json::{Map, Number, Value};
 
 /// A minimum or maximum.
@@ -48,6 +50,16 @@ impl Bound {
             std::cmp::Ordering::Greater => true,
             std::cmp::Ordering::Equal => !self.exclusive,
             std::cmp::Ordering::Less => false,
+        }
+    }
+}
+
+/// As Go writes it: a definition that says `1.0` means `1`.
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match integral(&self.limit) {
+            Some(whole) => write!(f, "{whole}"),
+            None => write!(f, "{}", self.limit),
         }
     }
 }

@@ -170,6 +170,11 @@ fn faults_are_worded_as_the_api_server_words_them() {
             "spec.f: Invalid value: 1: spec.f in body should be greater than 1",
         ),
         (
+            json!({ "type": "integer", "maximum": 10.0 }),
+            json!(11),
+            "spec.f: Invalid value: 11: spec.f in body should be less than or equal to 10",
+        ),
+        (
             json!({ "type": "number", "maximum": 1.5 }),
             json!(2),
             "spec.f: Invalid value: 2: spec.f in body should be less than or equal to 1.5",

@@ -185,7 +185,7 @@ fn number(rules: &Rules, number: &Number, path: &Path<'_>, causes: &mut Vec<Caus
         } else {
             "greater than or equal to"
         };
-        complain(format!("{path} in body should be {words} {}", bound.limit));
+        complain(format!("{path} in body should be {words} {bound}"));
     }
     if let Some(bound) = &rules.maximum
         && !bound.allows_below(number)
@@ -195,7 +195,7 @@ fn number(rules: &Rules, number: &Number, path: &Path<'_>, causes: &mut Vec<Caus
         } else {
             "less than or equal to"
         };
-        complain(format!("{path} in body should be {words} {}", bound.limit));
+        complain(format!("{path} in body should be {words} {bound}"));
     }
     if let (Some(step), Some(value)) = (rules.multiple_of, number.as_f64())
         && step != 0.0
