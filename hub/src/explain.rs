@@ -10,11 +10,11 @@ use koinon_api::{
     PlacementDecision,
     labels::{annotation, label},
 };
-use koinon_machinery::placement::{Answer, ClusterExplanation, Membership, Name, World};
+use koinon_machinery::placement::{MayName, Membership, Name, World};
 use koinon_store::Stored;
 use kube::Resource;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// What placements depend on, as the registry names the kinds.
 pub(crate) const RESOURCES: [&str; 6] = [CLUSTERS, SETS, BINDINGS, SCORES, DECISIONS, PLACEMENTS];
@@ -42,11 +42,7 @@ pub(crate) struct Question {
 pub(crate) struct Scene {
     world: World,
     question: Question,
-    object: Option<Box<Placement>>,
 }
-
-/// Which clusters whoever asks may be told of.
-pub(crate) type MayName<'a> = &'a (dyn Fn(&str) -> bool + Sync);
 
 impl Scene {
     /// Builds the world from objects of [`RESOURCES`]; others are passed over.
@@ -90,7 +86,6 @@ impl Scene {
                 world.put_cluster_as(&cluster, json_of::<ManagedCluster>(stored));
             }
         }
-        let mut object = None;
         for stored in objects {
             let is_asked = || {
                 (&*stored.key.namespace, &*stored.key.name)
@@ -111,9 +106,6 @@ impl Scene {
                 PLACEMENTS if is_asked() || mentions(&stored.metadata, annotation::PACKING) => {
                     if let Some(placement) = typed::<Placement>(stored) {
                         world.put_placement(&placement);
-                        if is_asked() {
-                            object = Some(Box::new(placement));
-                        }
                     }
                 }
                 _ => {}
@@ -121,13 +113,8 @@ impl Scene {
         }
         if let Some(hypothesis) = &question.hypothesis {
             world.put_placement(hypothesis);
-            object = Some(hypothesis.clone());
         }
-        Self {
-            world,
-            question,
-            object,
-        }
+        Self { world, question }
     }
 
     /// Everything about each candidate that may be named, and counts of the others; `None` when there is no such
@@ -136,116 +123,17 @@ impl Scene {
         let Question {
             placement,
             now,
-            cluster: only,
+            cluster,
             ..
         } = &self.question;
-        let mut answer = json!({
-            "apiVersion": "koinon.dev/v1alpha1", "kind": "PlacementExplanation",
-            "metadata": { "namespace": placement.0, "name": placement.1 },
-            "selected": 0, "unscheduled": 0, "clusters": [],
-        });
-        match self.world.answer(placement, *now)? {
-            Answer::Misconfigured(error) => {
-                nothing(&mut answer, "Misconfigured", &error.to_string());
-            }
-            Answer::NoClusters(none) => nothing(&mut answer, none.reason(), &none.to_string()),
-            Answer::Untouched => nothing(
-                &mut answer,
-                "Untouched",
-                "it is being deleted, or its annotation disables scheduling",
-            ),
-            Answer::Evaluated(evaluation) => {
-                let explanation = self.world.explain(placement, *now)?;
-                let all = explanation.clusters.len();
-                let (named, hidden): (Vec<ClusterExplanation>, Vec<ClusterExplanation>) =
-                    explanation
-                        .clusters
-                        .into_iter()
-                        .partition(|one| may_name(&one.cluster));
-                answer["selected"] = evaluation.selected.into();
-                answer["unscheduled"] = evaluation.unscheduled.into();
-                answer["candidates"] = all.into();
-                answer["recheckAt"] = json!(explanation.recheck_at);
-                if !hidden.is_empty() {
-                    answer["hidden"] = json!({
-                        "clusters": hidden.len(),
-                        "selected": hidden.iter().filter(|one| one.selected).count(),
-                    });
-                }
-                let Some(only) = only else {
-                    answer["clusters"] = json!(named);
-                    return Some(answer);
-                };
-                let one = may_name(only)
-                    .then(|| self.world.explain_cluster(placement, only, *now))
-                    .flatten();
-                if one.is_none() {
-                    let why = format!("there is no cluster {only}, or it may not be shown");
-                    nothing(&mut answer, "NotFound", &why);
-                }
-                answer["clusters"] = json!(one.as_slice());
-            }
-        }
-        Some(answer)
+        self.world
+            .report(placement, cluster.as_deref(), *now, may_name)
     }
 
     /// The answer of OCM's debug endpoint.
     pub(crate) fn debug(&self, may_name: MayName<'_>) -> Option<Value> {
         let Question { placement, now, .. } = &self.question;
-        let mut answer = match self.world.answer(placement, *now)? {
-            Answer::Evaluated(evaluation) => evaluation.debug(),
-            Answer::Misconfigured(error) => json!({ "error": error.to_string() }),
-            Answer::NoClusters(none) => json!({ "error": none.to_string() }),
-            Answer::Untouched => json!({ "error": "scheduling is disabled" }),
-        };
-        hide(&mut answer, may_name);
-        if let Some(object) = &self.object {
-            let metadata = &object.metadata;
-            answer["placement"] = json!({
-                "metadata": {
-                    "namespace": placement.0, "name": placement.1,
-                    "labels": metadata.labels, "annotations": metadata.annotations,
-                },
-                "spec": object.spec,
-            });
-        }
-        Some(answer)
-    }
-}
-
-fn nothing(answer: &mut Value, reason: &str, message: &str) {
-    answer["reason"] = reason.into();
-    answer["message"] = message.into();
-}
-
-/// Takes clusters that may not be named out of a debug answer.
-fn hide(answer: &mut Value, may_name: MayName<'_>) {
-    let list = |value: &mut Value, keep: &dyn Fn(&Value) -> bool| {
-        if let Some(list) = value.as_array_mut() {
-            list.retain(|one| keep(one));
-        }
-    };
-    let named = |name: &Value| name.as_str().is_some_and(may_name);
-    for result in answer["filteredPipelineResults"]
-        .as_array_mut()
-        .into_iter()
-        .flatten()
-    {
-        list(&mut result["filteredClusters"], &named);
-    }
-    for result in answer["prioritizeResults"]
-        .as_array_mut()
-        .into_iter()
-        .flatten()
-    {
-        if let Some(scores) = result["scores"].as_object_mut() {
-            scores.retain(|name, _| may_name(name));
-        }
-    }
-    if answer.get("aggregatedScores").is_some() {
-        list(&mut answer["aggregatedScores"], &|one| {
-            named(&one["clusterName"])
-        });
+        self.world.debug_report(placement, *now, may_name)
     }
 }
 

@@ -45,7 +45,7 @@ impl Table {
                     if cell.is_empty() {
                         "<none>".to_owned()
                     } else {
-                        cell
+                        on_one_line(cell)
                     }
                 })
                 .collect(),
@@ -83,6 +83,17 @@ impl Table {
             write(&self.render())
         }
     }
+}
+
+/// A text without line breaks, and without anything else that a terminal would obey: what others wrote is shown, like
+/// an expression of a placement.
+pub(crate) fn on_one_line(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let parts = text.split(char::is_control).map(str::trim);
+    let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+    parts.join(" ")
 }
 
 /// Prints a line.
@@ -127,6 +138,14 @@ mod tests {
              east          true       5m\n\
              a-long-name   <none>     12d\n"
         );
+    }
+
+    /// A second line would be taken for a row, and an escape sequence for an order.
+    #[test]
+    fn a_cell_stays_on_its_line() {
+        let mut table = Table::new(&["NAME", "REASON"]);
+        table.row(["east".into(), "a ==\n  1 &&\r\n\tb\u{1b}[2J".into()]);
+        assert_eq!(table.render(), "NAME   REASON\neast   a == 1 && b [2J\n");
     }
 
     #[test]

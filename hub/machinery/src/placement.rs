@@ -48,7 +48,7 @@ pub use self::{
     group::{
         Group, GroupPolicy, GroupSize, MAX_DECISIONS_PER_OBJECT, Order, Shard, groups, shards,
     },
-    hypothesis::{Difference, Loss, Standing, State},
+    hypothesis::{Difference, Impact, Loss, Standing, State},
     load::Load,
     membership::Membership,
     pack::{Amount, Amounts, Lacking, Packing, Strategy},
@@ -56,7 +56,7 @@ pub use self::{
     score::{AddOnScore, Prioritizer, Resource, Weighted},
     selector::{Invalid, Operator, Requirement, Selector},
     spread::{Spread, Topology, Unsatisfiable},
-    world::{Answer, Name, NoClusters, World},
+    world::{Answer, MayName, NOT_FOUND, Name, NoClusters, World},
 };
 
 /// What the engine needs to know of a cluster, prepared once per change of the cluster.

@@ -14,8 +14,12 @@ use axum::{
 use http::{HeaderMap, Method, StatusCode};
 use jiff::Timestamp;
 use koinon_api::Placement;
-use koinon_machinery::{ApiError, Result, placement::Name};
+use koinon_machinery::{
+    ApiError, Object, Result,
+    placement::{MayName, Name},
+};
 use koinon_store::{Revision, Stored, Unknown};
+use serde_json::Value;
 
 use super::{Api, body, call::Call, error, respond, tenant::Tenant};
 use crate::{
@@ -102,8 +106,7 @@ async fn dry_run(
 ) -> Result<Response> {
     let bytes = body::read(content, LIMIT).await?;
     let read = body::decode(&body::media_type(headers), &bytes)?;
-    let placement: Placement = serde_json::from_value(read.value)
-        .map_err(|error| ApiError::bad_request(format!("the body is no Placement: {error}")))?;
+    let placement = hypothetical(api, read.value)?;
     let name = (
         placement.metadata.namespace.clone().unwrap_or_default(),
         placement.metadata.name.clone().unwrap_or_default(),
@@ -120,6 +123,22 @@ async fn dry_run(
     };
     let answer = in_turn(api, asks, about, |scene, may_name| scene.debug(may_name)).await?;
     Ok(respond::json(StatusCode::OK, &answer.unwrap_or_default()))
+}
+
+/// The placement of a dry run, with the defaults of one that is created; what is refused there is refused here.
+fn hypothetical(api: &Api, value: Value) -> Result<Placement> {
+    let kinds = api.registry().kinds();
+    let kind = kinds
+        .find(GROUP, "v1beta1", "placements")
+        .ok_or_else(ApiError::no_such_resource)?;
+    let mut object = Object::from_value(value)?;
+    kind.info.schema.normalize(&mut object);
+    let causes = kind.info.schema.validate(&object, None);
+    if !causes.is_empty() {
+        return Err(ApiError::invalid(&kind.info, object.name(), causes));
+    }
+    serde_json::from_value(object.into_value())
+        .map_err(|error| ApiError::bad_request(format!("the body is no Placement: {error}")))
 }
 
 fn demand(api: &Api, user: &User, verb: &str, name: &Name) -> Result<()> {
@@ -155,7 +174,7 @@ async fn in_turn<T: Send + 'static>(
     api: &Api,
     (user, tenant): Asks<'_>,
     about: About,
-    answer: impl FnOnce(&Scene, explain::MayName<'_>) -> T + Send + 'static,
+    answer: impl FnOnce(&Scene, MayName<'_>) -> T + Send + 'static,
 ) -> Result<T> {
     let turn = api.flow().explain(tenant).await?;
     let (api, user) = (api.clone(), user.clone());

@@ -58,6 +58,32 @@ async fn a_dry_run_takes_no_place_before_its_body_has_come() {
     }
 }
 
+/// Nobody tries out what cannot be created afterwards.
+#[tokio::test]
+async fn a_dry_run_refuses_what_a_create_refuses() {
+    let hub = Hub::start().await;
+    let body = |spec: serde_json::Value| serde_json::json!({ "metadata": { "namespace": "default", "name": "p" }, "spec": spec });
+    let steady = |weight: i32| serde_json::json!({ "prioritizerPolicy": { "configurations": [{ "scoreCoordinate": { "builtIn": "Steady" }, "weight": weight }] } });
+    let path = "/debug/placements/";
+    let message = hub
+        .create(path, &body(steady(50)))
+        .await
+        .refusal(422, "Invalid");
+    assert!(
+        message.ends_with("should be less than or equal to 10"),
+        "{message}"
+    );
+    hub.create(path, &serde_json::json!([]))
+        .await
+        .refusal(400, "BadRequest");
+    let answer = hub.create(path, &body(steady(5))).await;
+    assert_eq!(answer.code, 200, "{answer:?}");
+    assert_eq!(
+        answer.body["placement"]["spec"]["sortBy"], "ClusterName",
+        "{answer:?}"
+    );
+}
+
 /// P12: whoever asks and leaves, again and again, has one explanation made at a time, and the next one waits for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_explanation_keeps_its_turn_when_its_client_has_gone() {

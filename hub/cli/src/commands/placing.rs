@@ -9,7 +9,7 @@ pub(crate) mod what_if;
 
 mod scene;
 
-use koinon_machinery::placement::{Difference, Standing, State};
+use koinon_machinery::placement::{Difference, Impact, Standing, State};
 
 use crate::output::Table;
 
@@ -22,23 +22,32 @@ fn differences(table: &mut Table, value: &str, all: &[Difference]) {
         table.row([
             value.to_owned(),
             format!("{}/{}", one.namespace, one.placement),
-            verdict(one).to_owned(),
+            effect(one.impact).to_owned(),
             names(one.leaves()),
             names(one.joins()),
-            one.after.message.clone(),
+            headline(&one.after),
         ]);
     }
 }
 
-fn verdict(one: &Difference) -> &'static str {
-    match (one.breaks(), one.after.state) {
-        (true, _) => "breaks",
-        (_, State::Misconfigured) => "misconfigured",
-        (_, State::Unsatisfied) => "unsatisfied",
-        _ if one.interrupts() => "moves all",
-        _ if one.leaves().next().is_some() => "moves",
-        _ => "gains",
+fn effect(impact: Impact) -> &'static str {
+    match impact {
+        Impact::Breaks => "breaks",
+        Impact::Misconfigured => "misconfigured",
+        Impact::Unsatisfied => "unsatisfied",
+        Impact::LeftAlone => "left alone",
+        Impact::MovesAll => "moves all",
+        Impact::Moves => "moves",
+        Impact::Loses => "loses",
+        Impact::Gains => "gains",
+        Impact::Recovers => "recovers",
     }
+}
+
+/// The first line of what is said: a mistake in an expression is shown with its source below.
+fn headline(standing: &Standing) -> String {
+    let mut lines = standing.message.lines();
+    lines.next().unwrap_or_default().to_owned()
 }
 
 fn state(standing: &Standing) -> &'static str {

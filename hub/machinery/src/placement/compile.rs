@@ -56,9 +56,7 @@ impl Policy {
                 .map(predicate)
                 .collect::<Result<_, _>>()?,
             tolerations: tolerations(&spec.tolerations)?,
-            clusters: spec
-                .number_of_clusters
-                .map(|clusters| usize::try_from(clusters).unwrap_or(0)),
+            clusters: spec.number_of_clusters.map(wanted).transpose()?,
             prioritizers: prioritizers(&spec.prioritizer_policy)?,
             groups: GroupPolicy {
                 size: group_size(
@@ -168,6 +166,14 @@ fn packing(text: &str) -> Result<(Packing, i64), String> {
         ));
     }
     Ok((Packing { requests, strategy }, weight))
+}
+
+/// OCM takes a negative number, and its scheduler ends on it.
+fn wanted(clusters: i32) -> Result<usize, Misconfigured> {
+    usize::try_from(clusters).map_err(|_| {
+        let message = format!("numberOfClusters must not be negative: {clusters}");
+        Misconfigured::new(plugin::NONE, message)
+    })
 }
 
 fn spread(constraint: &SpreadConstraint) -> Spread {

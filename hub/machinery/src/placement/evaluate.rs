@@ -82,7 +82,11 @@ pub enum Verdict {
     NotNeeded {
         rank: usize,
     },
-    /// Feasible and wanted, but a spread constraint does not allow one more like it.
+    /// Feasible, and some that rank behind it are selected: they keep better to the spread constraints.
+    PassedOver {
+        rank: usize,
+    },
+    /// Feasible, but a spread constraint does not allow one like it, or one more.
     Spread {
         rank: usize,
     },
@@ -217,9 +221,13 @@ pub fn evaluate<'a, F: Facts>(policy: &Policy, snapshot: Snapshot<'a, F>) -> Eva
         })
     };
     let left_out = picks.len() < wanted;
+    let last = picks.iter().max().copied().unwrap_or(0);
     for (rank, ranked) in ranking.iter().enumerate() {
-        verdicts[ranked.candidate] = if left_out {
+        let nowhere = || policy.nowhere(candidates[ranked.candidate]).is_some();
+        verdicts[ranked.candidate] = if left_out || nowhere() {
             Verdict::Spread { rank }
+        } else if rank < last {
+            Verdict::PassedOver { rank }
         } else {
             Verdict::NotNeeded { rank }
         };

@@ -86,8 +86,19 @@ fn is_zero(number: &usize) -> bool {
 pub struct FilterExplanation {
     pub name: Cow<'static, str>,
     pub passed: bool,
+    /// Why it did not, or how long it does.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+}
+
+impl FilterExplanation {
+    fn new(name: &'static str, refusal: Option<String>) -> Self {
+        Self {
+            name: name.into(),
+            passed: refusal.is_none(),
+            reason: refusal.unwrap_or_default(),
+        }
+    }
 }
 
 /// One prioritizer's part in a total.
@@ -154,15 +165,24 @@ impl Evaluation<'_> {
             }
             Verdict::DoesNotFit(lacking) => (Some(step::PACKING), None, shortage(lacking)),
             Verdict::Spread { rank } => {
-                let reason = "one more from its domain would exceed maxSkew".to_owned();
+                let reason = match policy.nowhere(cluster) {
+                    Some(spread) => format!("it has no {}, to be spread over", spread.topology),
+                    None => "one more from its domain would exceed maxSkew".to_owned(),
+                };
                 (Some(step::SPREAD), Some(*rank), reason)
             }
             Verdict::Selected { rank } => {
-                (None, Some(*rank), format!("ranked {} of {of}", rank + 1))
+                let reason = format!("ranked {} of {of}{}", rank + 1, self.behind(*rank));
+                (None, Some(*rank), reason)
+            }
+            Verdict::PassedOver { rank } => {
+                let ranked = format!("ranked {} of {of}, {} wanted", rank + 1, self.selected);
+                let reason = format!("{ranked}; others keep better to the spread");
+                (None, Some(*rank), reason)
             }
             Verdict::NotNeeded { rank } => {
-                let reason = format!("ranked {} of {of}, {} wanted", rank + 1, self.selected);
-                (None, Some(*rank), reason)
+                let ranked = format!("ranked {} of {of}, {} wanted", rank + 1, self.selected);
+                (None, Some(*rank), format!("{ranked}{}", self.behind(*rank)))
             }
         };
         let ranked: Option<&Ranked> = rank.map(|rank| &self.ranking[rank]);
@@ -183,6 +203,14 @@ impl Evaluation<'_> {
         }
     }
 
+    /// What puts a cluster behind others whatever its score, if something does.
+    fn behind(&self, rank: usize) -> &'static str {
+        match self.ranking[rank].avoided {
+            0 => "",
+            _ => "; PreferNoSelect taints put it behind all with fewer",
+        }
+    }
+
     /// One that is none of the candidates, for a reason: what else speaks against it is said, too.
     #[must_use]
     pub fn outsider(
@@ -198,27 +226,21 @@ impl Evaluation<'_> {
             |expression| facts.condition(cluster, expression),
         );
         let unmet = admitted.err().map(|error| unmet(policy, cluster, error));
-        let mut refusals = vec![
-            (step::CLUSTER_SETS, Some(why.clone())),
-            (step::PREDICATE, unmet),
-            (step::TAINT_TOLERATION, self.tainted(policy, facts, cluster)),
+        let mut filters = vec![
+            FilterExplanation::new(step::CLUSTER_SETS, Some(why.clone())),
+            FilterExplanation::new(step::PREDICATE, unmet),
+            self.tainted(policy, facts, cluster),
         ];
         if policy.packing.is_some() {
-            refusals.push((step::PACKING, crowded(policy, facts, cluster)));
+            let refusal = crowded(policy, facts, cluster);
+            filters.push(FilterExplanation::new(step::PACKING, refusal));
         }
-        let filters = refusals
-            .into_iter()
-            .map(|(name, refusal)| FilterExplanation {
-                name: name.into(),
-                passed: refusal.is_none(),
-                reason: refusal.unwrap_or_default(),
-            });
         ClusterExplanation {
             cluster: cluster.name.clone(),
             selected: false,
             reason: why,
             group: None,
-            filters: filters.collect(),
+            filters,
             rank: None,
             avoided: 0,
             total: None,
@@ -242,43 +264,43 @@ impl Evaluation<'_> {
             (step::PACKING, policy.packing.is_some()),
             (step::SPREAD, !policy.spread.is_empty()),
         ];
-        let mut filters = vec![FilterExplanation {
-            name: step::CLUSTER_SETS.into(),
-            passed: true,
-            reason: String::new(),
-        }];
+        let mut filters = vec![FilterExplanation::new(step::CLUSTER_SETS, None)];
         let mut stopped = false;
         for (name, _) in steps.into_iter().filter(|(_, has)| *has) {
-            let refusal = if stopped_by == Some(name) {
-                stopped = true;
-                Some(reason.to_owned())
-            } else {
-                match name {
-                    step::TAINT_TOLERATION if stopped => self.tainted(policy, facts, cluster),
-                    step::PACKING if stopped => crowded(policy, facts, cluster),
-                    step::SPREAD if stopped => break,
-                    _ => None,
+            let refusal = match name {
+                _ if stopped_by == Some(name) => {
+                    stopped = true;
+                    Some(reason.to_owned())
                 }
+                step::TAINT_TOLERATION => {
+                    filters.push(self.tainted(policy, facts, cluster));
+                    continue;
+                }
+                step::PACKING if stopped => crowded(policy, facts, cluster),
+                step::SPREAD if stopped => break,
+                _ => None,
             };
-            filters.push(FilterExplanation {
-                name: name.into(),
-                passed: refusal.is_none(),
-                reason: refusal.unwrap_or_default(),
-            });
+            filters.push(FilterExplanation::new(name, refusal));
         }
         filters
     }
 
-    /// The taint that speaks against a cluster.
-    fn tainted(&self, policy: &Policy, facts: &impl Facts, cluster: &Cluster) -> Option<String> {
+    /// What the taints of a cluster say: which one speaks against it, or until when all are tolerated.
+    fn tainted(&self, policy: &Policy, facts: &impl Facts, cluster: &Cluster) -> FilterExplanation {
         let held = if facts.held(cluster) {
             Held::Yes
         } else {
             Held::No
         };
         match tolerance(&cluster.taints, &policy.tolerations, held, self.now) {
-            Tolerance::Refused { taint, why } => Some(refusal(cluster, taint, why)),
-            Tolerance::Granted { .. } => None,
+            Tolerance::Refused { taint, why } => {
+                let refusal = refusal(cluster, taint, why);
+                FilterExplanation::new(step::TAINT_TOLERATION, Some(refusal))
+            }
+            Tolerance::Granted { until, .. } => FilterExplanation {
+                reason: until.map_or(String::new(), |until| format!("tolerated until {until}")),
+                ..FilterExplanation::new(step::TAINT_TOLERATION, None)
+            },
         }
     }
 
@@ -448,7 +470,11 @@ impl fmt::Write for Bounded {
 
 fn refusal(cluster: &Cluster, taint: usize, why: Refusal) -> String {
     let taint = &cluster.taints[taint];
-    let named = format!("{}={}:{:?}", taint.key, taint.value, taint.effect);
+    let value = match taint.value.as_str() {
+        "" => String::new(),
+        value => format!("={value}"),
+    };
+    let named = format!("{}{value}:{:?}", taint.key, taint.effect);
     match why {
         Refusal::NotTolerated => format!("taint {named} is not tolerated"),
         Refusal::Expired => {

@@ -33,12 +33,37 @@ pub enum State {
     Untouched,
 }
 
+/// What a change does to a placement, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Impact {
+    /// It was satisfied, and is not any more.
+    Breaks,
+    /// It is wrong, and was no better than unsatisfied before.
+    Misconfigured,
+    /// It is not satisfied, and was not before, or was not there.
+    Unsatisfied,
+    /// It is disabled, and keeps what it has.
+    LeftAlone,
+    /// Every copy is somewhere else afterwards: satisfied in the end, with an interruption.
+    MovesAll,
+    /// Some clusters are replaced.
+    Moves,
+    /// Clusters leave and none comes instead; it asks for no number, or for fewer.
+    Loses,
+    /// Clusters are added.
+    Gains,
+    /// It is satisfied now with what it has.
+    Recovers,
+}
+
 /// A placement before and after.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Difference {
     pub namespace: String,
     pub placement: String,
+    #[serde(rename = "effect")]
+    pub impact: Impact,
     pub before: Standing,
     pub after: Standing,
 }
@@ -52,16 +77,35 @@ impl Difference {
         self.after.clusters.difference(&self.before.clusters)
     }
 
-    /// Whether the change takes something from a placement that was satisfied.
+    /// Whether a review should stop at it: it takes something from a placement that was satisfied, brings one that is
+    /// not, or a mistake.
     #[must_use]
     pub fn breaks(&self) -> bool {
-        self.before.state == State::Satisfied && self.after.state != State::Satisfied
+        match self.impact {
+            Impact::Breaks => true,
+            Impact::Misconfigured => self.before.state != State::Misconfigured,
+            Impact::Unsatisfied => self.before.state == State::Untouched,
+            _ => false,
+        }
     }
+}
 
-    /// Whether every copy is somewhere else afterwards: satisfied in the end, with an interruption.
-    #[must_use]
-    pub fn interrupts(&self) -> bool {
-        !self.before.clusters.is_empty() && self.before.clusters.is_disjoint(&self.after.clusters)
+impl Impact {
+    fn of(before: &Standing, after: &Standing) -> Self {
+        let (left, right) = (&before.clusters, &after.clusters);
+        match (before.state, after.state) {
+            (State::Satisfied, State::Unsatisfied | State::Misconfigured) => Self::Breaks,
+            (_, State::Misconfigured) => Self::Misconfigured,
+            (_, State::Unsatisfied) => Self::Unsatisfied,
+            (_, State::Untouched) => Self::LeftAlone,
+            (_, State::Satisfied) if right.is_superset(left) => match left.len() < right.len() {
+                true => Self::Gains,
+                false => Self::Recovers,
+            },
+            (_, State::Satisfied) if right.is_subset(left) => Self::Loses,
+            (_, State::Satisfied) if left.is_disjoint(right) => Self::MovesAll,
+            (_, State::Satisfied) => Self::Moves,
+        }
     }
 }
 
@@ -112,6 +156,7 @@ impl World {
             Some(Decided::Chosen(choice)) => match (choice.selected, choice.unscheduled) {
                 (0, _) => (State::Unsatisfied, "no cluster qualifies".to_owned()),
                 (_, 0) => (State::Satisfied, String::new()),
+                (_, 1) => (State::Unsatisfied, "1 cluster missing".to_owned()),
                 (_, missing) => (State::Unsatisfied, format!("{missing} clusters missing")),
             },
             Some(Decided::NoClusters(none)) => (State::Unsatisfied, none.to_string()),
@@ -150,15 +195,16 @@ impl World {
             message: "does not exist".to_owned(),
             clusters: BTreeSet::new(),
         };
-        let after = after
-            .standings(now)
-            .into_iter()
-            .map(|(name, after)| Difference {
-                before: before.get(&name).unwrap_or(&none).clone(),
+        let after = after.standings(now).into_iter().map(|(name, after)| {
+            let before = before.get(&name).unwrap_or(&none).clone();
+            Difference {
+                impact: Impact::of(&before, &after),
+                before,
                 after,
                 namespace: name.0,
                 placement: name.1,
-            });
+            }
+        });
         after.filter(|one| one.before != one.after).collect()
     }
 

@@ -5,9 +5,9 @@
 //! clusters. With one that should hold, clusters that keep to it go before those that do not, constraints earlier in
 //! the list before later ones.
 
-use std::{cmp::Ordering, collections::BTreeMap};
+use std::{cmp::Ordering, collections::BTreeMap, fmt};
 
-use super::Cluster;
+use super::{Cluster, Policy};
 
 /// One `spreadConstraint`, compiled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,15 @@ pub struct Spread {
 pub enum Topology {
     Label(String),
     Claim(String),
+}
+
+impl fmt::Display for Topology {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Label(key) => write!(f, "label {key}"),
+            Self::Claim(name) => write!(f, "claim {name}"),
+        }
+    }
 }
 
 /// What happens when the skew cannot be kept.
@@ -41,6 +50,14 @@ impl Spread {
 
     pub(super) fn must(&self) -> bool {
         self.unsatisfiable == Unsatisfiable::DoNotSchedule
+    }
+}
+
+impl Policy {
+    /// The constraint that must hold and cannot on a cluster, for that is in none of its domains.
+    pub(super) fn nowhere(&self, cluster: &Cluster) -> Option<&Spread> {
+        let mut must = self.spread.iter().filter(|spread| spread.must());
+        must.find(|spread| spread.domain(cluster).is_none())
     }
 }
 

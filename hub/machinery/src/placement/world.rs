@@ -3,6 +3,7 @@
 //! The hub keeps an index of its own, change by change; what is asked of either is answered by the same evaluation.
 
 mod decide;
+mod report;
 mod view;
 
 use std::{
@@ -17,6 +18,7 @@ use koinon_api::{
     labels::{annotation, label, reason::placement as reason},
 };
 
+pub use self::report::{MayName, NOT_FOUND};
 use self::view::View;
 use super::{
     Cluster, ClusterExplanation, Evaluation, Explanation, Load, Membership, Misconfigured, Packing,
@@ -94,7 +96,8 @@ struct Scores {
 
 #[derive(Debug)]
 struct Entry {
-    cluster_sets: Vec<String>,
+    /// As it is told to whoever asks.
+    object: Placement,
     policy: Arc<Result<Policy, Misconfigured>>,
     /// What it reserves, also while its spec cannot be evaluated.
     packing: Option<Packing>,
@@ -211,7 +214,7 @@ impl World {
             .and_then(|all| all.get(annotation::SCHEDULING_DISABLE))
             .is_some_and(|value| value == "true");
         let entry = Entry {
-            cluster_sets: placement.spec.cluster_sets.clone(),
+            object: placement.clone(),
             policy: Arc::new(Policy::of(placement)),
             packing: Packing::of(placement),
             untouched: disabled || metadata.deletion_timestamp.is_some(),
@@ -371,11 +374,15 @@ impl World {
         if bound.is_empty() {
             return Err(NoClusters::NoBindings);
         }
-        let wanted =
-            |set: &&String| entry.cluster_sets.is_empty() || entry.cluster_sets.contains(set);
+        let wanted = |set: &&String| {
+            entry.object.spec.cluster_sets.is_empty()
+                || entry.object.spec.cluster_sets.contains(set)
+        };
         let eligible: Vec<&String> = bound.into_iter().filter(wanted).collect();
         if eligible.is_empty() {
-            return Err(NoClusters::NoIntersection(entry.cluster_sets.clone()));
+            return Err(NoClusters::NoIntersection(
+                entry.object.spec.cluster_sets.clone(),
+            ));
         }
         Ok(eligible)
     }

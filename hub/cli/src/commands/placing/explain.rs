@@ -1,11 +1,11 @@
 //! `koinon explain placement`: why each cluster was or was not chosen.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
 use koinon_api::names::ClusterName;
-use koinon_machinery::placement::{Answer, ClusterExplanation, Name};
-use serde_json::json;
+use koinon_machinery::placement::{ClusterExplanation, GroupExplanation, NOT_FOUND, Name};
+use serde_json::Value;
 
 use super::scene;
 use crate::{
@@ -69,74 +69,45 @@ fn cluster(text: &str) -> Result<String, koinon_api::names::Error> {
 pub(crate) async fn run(hub: &HubArgs, command: ExplainCommand) -> Result<()> {
     let ExplainCommand::Placement(args) = command;
     if args.output == Format::Debug && (args.cluster.is_some() || args.revision.is_some()) {
-        return Err(
-            Error::failed("OCM's debug endpoint shows the whole placement as it is now")
-                .next("leave out --cluster and --revision, or take --output json"),
-        );
+        return Err(Error::Usage(
+            "OCM's debug endpoint shows the whole placement as it is now: leave out --cluster and --revision, or take --output json"
+                .to_owned(),
+        ));
     }
-    let Some(folder) = &args.dir else {
-        return ask(hub, &args).await;
+    let answer = match &args.dir {
+        Some(folder) => look(folder, &args)?,
+        None => ask(hub, &args).await?,
     };
+    show(&args, &answer)
+}
+
+/// Explains it on a folder. Nobody has decided there yet: what `simulate` shows is what is explained.
+fn look(folder: &Path, args: &PlacementArgs) -> Result<Value> {
     let now = scene::now();
-    // Nobody has decided there yet: what `simulate` shows is what is explained.
-    let world = scene::from_folder(folder)?.settled(now);
-    let shown = format!("{}/{}", args.placement.0, args.placement.1);
-    let answer = world.answer(&args.placement, now).ok_or_else(|| {
-        Error::failed(format!("there is no placement {shown}")).next(format!(
+    let (world, placement) = (scene::from_folder(folder)?.settled(now), &args.placement);
+    let answer = match args.output {
+        Format::Debug => world.debug_report(placement, now, &|_| true),
+        Format::Table | Format::Json => {
+            world.report(placement, args.cluster.as_deref(), now, &|_| true)
+        }
+    };
+    answer.ok_or_else(|| {
+        let (namespace, name) = placement;
+        Error::failed(format!("there is no placement {namespace}/{name}")).next(format!(
             "see which there are: koinon simulate {}",
             folder.display()
         ))
-    })?;
-    let evaluation = match answer {
-        Answer::Evaluated(evaluation) => evaluation,
-        Answer::Misconfigured(error) => {
-            return nothing(&args, &shown, "Misconfigured", &error.to_string());
-        }
-        Answer::NoClusters(none) => {
-            return nothing(&args, &shown, none.reason(), &none.to_string());
-        }
-        Answer::Untouched => {
-            let why = "it is being deleted, or its annotation disables scheduling";
-            return nothing(&args, &shown, "Untouched", why);
-        }
-    };
-    if args.output == Format::Debug {
-        let mut debug = evaluation.debug();
-        debug["placement"] = json!({ "namespace": args.placement.0, "name": args.placement.1 });
-        return output::json(&debug);
-    }
-    let Some(mut explanation) = world.explain(&args.placement, now) else {
-        return Err(Error::failed(format!("{shown} cannot be explained")));
-    };
-    if let Some(cluster) = &args.cluster {
-        let one = world.explain_cluster(&args.placement, cluster, now);
-        let unknown = || {
-            Error::failed(format!("there is no cluster {cluster}"))
-                .next("leave out --cluster: then all are shown that it could choose")
-        };
-        explanation.clusters = vec![one.ok_or_else(unknown)?];
-    }
-    match (args.output, explanation.clusters.as_slice()) {
-        (Format::Table, [one]) if args.cluster.is_some() => detail(one),
-        (Format::Table, all) => table(all).print("No candidates."),
-        _ => output::json(&json!({
-            "placement": shown,
-            "selected": evaluation.selected,
-            "unscheduled": evaluation.unscheduled,
-            "clusters": explanation.clusters,
-            "recheckAt": explanation.recheck_at,
-        })),
-    }
+    })
 }
 
 /// Has the hub explain: it knows everything that the placement depends on, and what the caller may see of it.
-async fn ask(hub: &HubArgs, args: &PlacementArgs) -> Result<()> {
+async fn ask(hub: &HubArgs, args: &PlacementArgs) -> Result<Value> {
     let server = Server::hub(hub).await?;
     let (namespace, name) = &args.placement;
     let what = format!("cannot explain {namespace}/{name}");
     if args.output == Format::Debug {
         let path = format!("/debug/placements/{namespace}/{name}");
-        return output::json(&server.read(&what, &path).await?);
+        return server.read(&what, &path).await;
     }
     let group = "/apis/cluster.open-cluster-management.io/v1beta1";
     let mut path = format!("{group}/namespaces/{namespace}/placements/{name}/explain?");
@@ -146,12 +117,20 @@ async fn ask(hub: &HubArgs, args: &PlacementArgs) -> Result<()> {
     if let Some(cluster) = &args.cluster {
         path.push_str(&format!("cluster={cluster}"));
     }
-    let answer = server.read(&what, &path).await?;
-    if args.output == Format::Json {
-        return output::json(&answer);
+    server.read(&what, &path).await
+}
+
+fn show(args: &PlacementArgs, answer: &Value) -> Result<()> {
+    let (reason, message) = (answer["reason"].as_str(), answer["message"].as_str());
+    if reason == Some(NOT_FOUND) {
+        return Err(Error::failed(message.unwrap_or_default())
+            .next("leave out --cluster: then all are shown that it could choose"));
     }
-    if let Some(reason) = answer["reason"].as_str() {
-        let message = answer["message"].as_str().unwrap_or_default();
+    if args.output != Format::Table {
+        return output::json(answer);
+    }
+    if let (Some(reason), message) = (reason, message.unwrap_or_default()) {
+        let (namespace, name) = &args.placement;
         return output::line(&format!("{namespace}/{name}: {reason}: {message}"));
     }
     let clusters: Vec<ClusterExplanation> = serde_json::from_value(answer["clusters"].clone())
@@ -166,21 +145,11 @@ async fn ask(hub: &HubArgs, args: &PlacementArgs) -> Result<()> {
     }
 }
 
-/// A placement that has no candidates to speak of.
-fn nothing(args: &PlacementArgs, shown: &str, reason: &str, message: &str) -> Result<()> {
-    match args.output {
-        Format::Table => output::line(&format!("{shown}: {reason}: {message}")),
-        Format::Json => output::json(&json!({
-            "placement": shown, "selected": 0, "clusters": [], "reason": reason, "message": message,
-        })),
-        Format::Debug => output::json(&json!({ "error": message })),
-    }
-}
-
 fn table(clusters: &[ClusterExplanation]) -> Table {
     let mut table = Table::new(&[
         "CLUSTER",
         "SELECTED",
+        "GROUP",
         "RANK",
         "SCORE",
         "STOPPED BY",
@@ -194,6 +163,7 @@ fn table(clusters: &[ClusterExplanation]) -> Table {
         table.row([
             one.cluster.clone(),
             if one.selected { "yes" } else { "no" }.to_owned(),
+            number(one.group.as_ref().map(group)),
             number(one.rank.map(|rank| rank.to_string())),
             number(one.total.map(|total| total.to_string())),
             stopped.map_or("-", |filter| &*filter.name).to_owned(),
@@ -203,13 +173,25 @@ fn table(clusters: &[ClusterExplanation]) -> Table {
     table
 }
 
+/// Index and name of a decision group; most have none.
+fn group(group: &GroupExplanation) -> String {
+    format!("{} {}", group.index, group.name)
+        .trim_end()
+        .to_owned()
+}
+
 fn detail(one: &ClusterExplanation) -> Result<()> {
     let selected = if one.selected {
         "selected"
     } else {
         "not selected"
     };
-    let mut text = format!("{}: {selected}: {}\n\n", one.cluster, one.reason);
+    let reason = output::on_one_line(one.reason.clone());
+    let mut text = format!("{}: {selected}: {reason}", one.cluster);
+    if let Some(group_of) = &one.group {
+        text.push_str(&format!(", in decision group {}", group(group_of)));
+    }
+    text.push_str("\n\n");
     let mut filters = Table::new(&["FILTER", "PASSED", "REASON"]);
     for filter in &one.filters {
         let passed = if filter.passed { "yes" } else { "no" };
@@ -221,9 +203,12 @@ fn detail(one: &ClusterExplanation) -> Result<()> {
     }
     text.push_str(&filters.render());
     if one.avoided > 0 {
+        let taints = match one.avoided {
+            1 => "1 PreferNoSelect taint is".to_owned(),
+            more => format!("{more} PreferNoSelect taints are"),
+        };
         text.push_str(&format!(
-            "\n{} PreferNoSelect taints are not tolerated: it ranks behind all clusters with fewer.\n",
-            one.avoided
+            "\n{taints} not tolerated: it ranks behind all clusters with fewer.\n"
         ));
     }
     if !one.scores.is_empty() {

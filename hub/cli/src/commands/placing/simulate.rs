@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use koinon_machinery::placement::State;
 use serde_json::json;
 
-use super::{UNSATISFIED, names, scene, state, warn_if};
+use super::{UNSATISFIED, headline, names, scene, state, warn_if};
 use crate::{
     error::Result,
     output::{self, Output, Table},
@@ -52,12 +52,7 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<u8> {
                     state(standing).to_owned(),
                     standing.clusters.len().to_string(),
                     names(standing.clusters.iter()),
-                    standing
-                        .message
-                        .lines()
-                        .next()
-                        .unwrap_or_default()
-                        .to_owned(),
+                    headline(standing),
                 ]);
             }
             table.print("No placements.")?;

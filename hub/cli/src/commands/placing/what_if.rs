@@ -110,10 +110,7 @@ pub(crate) async fn run(hub: &HubArgs, args: WhatIfArgs) -> Result<u8> {
     let after = after.settled(now);
     warn_if(before.is_restless() || after.is_restless());
     let all = before.differences(&after, now);
-    let breaks = all
-        .iter()
-        .filter(|one| one.breaks() || is_new_and_unsatisfied(one))
-        .count();
+    let breaks = all.iter().filter(|one| one.breaks()).count();
     match args.output {
         Output::Json => output::json(&json!({ "changed": all, "breaks": breaks }))?,
         Output::Table => {
@@ -123,13 +120,6 @@ pub(crate) async fn run(hub: &HubArgs, args: WhatIfArgs) -> Result<u8> {
         }
     }
     Ok(if breaks > 0 { UNSATISFIED } else { 0 })
-}
-
-/// A placement of `-f` that would not get what it asks for.
-fn is_new_and_unsatisfied(one: &koinon_machinery::placement::Difference) -> bool {
-    use koinon_machinery::placement::State;
-    one.before.state == State::Untouched
-        && matches!(one.after.state, State::Unsatisfied | State::Misconfigured)
 }
 
 fn unknown(name: &str) -> Error {

@@ -40,6 +40,10 @@ fn mistakes_are_reported_in_ocms_words() {
             ":incorrect builtin prioritizer: Spread",
         ),
         (
+            json!({ "numberOfClusters": -1 }),
+            ":numberOfClusters must not be negative: -1",
+        ),
+        (
             json!({ "prioritizerPolicy": { "mode": "Fancy" } }),
             ":incorrect prioritizer policy mode: Fancy",
         ),

@@ -300,3 +300,41 @@ fn every_candidate_is_explained() {
         [100, 100]
     );
 }
+
+/// Who reads a rank and a score finds in the reason why they do not agree.
+#[test]
+fn what_outweighs_a_score_is_in_the_reason() {
+    let clusters = [
+        cluster("a").tainted("old", "", Effect::PreferNoSelect),
+        cluster("b"),
+        cluster("c").tainted("gpu", "", Effect::NoSelect),
+        cluster("d").tainted("new", "", Effect::NoSelect),
+    ];
+    let policy = Policy {
+        tolerations: vec![Toleration {
+            seconds: Some(60),
+            ..tolerating("gpu", "")
+        }],
+        ..wanting(2)
+    };
+    let world = World::holding(&["a"]);
+    let explanation = run(&policy, &clusters, &world, 30).explain(&policy, &world);
+    let [a, b, c, d] = explanation.clusters.as_slice() else {
+        panic!("{explanation:?}");
+    };
+    assert!(a.total > b.total && a.rank > b.rank);
+    assert!(
+        a.reason
+            .starts_with("ranked 3 of 3, 2 wanted; PreferNoSelect"),
+        "{}",
+        a.reason
+    );
+    assert_eq!(b.reason, "ranked 1 of 3");
+    assert_eq!(d.reason, "taint new:NoSelect is not tolerated");
+    let tolerated = &c.filters[2];
+    assert_eq!(
+        (tolerated.name.as_ref(), tolerated.passed),
+        ("TaintToleration", true)
+    );
+    assert_eq!(tolerated.reason, format!("tolerated until {}", at(60)));
+}

@@ -69,9 +69,28 @@ fn a_cluster_without_the_key_is_chosen_last_or_never() {
     clusters.insert(0, cluster("b"));
     let world = World::default();
     let lenient = spread(2, vec![over("region", 1, Unsatisfiable::ScheduleAnyway)]);
-    assert_eq!(chosen(&run(&lenient, &clusters, &world, 0)), ["c0", "c1"]);
-    let strict = spread(3, vec![over("region", 1, Unsatisfiable::DoNotSchedule)]);
-    assert_eq!(chosen(&run(&strict, &clusters, &world, 0)), ["c0", "c1"]);
+    let evaluation = run(&lenient, &clusters, &world, 0);
+    assert_eq!(chosen(&evaluation), ["c0", "c1"]);
+    assert_eq!(evaluation.verdicts[0], Verdict::PassedOver { rank: 0 });
+    let why = &evaluation.explain(&lenient, &world).clusters[0].reason;
+    assert_eq!(
+        why,
+        "ranked 1 of 3, 2 wanted; others keep better to the spread"
+    );
+    for wanted in 1..=3 {
+        let strict = spread(
+            wanted,
+            vec![over("region", 1, Unsatisfiable::DoNotSchedule)],
+        );
+        let evaluation = run(&strict, &clusters, &world, 0);
+        assert_eq!(chosen(&evaluation), ["c0", "c1"][..wanted.min(2)]);
+        let explained = evaluation.explain(&strict, &world);
+        assert_eq!(
+            explained.clusters[0].reason,
+            "it has no label region, to be spread over"
+        );
+        assert!(explained.clusters[0].filters.iter().any(|one| !one.passed));
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    super::{Answer, Effect, Name, State, Taint, Topology, World},
+    super::{Answer, Effect, Impact, Name, State, Taint, Topology, World},
     fixtures::at,
 };
 
@@ -372,9 +372,103 @@ fn a_cordoned_cluster_keeps_what_it_has_and_a_drained_one_does_not() {
         let differences = world.differences(&after, at(0));
         assert_eq!(differences.is_empty(), stays, "{effect:?}");
         if let [difference] = differences.as_slice() {
-            assert!(difference.interrupts() && !difference.breaks());
+            assert_eq!(difference.impact, Impact::MovesAll);
+            assert!(!difference.breaks());
             assert_eq!(difference.after.state, State::Satisfied);
             assert_eq!(difference.leaves().collect::<Vec<_>>(), [&cluster]);
         }
     }
+}
+
+/// Each by its name: the effect of a change on a placement that was satisfied, or was not there.
+#[test]
+fn a_change_is_called_by_what_it_does() {
+    let mut world = world();
+    let two = |more: Value| {
+        let mut spec = json!({ "numberOfClusters": 2 });
+        spec.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        spec
+    };
+    for name in ["same", "all", "more", "fewer", "wrong", "short", "still"] {
+        placement(&mut world, name, two(json!({})), json!({}));
+    }
+    let mut after = world.clone().settled(at(0));
+    let disabled = "cluster.open-cluster-management.io/experimental-scheduling-disable";
+    let region = json!({ "predicates": [{ "requiredClusterSelector": { "labelSelector": { "matchLabels": { "region": "us" } } } }] });
+    for (name, spec, annotations) in [
+        ("all", json!({}), json!({})),
+        ("more", json!({ "numberOfClusters": 3 }), json!({})),
+        ("fewer", json!({ "numberOfClusters": 1 }), json!({})),
+        ("wrong", json!({ "numberOfClusters": -2 }), json!({})),
+        ("short", two(region), json!({})),
+        (
+            "still",
+            json!({ "numberOfClusters": 9 }),
+            json!({ disabled: "true" }),
+        ),
+        ("new", json!({ "numberOfClusters": 1 }), json!({})),
+        ("new-wrong", json!({ "numberOfClusters": -1 }), json!({})),
+        ("new-short", json!({ "numberOfClusters": 4 }), json!({})),
+    ] {
+        placement(&mut after, name, spec, annotations);
+    }
+    let (before, after) = (world.settled(at(0)), after.settled(at(0)));
+    let differences = before.differences(&after, at(0));
+    let found: Vec<(&str, Impact, bool)> = differences
+        .iter()
+        .map(|one| (one.placement.as_str(), one.impact, one.breaks()))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("all", Impact::Gains, false),
+            ("fewer", Impact::Loses, false),
+            ("more", Impact::Gains, false),
+            ("new", Impact::Gains, false),
+            ("new-short", Impact::Unsatisfied, true),
+            ("new-wrong", Impact::Misconfigured, true),
+            ("short", Impact::Breaks, true),
+            ("still", Impact::LeftAlone, false),
+            ("wrong", Impact::Breaks, true),
+        ]
+    );
+    let told = serde_json::to_value(&differences[0]).unwrap();
+    assert_eq!(told["effect"], "Gains", "{told:#}");
+    // The mistake is mended, and all is as it was.
+    let back = after.differences(&before, at(0));
+    let wrong = back.iter().find(|one| one.placement == "wrong").unwrap();
+    assert_eq!((wrong.impact, wrong.breaks()), (Impact::Recovers, false));
+}
+
+/// Whoever asks is told of what is decided and of what stays as it is.
+#[test]
+fn a_report_of_a_placement_that_is_left_alone_counts_what_it_has() {
+    let mut world = world();
+    let name = placement(
+        &mut world,
+        "one",
+        json!({ "numberOfClusters": 1 }),
+        json!({}),
+    );
+    let mut world = world.settled(at(0));
+    let report = |world: &World, only| world.report(&name, only, at(0), &|_| true).unwrap();
+    assert_eq!(report(&world, None)["selected"], 1);
+    assert_eq!(report(&world, Some("c3"))["clusters"][0]["cluster"], "c3");
+    assert_eq!(report(&world, Some("c9"))["reason"], "NotFound");
+    let debug = world.debug_report(&name, at(0), &|_| true).unwrap();
+    assert_eq!(debug["placement"]["spec"]["numberOfClusters"], 1);
+    placement(
+        &mut world,
+        "one",
+        json!({ "numberOfClusters": -1 }),
+        json!({}),
+    );
+    let wrong = report(&world, None);
+    assert_eq!(
+        (&wrong["reason"], &wrong["selected"]),
+        (&json!("Misconfigured"), &json!(1))
+    );
+    assert_eq!(wrong["clusters"], json!([]));
 }

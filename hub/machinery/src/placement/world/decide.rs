@@ -122,7 +122,8 @@ impl World {
             if entry.untouched {
                 engine.suspend_placement(name, packing);
             } else {
-                engine.put_placement(name, &entry.cluster_sets, &entry.policy, packing);
+                let sets = &entry.object.spec.cluster_sets;
+                engine.put_placement(name, sets, &entry.policy, packing);
             }
         }
         for (name, held) in &self.held {
