@@ -81,7 +81,7 @@ fn all_that_speaks_against_a_cluster_is_said_at_once() {
             (
                 "TaintToleration",
                 false,
-                "taint k=:NoSelect is not tolerated"
+                "taint k:NoSelect is not tolerated"
             ),
             ("Packing", false, "4 cpu requested, 1 free"),
         ]
