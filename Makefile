@@ -29,7 +29,13 @@ setup:
 
 build:
 	@echo "build  cargo build --profile $(PROFILE): hub, klusterlet, koinon, demo"
+ifeq ($(PROFILE),release)
+	@cargo build --quiet --workspace --exclude koinon-klusterlet --bins --release
+	@cargo build --quiet --config .cargo/klusterlet.toml --profile klusterlet -p koinon-klusterlet
+	@ln -f $(TARGET)/klusterlet/koinon-klusterlet $(BINS)/
+else
 	@cargo build --quiet --workspace --bins --profile $(PROFILE)
+endif
 
 demo: setup build
 	@$(DEMO) up
@@ -58,6 +64,6 @@ else
 	cargo test --workspace --no-fail-fast
 endif
 
-bench: setup
-	@cargo build --quiet --workspace --bins --release
+bench:
+	@$(MAKE) --no-print-directory setup build PROFILE=release
 	@$(TARGET)/release/koinon-bench

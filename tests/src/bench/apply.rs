@@ -94,7 +94,7 @@ pub(super) async fn run(settings: &Settings, table: &mut Table) -> anyhow::Resul
         "agent at rest",
         &memory::shown(memory::resident(agent)?),
         "OCM: 99 MB",
-        "≤ 15 MB",
+        "< 15 MiB",
     );
     table.row(
         "hub with one cluster",

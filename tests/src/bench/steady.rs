@@ -55,7 +55,7 @@ pub(super) async fn run(settings: &Settings, table: &mut Table) -> anyhow::Resul
         "agent without works",
         &memory::shown(memory::resident(agent)?),
         "OCM: 99 MB",
-        "≤ 15 MB",
+        "< 15 MiB",
     );
 
     let begin = Instant::now();
