@@ -121,6 +121,16 @@ impl Postgres {
     }
 }
 
+impl Drop for Postgres {
+    /// Not by SIGKILL if it can be helped: that leaves a segment of shared memory behind, and a machine has room for
+    /// some thousands.
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.quit();
+        }
+    }
+}
+
 fn init(bin: &Path, data: &PathBuf, uid: Option<u32>) -> anyhow::Result<()> {
     let mut command = Command::new(bin.join("initdb"));
     command

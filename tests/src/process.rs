@@ -188,6 +188,23 @@ impl Process {
         }
     }
 
+    /// Ends it with SIGQUIT and waits; kills it when it does not end.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a destructor has no other way to wait"
+    )]
+    pub fn quit(&mut self) {
+        // One that a test has stopped hears nothing else.
+        for signal in [Signal::QUIT, Signal::CONT] {
+            let _ = kill_process(self.pid, signal); // it may have ended just now
+        }
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while matches!(self.ended(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.kill();
+    }
+
     /// Asks it to stop with SIGTERM and waits; kills it when it does not.
     ///
     /// # Errors

@@ -195,11 +195,12 @@ impl PostgresServer {
         }
     }
 
-    /// Kills the server and does not wait; for a test that ends.
+    /// Ends the server, for a test that ends. Not by SIGKILL if it can be helped: that leaves a segment of shared memory
+    /// behind, and a machine has room for some thousands.
     #[cfg(feature = "testing")]
     pub(crate) fn end_now(&mut self) {
-        if let Some(pid) = self.pid() {
-            process::signal_all(pid, rustix::process::Signal::KILL);
+        if let Some(postmaster) = Postmaster::read(&self.data()) {
+            postmaster.end(&self.data());
         }
         self.running = None;
     }

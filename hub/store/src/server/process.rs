@@ -69,6 +69,26 @@ impl Postmaster {
         };
         postgres && here
     }
+
+    /// Ends it at once, and waits for that as a destructor can.
+    #[cfg(feature = "testing")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a destructor has no other way to wait"
+    )]
+    pub(super) fn end(self, data: &Path) {
+        // One that a test has stopped hears nothing else.
+        for signal in [Signal::QUIT, Signal::CONT] {
+            signal_all(self.pid, signal);
+        }
+        for _ in 0..1000 {
+            if !self.runs_on(data) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        signal_all(self.pid, Signal::KILL);
+    }
 }
 
 /// Sends a signal to a server and all its processes.
