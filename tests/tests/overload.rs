@@ -9,7 +9,13 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use koinon_tests::{League, client::client, eventually, kubectl::Kubectl, league::condition};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use koinon_tests::{
+    League,
+    client::{client, get},
+    eventually,
+    league::condition,
+};
 use kube::Client;
 use serde_json::{Value, json};
 
@@ -24,9 +30,8 @@ async fn a_storm_of_one_tenant_delays_neither_agents_nor_others() -> anyhow::Res
         .hub_flag("--max-mutating-requests-inflight=40")
         .clusters(["east"])
         .await?;
-    let admin = league.kubectl();
-    let stormy = tenant(&admin, &league, "shop").await?;
-    let quiet = tenant(&admin, &league, "quiet").await?;
+    let stormy = tenant(&league, "shop").await?;
+    let quiet = tenant(&league, "quiet").await?;
     let since = available_since(&league).await?;
 
     let storm = Storm::start(&stormy);
@@ -69,6 +74,151 @@ async fn a_storm_of_one_tenant_delays_neither_agents_nor_others() -> anyhow::Res
     Ok(())
 }
 
+/// Objects that are listed again and again.
+const OBJECTS: usize = 3_000;
+/// Lists at a time: more than the tenant has places.
+const LISTERS: usize = 24;
+/// Tenants that work as they always do.
+const USERS: usize = 6;
+
+/// One tenant lists a lot, all the time, in more requests than it has places: everybody gets what is his, and agents'
+/// reports go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_lists_of_one_tenant_delay_neither_agents_nor_others() -> anyhow::Result<()> {
+    let league = League::start()
+        .hub_flag("--max-requests-inflight=40")
+        .clusters(["east"])
+        .await?;
+    let admin = league.client().await?;
+    let stormy = tenant(&league, "shop").await?;
+    let made = stream::iter(0..OBJECTS).map(|at| {
+        let admin = admin.clone();
+        async move { post(&admin, "/api/v1/namespaces/shop/configmaps", &item(at)).await }
+    });
+    made.buffer_unordered(32).try_collect::<()>().await?;
+    let mut users = Vec::new();
+    for at in 0..USERS {
+        let name = format!("user-{at}");
+        users.push((tenant(&league, &name).await?, name));
+    }
+    let since = available_since(&league).await?;
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let (lists, rounds) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let mut running = tokio::task::JoinSet::new();
+    for _ in 0..LISTERS {
+        running.spawn(list_on(stormy.clone(), stop.clone(), lists.clone()));
+    }
+    for (client, name) in users {
+        running.spawn(work_on(client, name, stop.clone(), rounds.clone()));
+    }
+    for at in 0..4 {
+        post(&admin, WORKS, &work(at)).await?;
+        let path = format!("{WORKS}/work-{at}");
+        eventually("the work is applied", async || {
+            let work = league.get(&path).await?;
+            Ok((condition(&work, "Applied") == "True").then_some(()))
+        })
+        .await?;
+    }
+    let enough = LISTERS as u64;
+    eventually("everybody got on", async || {
+        let rounds = rounds.load(Ordering::Relaxed);
+        Ok((lists.load(Ordering::Relaxed) >= enough && rounds >= 4 * USERS as u64).then_some(()))
+    })
+    .await?;
+    stop.store(true, Ordering::Relaxed);
+    while let Some(ended) = running.join_next().await {
+        ended??;
+    }
+    ensure!(available_since(&league).await? == since);
+    league.finish();
+    Ok(())
+}
+
+/// Lists everything, again and again; a list that is not whole is an error.
+async fn list_on(
+    client: Client,
+    stop: Arc<AtomicBool>,
+    lists: Arc<AtomicU64>,
+) -> anyhow::Result<()> {
+    while !stop.load(Ordering::Relaxed) {
+        let path = "/api/v1/namespaces/shop/configmaps?resourceVersion=0";
+        match client
+            .request_text(http::Request::get(path).body(Vec::new())?)
+            .await
+        {
+            Ok(text) => {
+                ensure!(
+                    text.len() > OBJECTS * item(0).to_string().len(),
+                    "{}",
+                    text.len()
+                );
+                ensure!(text.contains(&format!("\"item-{}\"", OBJECTS - 1)));
+                lists.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(kube::Error::Api(status)) if status.code == 500 => anyhow::bail!("{status}"),
+            // He has waited for his own lists for too long, or reads too slowly.
+            Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+        }
+    }
+    Ok(())
+}
+
+/// Writes and reads what is his own; whatever is refused is an error.
+async fn work_on(
+    client: Client,
+    namespace: String,
+    stop: Arc<AtomicBool>,
+    rounds: Arc<AtomicU64>,
+) -> anyhow::Result<()> {
+    let path = format!("/api/v1/namespaces/{namespace}/configmaps");
+    let mut made = 0;
+    while !stop.load(Ordering::Relaxed) {
+        post(&client, &path, &map()).await?;
+        made += 1;
+        let list: Value = get(&client, &path).await?;
+        let count = list["items"].as_array().map_or(0, Vec::len);
+        ensure!(count == made, "{count} of {made} in {namespace}");
+        rounds.fetch_add(1, Ordering::Relaxed);
+        // As somebody who has other things to do.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
+
+/// A namespace, and a client with the rights of whoever works in it.
+async fn tenant(league: &League, name: &str) -> anyhow::Result<Client> {
+    let admin = league.client().await?;
+    let core = format!("/api/v1/namespaces/{name}");
+    let robot = json!({"metadata": {"name": "robot"}});
+    let binding = json!({
+        "metadata": {"name": "robot"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
+        "subjects": [{"kind": "ServiceAccount", "name": "robot", "namespace": name}],
+    });
+    let bindings = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{name}/rolebindings");
+    let namespace = json!({"metadata": {"name": name}});
+    post(&admin, "/api/v1/namespaces", &namespace).await?;
+    post(&admin, &format!("{core}/serviceaccounts"), &robot).await?;
+    post(&admin, &bindings, &binding).await?;
+    let path = format!("{core}/serviceaccounts/robot/token");
+    let wanted = json!({"spec": {"expirationSeconds": 3600}});
+    let request = http::Request::post(path)
+        .header("content-type", "application/json")
+        .body(serde_json::to_vec(&wanted)?)?;
+    let token: Value = admin.request(request).await?;
+    let token = token["status"]["token"].as_str().context("no token")?;
+    let path = league.dir().join(format!("{name}.kubeconfig"));
+    league.hub.kubeconfig_with(token, &path)?;
+    client(&path).await
+}
+
+/// One of the many.
+fn item(at: usize) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("item-{at}")}, "data": {"k": "v".repeat(1000)}})
+}
+
 /// Since when the cluster has been available without interruption.
 async fn available_since(league: &League) -> anyhow::Result<String> {
     let cluster = league.get(CLUSTER).await?;
@@ -78,32 +228,6 @@ async fn available_since(league: &League) -> anyhow::Result<String> {
     });
     let found = found.with_context(|| format!("not available: {}", cluster["status"]))?;
     Ok(found["lastTransitionTime"].to_string())
-}
-
-/// A namespace, and a client with the rights of whoever works in it.
-async fn tenant(admin: &Kubectl, league: &League, name: &str) -> anyhow::Result<Client> {
-    admin.run(&["create", "namespace", name]).await?;
-    admin
-        .run(&["create", "serviceaccount", "robot", "-n", name])
-        .await?;
-    let account = format!("--serviceaccount={name}:robot");
-    admin
-        .run(&[
-            "create",
-            "rolebinding",
-            "robot",
-            "--clusterrole=edit",
-            &account,
-            "-n",
-            name,
-        ])
-        .await?;
-    let token = admin
-        .run(&["create", "token", "robot", "-n", name, "--duration=20m"])
-        .await?;
-    let path = league.dir().join(format!("{name}.kubeconfig"));
-    league.hub.kubeconfig_with(token.trim(), &path)?;
-    client(&path).await
 }
 
 fn map() -> Value {
