@@ -1,13 +1,11 @@
 //! What is recorded of the agents' port: who came with which token, which certificate, and whether he was let in.
 
-use std::time::Duration;
-
 use koinon_proto::v1::{PullRequest, RenewRequest, session_client::SessionClient};
 use rcgen::KeyPair;
 use serde_json::Value;
 use tonic::Code;
 
-use crate::support::{Agent, Applicant, Credentials, Hub, csr, eventually};
+use crate::support::{Agent, Applicant, Hub, csr, eventually};
 
 const AGENT: &str = "system:open-cluster-management:east:a1";
 
@@ -95,15 +93,7 @@ async fn who_calls_without_an_agents_certificate_is_recorded_and_a_storm_of_such
 {
     let hub = Hub::start().await;
     let (east, former) = (hub.member("east").await, hub.member("former").await);
-    let admin = hub
-        .authority
-        .issue_admin(Duration::from_secs(3600))
-        .unwrap();
-    let admin = Credentials {
-        uid: "uid-of-east".to_owned(),
-        chain: admin.chain.into_iter().map(Into::into).collect(),
-        key: admin.key.to_vec(),
-    };
+    let admin = hub.admin();
     // A user, and the agent of a cluster that was deleted.
     let mut calls = SessionClient::new(hub.connect(Some(&admin)).await);
     let refused = calls.renew(RenewRequest::default()).await;

@@ -155,15 +155,7 @@ async fn identities(hub: &Hub) -> Vec<Identity> {
     // Another cluster has its name by now.
     hub.let_go("former").await;
     hub.accept("former").await;
-    let admin = hub
-        .authority
-        .issue_admin(Duration::from_secs(3600))
-        .unwrap();
-    let admin = Credentials {
-        uid: "uid-of-east".to_owned(),
-        chain: admin.chain.into_iter().map(Into::into).collect(),
-        key: admin.key.to_vec(),
-    };
+    let admin = hub.admin();
     let mut bearer = identity("who shows a token", None, nobody);
     bearer.bearer = Some(hub.token("bearer", |spec| spec.auto_accept = true).await);
     let foreign = foreign(hub, "east");

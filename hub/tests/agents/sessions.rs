@@ -21,12 +21,7 @@ use crate::support::{Agent, Credentials, Hub, eventually};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_gets_a_session_without_an_agents_certificate() {
     let hub = Hub::start().await;
-    let admin = hub.authority.issue_admin(Duration::from_secs(60)).unwrap();
-    let admin = Credentials {
-        uid: "uid-of-east".to_owned(),
-        chain: admin.chain.into_iter().map(Into::into).collect(),
-        key: admin.key.to_vec(),
-    };
+    let admin = hub.admin();
     for identity in [None, Some(&admin)] {
         let mut calls = SessionClient::new(hub.connect(identity).await);
         let attach = calls

@@ -389,6 +389,19 @@ impl Hub {
         stored.digest.0.to_vec().into()
     }
 
+    /// The certificate of an admin, who is a user and no agent.
+    pub(crate) fn admin(&self) -> Credentials {
+        let admin = self
+            .authority
+            .issue_admin(Duration::from_secs(3600))
+            .unwrap();
+        Credentials {
+            uid: "uid-of-east".to_owned(),
+            chain: admin.chain.into_iter().map(Into::into).collect(),
+            key: admin.key.to_vec(),
+        }
+    }
+
     pub(crate) async fn deny(&self, name: &str) {
         let deny = |cluster: &mut ManagedCluster| {
             cluster.spec.hub_accepts_client = false;
