@@ -3,6 +3,7 @@
 
 mod agent {
     pub(crate) mod bench;
+    mod beside;
     mod crash;
     mod deletion;
     mod failing;

@@ -17,6 +17,8 @@ pub enum Error {
         message: String,
         /// Name of the object that the answer is about, if the server says.
         object: String,
+        /// What is wrong with which field, if the server says.
+        causes: Vec<Cause>,
     },
     /// No answer in time.
     #[error("the API server did not answer in time")]
@@ -26,7 +28,53 @@ pub enum Error {
     Unreachable(String),
 }
 
+/// What is wrong with a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause {
+    /// Kubernetes' word for it, such as `FieldValueRequired`.
+    pub reason: String,
+    /// The field's path.
+    pub field: String,
+    /// The server's words.
+    pub message: String,
+}
+
+impl Cause {
+    /// The field may not be changed any more.
+    fn is_immutable(&self) -> bool {
+        self.reason == "FieldValueForbidden" || self.message.contains("immutable")
+    }
+}
+
 impl Error {
+    /// The object is invalid for no other reason than that it would change what may not be changed: a field that is missing may have
+    /// been filled in by the server, which lets nobody take it out.
+    #[must_use]
+    pub fn is_about_a_change(&self) -> bool {
+        let Self::Refused {
+            code: 422, causes, ..
+        } = self
+        else {
+            return false;
+        };
+        let unchanging: Vec<&str> = causes
+            .iter()
+            .filter(|cause| cause.is_immutable())
+            .map(|cause| cause.field.as_str())
+            .collect();
+        // What is missing must be the very field; what is wrong may lie below it.
+        let is_explained = |cause: &Cause| {
+            unchanging.iter().any(|field| {
+                let below = cause.field.strip_prefix(field);
+                below.is_some_and(|below| {
+                    below.is_empty()
+                        || below.starts_with('.') && cause.reason != "FieldValueRequired"
+                })
+            })
+        };
+        !causes.is_empty() && causes.iter().all(is_explained)
+    }
+
     /// The object or the resource does not exist.
     #[must_use]
     pub const fn is_not_found(&self) -> bool {
@@ -45,6 +93,7 @@ impl Error {
                 reason,
                 message,
                 object,
+                ..
             } => {
                 // Servers that are not made with Kubernetes' library may leave the details out.
                 reason == "NotFound"
@@ -52,6 +101,12 @@ impl Error {
             }
             _ => false,
         }
+    }
+
+    /// The object's Namespace is on its way out. The server's status says so in its causes too, which are not kept.
+    #[must_use]
+    pub fn is_terminating(&self) -> bool {
+        matches!(self, Self::Refused { code: 403, message, .. } if message.ends_with("because it is being terminated"))
     }
 
     /// The object exists already.
@@ -114,6 +169,16 @@ impl From<kube::Error> for Error {
                     .as_ref()
                     .map(|details| details.name.clone())
                     .unwrap_or_default(),
+                causes: status
+                    .details
+                    .iter()
+                    .flat_map(|details| &details.causes)
+                    .map(|cause| Cause {
+                        reason: cause.reason.clone(),
+                        field: cause.field.clone(),
+                        message: cause.message.clone(),
+                    })
+                    .collect(),
             },
             other => Self::Unreachable(Chain(&other).to_string()),
         }
@@ -128,6 +193,7 @@ pub fn refused(code: u16, reason: &str, message: String) -> Error {
         reason: reason.to_owned(),
         message,
         object: String::new(),
+        causes: Vec::new(),
     }
 }
 
@@ -152,12 +218,90 @@ mod tests {
     }
 
     #[test]
+    fn what_is_missing_is_not_taken_for_what_may_not_change() {
+        let cause = |reason: &str, field: &str, message: &str| Cause {
+            reason: reason.to_owned(),
+            field: field.to_owned(),
+            message: message.to_owned(),
+        };
+        let immutable = |field: &str| cause("FieldValueInvalid", field, "null: field is immutable");
+        let required = |field: &str| cause("FieldValueRequired", field, "Required value");
+        for (causes, expected) in [
+            (vec![immutable("spec.template")], true),
+            (
+                vec![cause(
+                    "FieldValueForbidden",
+                    "spec",
+                    "pod updates may not change fields",
+                )],
+                true,
+            ),
+            // A Job without the selector that the server made.
+            (
+                vec![
+                    required("spec.selector"),
+                    cause(
+                        "FieldValueInvalid",
+                        "spec.template.metadata.labels",
+                        "`selector` does not match template `labels`",
+                    ),
+                    immutable("spec.selector"),
+                    immutable("spec.template"),
+                ],
+                true,
+            ),
+            (
+                vec![
+                    required("spec.template.spec.containers[0].image"),
+                    immutable("spec.template"),
+                ],
+                false,
+            ),
+            (
+                vec![
+                    cause("FieldValueInvalid", "spec.templates", "no"),
+                    immutable("spec.template"),
+                ],
+                false,
+            ),
+            (
+                vec![required("spec.template.spec.containers[0].image")],
+                false,
+            ),
+            (
+                vec![required("spec.rules"), immutable("spec.selector")],
+                false,
+            ),
+            (
+                vec![cause(
+                    "FieldValueInvalid",
+                    "spec",
+                    "either `defaultBackend` or `rules` must be specified",
+                )],
+                false,
+            ),
+            (vec![], false),
+        ] {
+            let refused = |code: u16| Error::Refused {
+                code,
+                reason: "Invalid".to_owned(),
+                message: String::new(),
+                object: String::new(),
+                causes: causes.clone(),
+            };
+            assert_eq!(refused(422).is_about_a_change(), expected, "{causes:?}");
+            assert!(!refused(400).is_about_a_change());
+        }
+    }
+
+    #[test]
     fn a_path_that_is_not_served_says_nothing_about_an_object() {
         let not_found = |reason: &str, message: &str, object: &str| Error::Refused {
             code: 404,
             reason: reason.to_owned(),
             message: message.to_owned(),
             object: object.to_owned(),
+            causes: Vec::new(),
         };
         for (error, missing) in [
             (

@@ -8,7 +8,7 @@ use super::{
     ignore::Ignored,
     plan::{Object, Ownership, Treatment},
     rival::rival,
-    update::{self, Decision, Known, Owner, references},
+    update::{self, Decision, Known, Otherwise, Owner, references},
 };
 use crate::{
     cluster::{Cluster, Error, Resource, Result, refused},
@@ -123,7 +123,7 @@ impl Applier<'_> {
                 Some(before) if applied.writes == 0 && before.known.required == required => {
                     before.known.content
                 }
-                _ => diff::content_fingerprint(live),
+                _ => diff::declared_fingerprint(&object.value, live),
             };
             Remembered {
                 known: Known { required, content },
@@ -131,6 +131,11 @@ impl Applier<'_> {
             }
         });
         Ok(applied)
+    }
+
+    /// Says whether to create before anything is read. Whoever may not create looks whether it is there.
+    const fn expects_none(&self, attempt: u32) -> bool {
+        self.fresh && attempt == 0 && self.may.create.is_ok()
     }
 
     async fn update(
@@ -142,7 +147,7 @@ impl Applier<'_> {
     ) -> Result<Applied> {
         let mut conflict = None;
         for attempt in 0..TRIES {
-            let live = if self.fresh && attempt == 0 {
+            let live = if self.expects_none(attempt) {
                 None
             } else {
                 self.cluster
@@ -186,7 +191,7 @@ impl Applier<'_> {
             let replaced = self.replace(
                 object,
                 resource,
-                (&replacement, otherwise.as_ref()),
+                (&replacement, &otherwise),
                 &live,
                 ownership,
             );
@@ -214,7 +219,7 @@ impl Applier<'_> {
         &self,
         object: &Object,
         resource: &Resource,
-        (replacement, otherwise): (&Value, Option<&Value>),
+        (replacement, otherwise): (&Value, &Otherwise),
         live: &Value,
         ownership: Ownership,
     ) -> Result<Value> {
@@ -265,8 +270,10 @@ impl Applier<'_> {
                 .create(resource, &object.namespace, &again)
                 .await;
         }
-        let Some(otherwise) = otherwise else {
-            return Err(refusal);
+        let otherwise = match otherwise {
+            Otherwise::Declared(otherwise) => otherwise,
+            Otherwise::LaidOver(otherwise) if refusal.is_about_a_change() => otherwise,
+            Otherwise::LaidOver(_) | Otherwise::Nothing => return Err(refusal),
         };
         match self
             .cluster
@@ -286,7 +293,7 @@ impl Applier<'_> {
         ownership: Ownership,
     ) -> Result<Applied> {
         for attempt in 0..TRIES {
-            let live = if self.fresh && attempt == 0 {
+            let live = if self.expects_none(attempt) {
                 None
             } else {
                 self.cluster

@@ -15,12 +15,46 @@ pub(super) fn fingerprint(value: &Value) -> u128 {
     first.fold(0, |all, byte| all << 8 | u128::from(*byte))
 }
 
-/// Fingerprint of what a writer of an object's content controls: all but `metadata` and `status`.
-pub(super) fn content_fingerprint(object: &Value) -> u128 {
-    let content: Map<String, Value> = content(object)
-        .map(|(key, value)| (key.clone(), value.clone()))
+/// Fingerprint of what `live` has where `required` declares something, outside of `metadata` and `status`. What others do to the rest
+/// of the object does not change it.
+pub(super) fn declared_fingerprint(required: &Value, live: &Value) -> u128 {
+    let declared: Map<String, Value> = content(required)
+        .map(|(key, value)| {
+            let live = live.get(key).unwrap_or(&Value::Null);
+            (key.clone(), declared(value, live))
+        })
         .collect();
-    fingerprint(&Value::Object(content))
+    fingerprint(&Value::Object(declared))
+}
+
+/// The part of `live` that `required` declares. A list is declared whole: what is in it beside what is declared is part of it.
+fn declared(required: &Value, live: &Value) -> Value {
+    match (required, live) {
+        (Value::Object(required), Value::Object(live)) => {
+            let parts = required.iter().map(|(key, value)| {
+                let live = live.get(key).unwrap_or(&Value::Null);
+                (key.clone(), declared(value, live))
+            });
+            Value::Object(parts.collect())
+        }
+        (Value::Array(required), Value::Array(live)) if required.len() == live.len() => {
+            let parts = required.iter().zip(live);
+            Value::Array(parts.map(|(r, l)| declared(r, l)).collect())
+        }
+        (Value::Array(required), Value::Array(live)) => {
+            let parts = live.iter().map(|live| {
+                let same = name(live).and_then(|_| required.iter().find(|r| name(r) == name(live)));
+                same.map_or_else(|| live.clone(), |required| declared(required, live))
+            });
+            Value::Array(parts.collect())
+        }
+        _ => live.clone(),
+    }
+}
+
+/// What tells the items of most lists apart.
+fn name(item: &Value) -> Option<&str> {
+    item.get("name").and_then(Value::as_str)
 }
 
 /// Iterates over the fields of an object outside `metadata` and `status`.
@@ -87,26 +121,36 @@ fn is_zero(value: &Value) -> bool {
     }
 }
 
+/// What becomes of the items of a list that is declared without them, when something is laid over it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Further {
+    /// The server itself may have put them there.
+    Stay,
+    /// The list is declared whole.
+    Go,
+}
+
 /// Lays `required` over `live` and keeps what only `live` has.
 ///
 /// For objects that refuse to lose what the server put into them, such as the selector of a Job or the node of a Pod.
-pub(super) fn overlay(required: &Value, live: &Value) -> Value {
+pub(super) fn overlay(required: &Value, live: &Value, further: Further) -> Value {
     match (required, live) {
         (Value::Object(required), Value::Object(live)) => {
             let mut merged = live.clone();
             for (key, value) in required {
-                let value = overlay(value, live.get(key).unwrap_or(&Value::Null));
+                let value = overlay(value, live.get(key).unwrap_or(&Value::Null), further);
                 merged.insert(key.clone(), value);
             }
             Value::Object(merged)
         }
-        (Value::Array(required), Value::Array(live)) => Value::Array(overlay_items(required, live)),
+        (Value::Array(required), Value::Array(live)) => {
+            Value::Array(overlay_items(required, live, further))
+        }
         (required, _) => required.clone(),
     }
 }
 
-fn overlay_items(required: &[Value], live: &[Value]) -> Vec<Value> {
-    let name = |value: &Value| value.get("name").and_then(Value::as_str).map(str::to_owned);
+fn overlay_items(required: &[Value], live: &[Value], further: Further) -> Vec<Value> {
     let named =
         |items: &[Value]| !items.is_empty() && items.iter().all(|item| name(item).is_some());
     if named(required) && named(live) {
@@ -115,21 +159,22 @@ fn overlay_items(required: &[Value], live: &[Value]) -> Vec<Value> {
             .map(|r| {
                 live.iter()
                     .find(|l| name(l) == name(r))
-                    .map_or_else(|| r.clone(), |l| overlay(r, l))
+                    .map_or_else(|| r.clone(), |l| overlay(r, l, further))
             })
             .collect();
-        merged.extend(
-            live.iter()
-                .filter(|l| !required.iter().any(|r| name(r) == name(l)))
-                .cloned(),
-        );
+        if further == Further::Stay {
+            let others = live
+                .iter()
+                .filter(|l| !required.iter().any(|r| name(r) == name(l)));
+            merged.extend(others.cloned());
+        }
         return merged;
     }
     if required.len() == live.len() {
         return required
             .iter()
             .zip(live)
-            .map(|(r, l)| overlay(r, l))
+            .map(|(r, l)| overlay(r, l, further))
             .collect();
     }
     required.to_vec()

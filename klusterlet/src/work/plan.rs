@@ -128,6 +128,7 @@ fn read(manifest: &Value) -> Result<Object, String> {
         object.remove("status");
     }
     fold_string_data(&mut value);
+    leave_to_the_cluster(&mut value);
     drop_null_timestamps(&mut value);
     Ok(Object {
         api_version,
@@ -150,23 +151,73 @@ fn fold_string_data(value: &mut Value) {
     let Some(object) = value.as_object_mut() else {
         return;
     };
-    let Some(Value::Object(strings)) = object.remove("stringData") else {
-        return;
+    let strings = match object.get("stringData") {
+        Some(Value::Object(strings)) => strings.clone(),
+        Some(Value::Null) => serde_json::Map::new(),
+        _ => return,
     };
-    let data = object
-        .entry("data")
-        .or_insert_with(|| Value::Object(serde_json::Map::new()));
+    // What the API server does not take it shall refuse, in its own words.
+    let is_text = |value: &Value| value.is_string() || value.is_null();
+    let data = object.get("data").unwrap_or(&Value::Null);
+    if !strings.values().all(is_text) || !(data.is_object() || data.is_null()) {
+        return;
+    }
+    object.remove("stringData");
+    if strings.is_empty() {
+        return;
+    }
+    let data = object.entry("data").or_insert(Value::Null);
     if data.is_null() {
         *data = Value::Object(serde_json::Map::new());
     }
     if let Some(data) = data.as_object_mut() {
         for (key, text) in strings {
             let text = text.as_str().unwrap_or_default();
-            data.insert(
-                key,
-                Value::String(base64::engine::general_purpose::STANDARD.encode(text)),
-            );
+            let text = base64::engine::general_purpose::STANDARD.encode(text);
+            data.insert(key, Value::String(text));
         }
+    }
+}
+
+/// Takes out what somebody in the cluster fills in where the manifest says, in so many words, that it says nothing: the rules of an
+/// aggregated role, and the authority behind a webhook.
+fn leave_to_the_cluster(value: &mut Value) {
+    let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default();
+    let api = text("apiVersion");
+    let group = api.rsplit_once('/').map_or("", |(group, _)| group);
+    let is_aggregated = value
+        .get("aggregationRule")
+        .is_some_and(|rule| !rule.is_null());
+    match (group, text("kind")) {
+        ("rbac.authorization.k8s.io", "ClusterRole") if is_aggregated => {
+            if let Some(role) = value.as_object_mut() {
+                role.remove("rules");
+            }
+        }
+        (
+            "admissionregistration.k8s.io",
+            "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration",
+        ) => {
+            let hooks = value.get_mut("webhooks").and_then(Value::as_array_mut);
+            for hook in hooks.into_iter().flatten() {
+                drop_empty_bundle(hook.get_mut("clientConfig"));
+            }
+        }
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => {
+            drop_empty_bundle(value.pointer_mut("/spec/conversion/webhook/clientConfig"));
+        }
+        ("apiregistration.k8s.io", "APIService") => drop_empty_bundle(value.get_mut("spec")),
+        _ => {}
+    }
+}
+
+fn drop_empty_bundle(config: Option<&mut Value>) {
+    if let Some(config) = config.and_then(Value::as_object_mut)
+        && config
+            .get("caBundle")
+            .is_some_and(|bundle| bundle.is_null() || bundle == "")
+    {
+        config.remove("caBundle");
     }
 }
 

@@ -119,7 +119,7 @@ fn is_applied(
 ) -> bool {
     let content = diff::is_satisfied(desired, live, Zero::Missing)
         || known.is_some_and(|known| {
-            known.content == diff::content_fingerprint(live)
+            known.content == diff::declared_fingerprint(manifest, live)
                 && known.required == diff::fingerprint(manifest)
         });
     let metadata = ["/metadata/labels", "/metadata/annotations"]

@@ -1,12 +1,15 @@
 //! The strategy `Update`: labels, annotations and owners are merged, everything else outside metadata and status is
 //! replaced. Decides without any I/O what, if anything, has to be written.
 
+mod filled;
+
 use serde_json::{Map, Value, json};
 
 use super::{
-    diff::{self, Zero},
+    diff::{self, Further, Zero},
     plan::Ownership,
 };
+use filled::with_what_others_fill_in;
 
 /// Annotation on an applied object, with a suffix for the work: digest of the manifest it was last made from.
 ///
@@ -121,7 +124,7 @@ pub(super) fn references(object: &Value) -> &[Value] {
 pub(super) struct Known {
     /// Fingerprint of the manifest.
     pub(super) required: u128,
-    /// That of the content that the API server made of it. Webhooks and normalisation may make it differ from the manifest for ever.
+    /// That of what the API server made of all that it declares. Webhooks and normalisation may make it differ from the manifest for ever.
     pub(super) content: u128,
 }
 
@@ -129,11 +132,17 @@ pub(super) struct Known {
 #[derive(Debug, PartialEq)]
 pub(super) enum Decision {
     InSync,
-    Replace {
-        object: Value,
-        /// What to try if the API server finds that invalid.
-        otherwise: Option<Value>,
-    },
+    Replace { object: Value, otherwise: Otherwise },
+}
+
+/// What to try if the API server finds a replacement invalid.
+#[derive(Debug, PartialEq)]
+pub(super) enum Otherwise {
+    Nothing,
+    /// What is declared alone: what others put beside it may not be there together with it.
+    Declared(Value),
+    /// Laid over what is there, if the server lets nobody take that away.
+    LaidOver(Value),
 }
 
 /// Returns the object to create.
@@ -165,6 +174,10 @@ pub(super) fn decide(
     known: Option<&Known>,
 ) -> Decision {
     let hash = diff::digest(required);
+    let is_same = live
+        .pointer("/metadata/annotations")
+        .and_then(|annotations| annotations.get(owner.hash_key())?.as_str())
+        == Some(&hash);
     let labels = merged_map(
         live.pointer("/metadata/labels"),
         required.pointer("/metadata/labels"),
@@ -185,18 +198,24 @@ pub(super) fn decide(
     let metadata_same = same("/metadata/labels", &labels)
         && same("/metadata/annotations", &annotations)
         && references(live) == owners;
+    let wanted = with_what_others_fill_in(required, live);
     let settled = || {
         known.is_some_and(|known| {
             known.required == diff::fingerprint(required)
-                && known.content == diff::content_fingerprint(live)
+                && known.content == diff::declared_fingerprint(required, live)
         })
     };
-    if metadata_same && (diff::is_satisfied(required, live, Zero::Missing) || settled()) {
+    let content_same = diff::is_satisfied(&wanted, live, Zero::Missing) || settled();
+    if metadata_same && content_same {
         return Decision::InSync;
     }
+    // Nothing that is declared was changed, as far as anybody knows: the manifest is the one that the object was last made from, and
+    // the server may always write some of it in another way, or leave a zero out. No reason to take away what others put in, as the
+    // replicas of an autoscaler.
+    let is_gentle = is_same
+        && (content_same || known.is_none() || diff::is_satisfied(&wanted, live, Zero::LeftOut));
 
-    let mut object = required.clone();
-    keep_live_fields(&mut object, live);
+    let mut object = wanted.into_owned();
     let mut metadata = live.get("metadata").cloned().unwrap_or_else(|| json!({}));
     set_or_remove(&mut metadata, "labels", labels);
     set_or_remove(&mut metadata, "annotations", annotations);
@@ -205,38 +224,33 @@ pub(super) fn decide(
     if let Some(status) = live.get("status") {
         object["status"] = status.clone();
     }
-    let softened = soften(&object, live);
-    let (object, otherwise) = if metadata_same && diff::is_satisfied(required, live, Zero::LeftOut)
-    {
-        // The manifest is the same and nothing but zeros is missing, which the server perhaps always leaves out: no reason to
-        // take away what others put in, as the replicas of an autoscaler.
-        (softened, object)
+    let further = if is_gentle {
+        Further::Go
     } else {
-        (object, softened)
+        Further::Stay
     };
-    let otherwise = (otherwise != object).then_some(otherwise);
-    Decision::Replace { object, otherwise }
+    let laid_over = soften(&object, live, further);
+    if laid_over == object {
+        let otherwise = Otherwise::Nothing;
+        return Decision::Replace { object, otherwise };
+    }
+    if is_gentle {
+        let otherwise = Otherwise::Declared(object);
+        Decision::Replace {
+            object: laid_over,
+            otherwise,
+        }
+    } else {
+        let otherwise = Otherwise::LaidOver(laid_over);
+        Decision::Replace { object, otherwise }
+    }
 }
 
-/// Lays the declared content over the live one instead of replacing it; for objects that refuse the replacement.
-fn soften(replacement: &Value, live: &Value) -> Value {
-    let mut object = diff::overlay(replacement, live);
+/// Lays the declared content over the live one instead of replacing it.
+fn soften(replacement: &Value, live: &Value, further: Further) -> Value {
+    let mut object = diff::overlay(replacement, live, further);
     object["metadata"] = replacement["metadata"].clone();
     object
-}
-
-/// Controllers of the member fill these lists; a replacement without them would make it mint new tokens each time.
-fn keep_live_fields(object: &mut Value, live: &Value) {
-    if object.get("kind").and_then(Value::as_str) != Some("ServiceAccount") {
-        return;
-    }
-    for field in ["secrets", "imagePullSecrets"] {
-        if object.get(field).is_none()
-            && let Some(kept) = live.get(field)
-        {
-            object[field] = kept.clone();
-        }
-    }
 }
 
 /// Merges labels or annotations; a declared key that ends with `-` removes the key before the dash.

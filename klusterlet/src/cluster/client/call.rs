@@ -71,6 +71,7 @@ pub(super) fn request(
     })
 }
 
+        causes: Vec::new(),
 /// Writes a text as the value of a query's parameter: RFC 3986, section 2.
 pub(super) fn escaped(text: &str) -> String {
     text.bytes()

@@ -69,10 +69,42 @@ fn metadata_and_status_do_not_count() {
         &json!({"kind": "A", "data": {"k": "w"}}),
         Zero::LeftOut
     ));
-    assert_eq!(
-        content_fingerprint(&required),
-        content_fingerprint(&json!({"kind": "A", "data": {"k": "v"}}))
-    );
+}
+
+#[test]
+fn what_others_do_beside_what_is_declared_does_not_count() {
+    let required = json!({"spec": {"cpu": "1000m", "list": [{"name": "a", "x": 1}], "plain": [1, 2], "map": {}}});
+    let live = json!({"metadata": {"labels": {}}, "status": {"ready": 1}, "spec": {
+        "cpu": "1", "list": [{"name": "injected"}, {"name": "a", "x": 2, "more": 1}], "plain": [1, 3], "replicas": 1}});
+    let of = |live: &Value| declared_fingerprint(&required, live);
+    let with = |pointer: &str, value: Value| {
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        let mut changed = live.clone();
+        match changed.pointer_mut(parent).unwrap() {
+            Value::Array(items) => items[key.parse::<usize>().unwrap()] = value,
+            parent => parent[key] = value,
+        }
+        changed
+    };
+    for beside in [
+        with("/spec/replicas", 5.into()),
+        with("/spec/template", json!({})),
+        with("/spec/list/1/more", 2.into()),
+        with("/metadata/labels", json!({"a": "b"})),
+        with("/status/ready", 2.into()),
+    ] {
+        assert_eq!(of(&beside), of(&live), "{beside}");
+    }
+    for declared in [
+        with("/spec/cpu", "2".into()),
+        with("/spec/list/1/x", 3.into()),
+        with("/spec/list/0", json!({"name": "another"})),
+        with("/spec/list/0/image", "x".into()),
+        with("/spec/plain", json!([1, 3, 4])),
+        with("/spec/map", json!({})),
+    ] {
+        assert_ne!(of(&declared), of(&live), "{declared}");
+    }
 }
 
 #[test]
@@ -80,8 +112,12 @@ fn overlay_keeps_what_the_server_added_to_named_items() {
     let required = json!({"containers": [{"name": "c", "image": "new"}]});
     let live = json!({"nodeName": "n", "containers": [{"name": "c", "image": "old", "mounts": [1]}, {"name": "injected"}]});
     assert_eq!(
-        overlay(&required, &live),
+        overlay(&required, &live, Further::Stay),
         json!({"nodeName": "n", "containers": [{"name": "c", "image": "new", "mounts": [1]}, {"name": "injected"}]})
+    );
+    assert_eq!(
+        overlay(&required, &live, Further::Go),
+        json!({"nodeName": "n", "containers": [{"name": "c", "image": "new", "mounts": [1]}]})
     );
 }
 
@@ -111,7 +147,7 @@ proptest! {
     #[test]
     fn what_was_laid_over_is_satisfied_unless_items_were_kept(required in arbitrary(), live in arbitrary()) {
         // Named items keep strangers on purpose; `arbitrary` makes no key called `name`.
-        prop_assert!(within(&required, &overlay(&required, &live), Zero::Missing));
+        prop_assert!(within(&required, &overlay(&required, &live, Further::Stay), Zero::Missing));
     }
 
     #[test]

@@ -105,6 +105,71 @@ fn live_only_fields_are_dropped_and_string_data_becomes_data() {
     );
 }
 
+fn value(manifest: Value) -> Value {
+    let manifests = manifests(&spec(vec![manifest]));
+    manifests[0].object.as_ref().unwrap().value.clone()
+}
+
+/// What the API server would refuse is not made into something that it takes.
+#[test]
+fn string_data_that_is_no_text_is_left_to_the_server() {
+    let secret = |fields: Value| {
+        let mut secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}});
+        for (key, value) in fields.as_object().unwrap() {
+            secret[key] = value.clone();
+        }
+        secret
+    };
+    for fields in [
+        json!({"stringData": {"port": 5432, "k": "v"}}),
+        json!({"stringData": {"on": true}}),
+        json!({"stringData": "text"}),
+        json!({"stringData": {"k": "v"}, "data": "text"}),
+    ] {
+        assert_eq!(value(secret(fields.clone())), secret(fields));
+    }
+    for (fields, expected) in [
+        (
+            json!({"stringData": {"k": null}}),
+            json!({"data": {"k": ""}}),
+        ),
+        (
+            json!({"stringData": {"k": "v"}, "data": null}),
+            json!({"data": {"k": "dg=="}}),
+        ),
+        (
+            json!({"stringData": {"k": "v"}, "data": {"k": "bw==", "l": ""}}),
+            json!({"data": {"k": "dg==", "l": ""}}),
+        ),
+        (json!({"stringData": null}), json!({})),
+        (json!({"stringData": {}}), json!({})),
+    ] {
+        assert_eq!(value(secret(fields)), secret(expected));
+    }
+}
+
+#[test]
+fn what_the_cluster_fills_in_is_not_declared_by_an_empty_value() {
+    let role = |rule: Value| {
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "a"},
+            "aggregationRule": rule, "rules": []})
+    };
+    let aggregated = value(role(json!({"clusterRoleSelectors": []})));
+    assert_eq!(aggregated.get("rules"), None);
+    assert_eq!(value(role(Value::Null))["rules"], json!([]));
+    let hooks = |config: Value| {
+        json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
+            "metadata": {"name": "a"}, "webhooks": [{"name": "n", "clientConfig": config}]})
+    };
+    for (config, expected) in [
+        (json!({"url": "u", "caBundle": ""}), json!({"url": "u"})),
+        (json!({"url": "u", "caBundle": null}), json!({"url": "u"})),
+        (json!({"caBundle": "Cg=="}), json!({"caBundle": "Cg=="})),
+    ] {
+        assert_eq!(value(hooks(config)), hooks(expected));
+    }
+}
+
 #[test]
 fn patterns() {
     for (pattern, text, expected) in [

@@ -28,6 +28,14 @@ fn change(pointer: &str, field: &str, value: Value) -> Value {
     live
 }
 
+/// What an agent remembers that made `live` of `required`.
+fn known(required: &Value, live: &Value) -> Known {
+    Known {
+        required: diff::fingerprint(required),
+        content: diff::declared_fingerprint(required, live),
+    }
+}
+
 #[test]
 fn what_was_created_is_in_sync() {
     assert_eq!(
@@ -101,8 +109,9 @@ fn a_replacement_keeps_strangers_labels_and_finalizers_but_not_their_content() {
     live["metadata"]["labels"]["other"] = "x".into();
     live["metadata"]["finalizers"] = json!(["f"]);
     live["data"]["extra"] = "e".into();
+    let known = known(&required(), &self::live());
     let Decision::Replace { object, .. } =
-        decide(&required(), &live, &owner(), Ownership::Owned, None)
+        decide(&required(), &live, &owner(), Ownership::Owned, Some(&known))
     else {
         panic!()
     };
@@ -117,10 +126,7 @@ fn a_replacement_keeps_strangers_labels_and_finalizers_but_not_their_content() {
 #[test]
 fn a_server_that_rewrites_the_content_is_not_fought() {
     let live = change("/data", "k", "normalised".into());
-    let known = Known {
-        required: diff::fingerprint(&required()),
-        content: diff::content_fingerprint(&live),
-    };
+    let known = known(&required(), &live);
     assert_eq!(
         decide(&required(), &live, &owner(), Ownership::Owned, Some(&known)),
         Decision::InSync
@@ -152,14 +158,58 @@ fn a_zero_that_is_gone_is_put_back_without_taking_anything_away() {
         json!({"hostNetwork": false, "image": "x", "replicas": 5})
     );
     // Somebody put something else in its place that cannot be beside it.
-    assert_eq!(otherwise.unwrap()["spec"], required["spec"]);
-    // The server left it out: what it made of the manifest is remembered.
-    let known = Known {
-        required: diff::fingerprint(&required),
-        content: diff::content_fingerprint(&live),
+    let Otherwise::Declared(otherwise) = otherwise else {
+        panic!("{otherwise:?}")
     };
+    assert_eq!(otherwise["spec"], required["spec"]);
+    // The server left it out: what it made of the manifest is remembered.
+    let known = known(&required, &live);
     let decided = decide(&required, &live, &owner(), Ownership::Owned, Some(&known));
     assert_eq!(decided, Decision::InSync);
+}
+
+/// A server writes quantities in its own way, for ever: what others do beside them is no reason to write, nor is a new process.
+#[test]
+fn an_autoscaler_is_left_alone_beside_what_the_server_rewrites() {
+    let required = json!({"kind": "Deployment", "metadata": {"name": "a"}, "spec": {"template": {"cpu": "1000m", "containers": [{"name": "c"}]}}});
+    let made = |replicas: i64, cpu: &str| {
+        let mut live = creation(&required, &owner(), Ownership::Owned);
+        live["spec"]["replicas"] = replicas.into();
+        live["spec"]["template"]["cpu"] = cpu.into();
+        live
+    };
+    let known = known(&required, &made(1, "1"));
+    let decided = |live: &Value, known: Option<&Known>| {
+        decide(&required, live, &owner(), Ownership::Owned, known)
+    };
+    let mut scaled = made(5, "1");
+    scaled["spec"]["template"]["annotations"] = json!({"kubectl.kubernetes.io/restartedAt": "now"});
+    assert_eq!(decided(&scaled, Some(&known)), Decision::InSync);
+    let replaced = |live: &Value, known: Option<&Known>| match decided(live, known) {
+        Decision::Replace { object, .. } => object["spec"].clone(),
+        Decision::InSync => panic!("{live}"),
+    };
+    // Nothing is known after a restart, so what is declared is offered once, and nothing is taken away.
+    let mut kept = scaled["spec"].clone();
+    kept["template"]["cpu"] = "1000m".into();
+    assert_eq!(replaced(&scaled, None), kept);
+    // Only the label is not as declared.
+    let mut labelled = scaled.clone();
+    labelled["metadata"]["ownerReferences"] = json!([]);
+    assert_eq!(replaced(&labelled, Some(&known)), kept);
+    // A container that somebody added while the agent was away goes, for a list is declared whole.
+    let mut added = made(5, "1");
+    added["spec"]["template"]["containers"] = json!([{"name": "c", "more": 1}, {"name": "theirs"}]);
+    assert_eq!(
+        replaced(&added, None)["template"]["containers"],
+        json!([{"name": "c", "more": 1}])
+    );
+    // What is declared was changed: all that is not declared goes.
+    assert_eq!(replaced(&made(5, "2"), Some(&known)), required["spec"]);
+    // So it does when another manifest made the object.
+    let mut older = made(5, "1");
+    older["metadata"]["annotations"][owner().hash_key()] = "older".into();
+    assert_eq!(replaced(&older, Some(&known)), required["spec"]);
 }
 
 #[test]
