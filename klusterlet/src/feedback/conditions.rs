@@ -38,11 +38,13 @@ pub fn derive(rules: &[ConditionRule], object: &Value) -> Vec<Derived> {
     let (own, free): (Vec<_>, Vec<_>) = rules
         .iter()
         .partition(|rule| OWN.contains(&rule.condition.as_str()));
-    let mut derived: Vec<_> = free
-        .into_iter()
-        .take(MOST_RULES)
-        .filter_map(|rule| evaluation.derive(rule))
-        .collect();
+    let mut derived: Vec<Derived> = Vec::new();
+    for rule in free.into_iter().take(MOST_RULES) {
+        // The first rule of a type counts, as the first option for an object does.
+        if !derived.iter().any(|found| found.kind == rule.condition) {
+            derived.extend(evaluation.derive(rule));
+        }
+    }
     if let Some(rule) = own.first() {
         derived.push(Derived {
             kind: UNUSABLE.to_owned(),
@@ -426,6 +428,17 @@ mod tests {
                 .iter()
                 .all(|d| d.reason == reason::EXPRESSION_ERROR && d.message.contains("cost limit"))
         );
+    }
+
+    #[test]
+    fn the_first_rule_of_a_type_counts() {
+        let rules = [
+            cel("Fine", &["true"], "", ""),
+            cel("Fine", &["false"], "", ""),
+        ];
+        let derived = derive(&rules, &json!({}));
+        assert_eq!(derived.len(), 1, "{derived:?}");
+        assert_eq!(derived[0].truth, Truth::True);
     }
 
     #[test]

@@ -188,13 +188,18 @@ impl<'a> Seen<'a> {
 
     /// The status speaks of an earlier spec.
     fn is_stale(self) -> bool {
-        match (
-            self.number("/metadata/generation"),
-            self.number("/status/observedGeneration"),
-        ) {
-            (Some(generation), Some(observed)) => observed < generation,
-            _ => false,
-        }
+        self.is_earlier(self.number("/status/observedGeneration"))
+    }
+
+    /// A condition speaks of an earlier spec: many kinds say in each of them which spec it is about, and nowhere else.
+    fn was(self, kind: &str) -> bool {
+        let condition = self.condition(kind);
+        self.is_earlier(condition.and_then(|c| c.number("/observedGeneration")))
+    }
+
+    fn is_earlier(self, observed: Option<i64>) -> bool {
+        let generation = self.number("/metadata/generation");
+        matches!((generation, observed), (Some(generation), Some(observed)) if observed < generation)
     }
 
     /// The status of a built-in workload is of an earlier spec, or not written yet.
@@ -213,20 +218,24 @@ fn generic(object: Seen<'_>) -> Readiness {
             .copied()
             .find(|k| object.condition(k).is_some())
     };
-    let stale = object.is_stale();
     let ready = first(&["Ready", "Available"]);
+    let stale = object.is_stale() || ready.is_some_and(|kind| object.was(kind));
     let available = ready.and_then(|kind| {
         let truth = object.truth(kind).unwrap_or(Truth::Unknown);
         found(truth, object.words(kind))
     });
-    let holding = |kinds: &[&'static str]| kinds.iter().copied().find(|k| object.holds(k));
+    let holding = |kinds: &[&'static str]| {
+        let mut kinds = kinds.iter().copied();
+        kinds.find(|k| object.holds(k) && !object.was(k))
+    };
     // As a Deployment's condition, which stays true when all is done.
     let reason = |kind: &str| object.condition(kind).map(|c| c.text("/reason"));
     let arrived = matches!(
         reason("Progressing"),
         Some("NewReplicaSetAvailable" | "NewReplicationControllerAvailable")
     );
-    let stuck = reason("Progressing") == Some("ProgressDeadlineExceeded");
+    let stuck =
+        reason("Progressing") == Some("ProgressDeadlineExceeded") && !object.was("Progressing");
     let moving =
         holding(&["Reconciling", "Progressing"]).filter(|kind| *kind != "Progressing" || !arrived);
     let unwell = holding(&["Stalled", "Degraded", "Failed"]).or(stuck.then_some("Progressing"));

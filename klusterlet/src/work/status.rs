@@ -114,11 +114,21 @@ pub(super) struct Feedback {
     pub(super) error: Option<String>,
 }
 
+/// Whether there is anything left to apply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// There may be.
+    Open,
+    /// All manifests with a rule for that are complete, and all the others were applied.
+    Complete,
+}
+
 /// Returns the status of a work; `outcomes` are in the order of its manifests.
 pub(super) fn status<'o>(
     previous: &ManifestWorkStatus,
     generation: i64,
     outcomes: impl IntoIterator<Item = &'o Outcome>,
+    end: End,
     now: &Time,
 ) -> ManifestWorkStatus {
     let mut status = ManifestWorkStatus {
@@ -154,7 +164,7 @@ pub(super) fn status<'o>(
         conditions.push(new_condition(kind::APPLIED, truth, reason, message, now.0));
     }
     conditions.push(available(manifests, now));
-    conditions.extend(others(manifests, now));
+    conditions.extend(others(manifests, end, now));
     // What no manifest has any more says nothing about the work.
     status.conditions.retain(|old| {
         matches!(old.type_.as_str(), kind::DELETING | kind::DELETION_HELD)
@@ -214,7 +224,7 @@ const FIRST: [&str; 4] = [
 ///
 /// OCM takes `Progressing` for true when any manifest's is, and every other type only when all are. For `Degraded` that
 /// would hide nine sound manifests' broken neighbour, so it is summed up as `Progressing` is.
-fn others(manifests: &[ManifestCondition], now: &Time) -> Vec<Condition> {
+fn others(manifests: &[ManifestCondition], end: End, now: &Time) -> Vec<Condition> {
     let own = [kind::APPLIED, kind::AVAILABLE, kind::STATUS_FEEDBACK_SYNCED];
     let types: BTreeSet<&str> = manifests
         .iter()
@@ -254,6 +264,11 @@ fn others(manifests: &[ManifestCondition], now: &Time) -> Vec<Condition> {
             .iter()
             .filter_map(|m| meta::condition(&m.conditions, type_))
             .collect();
+        if type_ == kind::COMPLETE && truth == Truth::True && end == End::Open {
+            // Whoever waits for it takes the work away then.
+            let message = "not all of the work was applied";
+            return new_condition(type_, Truth::False, reason::AGGREGATED, message, now.0);
+        }
         let message = match all.as_slice() {
             [only] => only.message.clone(),
             all => summary(manifests, type_, truth)

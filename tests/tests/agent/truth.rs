@@ -144,3 +144,30 @@ async fn what_is_complete_never_runs_again() -> anyhow::Result<()> {
     );
     Ok(())
 }
+
+/// Whoever waits for the end of a work, as its time to live does, takes it away then.
+#[tokio::test]
+async fn a_work_of_which_something_was_refused_is_not_complete() -> anyhow::Result<()> {
+    let bench = Bench::start().await?;
+    let mut refused = config_map("refused", &json!({}));
+    refused["metadata"]["namespace"] = "later".into();
+    let config = json!([{"resourceIdentifier": {"resource": "configmaps", "namespace": "default", "name": "done"},
+        "conditionRules": [{"condition": "Complete", "type": "CEL", "celExpressions": ["true"]}]}]);
+    let manifests = json!([config_map("done", &json!({})), refused]);
+    bench.desire(
+        "w",
+        1,
+        json!({"workload": {"manifests": manifests}, "manifestConfigs": config}),
+    )?;
+    let status = bench.status("w", 1).await?;
+    assert_eq!(of_manifest(&status, 0, "Complete")["status"], "True");
+    assert_eq!(condition(&status, "Complete"), "False", "{status}");
+    bench.kubectl(&["create", "namespace", "later"]).await?;
+    let status = bench
+        .until("the work is complete", "w", |s| {
+            condition(s, "Complete") == "True"
+        })
+        .await?;
+    assert_eq!(applied(&status), "True", "{status}");
+    Ok(())
+}

@@ -176,12 +176,13 @@ pub(super) fn job(object: Seen<'_>) -> Readiness {
 
 pub(super) fn pod(object: Seen<'_>) -> Readiness {
     let phase = object.text("/status/phase");
-    // Why a container does not run; the first one tells enough.
-    let waiting = ["/status/initContainerStatuses", "/status/containerStatuses"]
+    // Why containers do not run; one that is broken tells more than one that is being made.
+    let waiting: Vec<&str> = ["/status/initContainerStatuses", "/status/containerStatuses"]
         .iter()
         .flat_map(|list| object.list(list))
-        .find_map(|c| c.pointer("/state/waiting/reason").and_then(Value::as_str));
-    let broken = waiting.filter(|reason| {
+        .filter_map(|c| c.pointer("/state/waiting/reason").and_then(Value::as_str))
+        .collect();
+    let broken = waiting.iter().copied().find(|reason| {
         matches!(
             *reason,
             "CrashLoopBackOff"
@@ -193,6 +194,7 @@ pub(super) fn pod(object: Seen<'_>) -> Readiness {
                 | "RunContainerError"
         )
     });
+    let waiting = broken.or_else(|| waiting.first().copied());
     match phase {
         "Succeeded" => workload(Ok("the pod has succeeded".to_owned()), None, None),
         "Failed" => {

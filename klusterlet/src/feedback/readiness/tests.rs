@@ -153,6 +153,11 @@ fn what_runs_once_or_is_bound_or_addressed() {
             json!({"phase": "Running", "containerStatuses": [{"state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}),
             "FTT",
         ),
+        pod(
+            json!({"phase": "Pending", "containerStatuses": [
+                {"state": {"waiting": {"reason": "ContainerCreating"}}}, {"state": {"waiting": {"reason": "ErrImagePull"}}}]}),
+            "FTT",
+        ),
         pod(json!({"phase": "Succeeded"}), "TFF"),
         pod(json!({"phase": "Failed", "message": "evicted"}), "FFT"),
         (
@@ -290,6 +295,20 @@ fn other_kinds_are_judged_by_their_usual_conditions() {
                 json!([{"type": "Available", "status": "True"}, {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]),
             ),
             "TFT",
+        ),
+        // Many say in each condition which spec it is about, and nowhere else.
+        widget(
+            json!({"conditions": [{"type": "Ready", "status": "True", "observedGeneration": 2}]}),
+            "TF-",
+        ),
+        widget(
+            json!({"conditions": [{"type": "Ready", "status": "True", "observedGeneration": 1}]}),
+            "TT-",
+        ),
+        widget(
+            json!({"conditions": [{"type": "Ready", "status": "True", "observedGeneration": 2},
+                {"type": "Stalled", "status": "True", "observedGeneration": 1}]}),
+            "TFF",
         ),
         // Some put something else where conditions are usual.
         widget(json!({"conditions": "fine"}), "---"),

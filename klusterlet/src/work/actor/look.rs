@@ -20,7 +20,7 @@ use super::{
         plan::{self, Manifest},
         planned::{Place, place},
         record::{self, Record},
-        status,
+        status::{self, End},
     },
     Actor, Failed, Scope, Trouble,
     settle::Settle,
@@ -135,7 +135,11 @@ impl Actor {
         }
         let generation = frozen.unwrap_or(held.generation);
         let outcomes = self.slots.values().map(|slot| &slot.outcome);
-        let status = status::status(&before, generation, outcomes, &clock::now());
+        let end = match record.completed.all() {
+            Some(_) => End::Complete,
+            None => End::Open,
+        };
+        let status = status::status(&before, generation, outcomes, end, &clock::now());
         self.report(held, status);
         // Of a work that is deleted, and kept until somebody agrees, nothing more goes than that.
         let settled = if frozen.is_some() || held.tombstone {

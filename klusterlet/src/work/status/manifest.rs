@@ -73,13 +73,17 @@ pub(super) fn condition(
     let mut conditions = before.map(|b| b.conditions.clone()).unwrap_or_default();
     conditions.retain(|c| {
         match c.type_.as_str() {
-            kind::STATUS_FEEDBACK_SYNCED => outcome.presence != Presence::Withheld,
+            kind::STATUS_FEEDBACK_SYNCED => {
+                !matches!(outcome.presence, Presence::Missing | Presence::Withheld)
+            }
             kind::APPLIED | kind::AVAILABLE => true,
             type_ if outcome.derived.iter().any(|d| d.kind == type_) => true,
             // What the object last said stays while it cannot be read, but not for another generation of the work.
             _ => {
-                !matches!(outcome.presence, Presence::Present | Presence::Withheld)
-                    && c.observed_generation == Some(generation)
+                matches!(
+                    outcome.presence,
+                    Presence::Unknown(_) | Presence::Incomplete
+                ) && c.observed_generation == Some(generation)
             }
         }
     });
@@ -131,7 +135,7 @@ pub(super) fn condition(
     let mut values = before
         .map(|b| b.status_feedback.clone())
         .unwrap_or_default();
-    if outcome.presence == Presence::Withheld {
+    if matches!(outcome.presence, Presence::Missing | Presence::Withheld) {
         values = StatusFeedbackResult::default();
     }
     if outcome.presence == Presence::Present {

@@ -25,6 +25,16 @@ fn outcome(ordinal: i32, name: &str, applied: Result<(), String>, presence: Pres
     }
 }
 
+/// The status of a work of which all was applied that is to be.
+fn status<'o>(
+    previous: &ManifestWorkStatus,
+    generation: i64,
+    outcomes: impl IntoIterator<Item = &'o Outcome>,
+    now: &Time,
+) -> ManifestWorkStatus {
+    super::status(previous, generation, outcomes, End::Complete, now)
+}
+
 fn good(ordinal: i32, name: &str) -> Outcome {
     outcome(ordinal, name, Ok(()), Presence::Present)
 }
@@ -280,6 +290,20 @@ fn derived_conditions_are_summed_up_by_type() {
     }
 }
 
+/// A work that says so is deleted, if it has a time to live.
+#[test]
+fn a_work_is_not_complete_before_all_of_it_was_applied() {
+    let done = saying(0, "a", vec![derived("Complete", Truth::True, "done")]);
+    let refused = outcome(1, "b", Err("quota".to_owned()), Presence::Missing);
+    for (end, expected) in [(End::Open, "False"), (End::Complete, "True")] {
+        let outcomes = [&done, &refused];
+        let status = super::status(&ManifestWorkStatus::default(), 1, outcomes, end, &at(1));
+        assert_eq!(find(&status.conditions, "Complete").0, expected, "{end:?}");
+        let manifest = &status.resource_status.manifests[0].conditions;
+        assert_eq!(find(manifest, "Complete").0, "True");
+    }
+}
+
 #[test]
 fn a_sum_has_the_words_of_its_only_part_or_names_the_first_that_matters() {
     let message = |outcomes: &[Outcome], kind: &str| {
@@ -306,6 +330,7 @@ fn a_sum_has_the_words_of_its_only_part_or_names_the_first_that_matters() {
 #[test]
 fn what_an_object_said_goes_with_its_rule_or_with_the_generation() {
     let says = saying(0, "a", vec![derived("Complete", Truth::True, "done")]);
+    let unread = outcome(0, "a", Ok(()), Presence::Unknown(String::new()));
     let gone = outcome(0, "a", Ok(()), Presence::Missing);
     let first = status(&ManifestWorkStatus::default(), 1, &[says], &at(1));
     let has = |status: &ManifestWorkStatus| {
@@ -316,10 +341,11 @@ fn what_an_object_said_goes_with_its_rule_or_with_the_generation() {
     };
     assert_eq!(has(&first), (true, true));
     assert_eq!(
-        has(&status(&first, 1, std::slice::from_ref(&gone), &at(2))),
+        has(&status(&first, 1, std::slice::from_ref(&unread), &at(2))),
         (true, true)
     );
-    assert_eq!(has(&status(&first, 2, &[gone], &at(2))), (false, false));
+    assert_eq!(has(&status(&first, 2, &[unread], &at(2))), (false, false));
+    assert_eq!(has(&status(&first, 1, &[gone], &at(2))), (false, false));
     assert_eq!(
         has(&status(&first, 1, &[good(0, "a")], &at(2))),
         (false, false)
