@@ -4,6 +4,7 @@
 //! Namespace or a definition is last: only when nothing of the work is left in it, and nothing else is either, or somebody
 //! said that it may go.
 
+mod linger;
 mod sift;
 
 use std::{
@@ -18,7 +19,10 @@ use koinon_api::{
 use serde_json::Value;
 use tokio::time::Instant;
 
-use self::sift::{Doomed, sort_out};
+use self::{
+    linger::{Going, Lingering},
+    sift::{Doomed, sort_out},
+};
 use super::{
     claims::{Claimed, Claims, Others},
     content::{self, Container, Eyes},
@@ -102,6 +106,10 @@ pub(super) struct Progress {
     pub(super) delayed: Option<Delayed>,
     /// What the API server said about something that could not be done.
     pub(super) trouble: Option<Error>,
+    /// Pending and on its way out.
+    going: Vec<Going>,
+    /// What of that has been kept by others for long.
+    lingers: Option<String>,
 }
 
 impl Progress {
@@ -116,6 +124,7 @@ impl Progress {
         self.delayed
             .clone()
             .or_else(|| trouble.map(|error| Delayed::failed(error.to_string())))
+            .or_else(|| self.lingers.clone().map(Delayed::lingers))
     }
 
     fn hold(&mut self, object: Applied, why: Delayed) {
@@ -131,6 +140,7 @@ pub(super) struct Removal {
     granted: BTreeSet<String>,
     /// Containers in which things of others were found.
     looks: BTreeMap<(&'static str, String), Look>,
+    lingering: Lingering,
 }
 
 #[derive(Debug)]
@@ -155,6 +165,8 @@ impl Removal {
     pub(super) async fn step(&mut self, objects: Vec<Applied>, leaving: &Leaving<'_>) -> Progress {
         let mut progress = Progress::default();
         let (mut stays, mut doomed) = sort_out(objects, leaving, &mut progress).await;
+        let going = std::mem::take(&mut progress.going);
+        progress.lingers = self.lingering.see(going, Instant::now());
         doomed.retain_mut(|one| match kept_elsewhere(one, leaving.keep) {
             Elsewhere::No => true,
             Elsewhere::Surely => {

@@ -384,6 +384,14 @@ impl Delayed {
         }
     }
 
+    /// It was asked for, and somebody's finalizer keeps the object.
+    pub(super) fn lingers(message: String) -> Self {
+        Self {
+            reason: held::FINALIZERS,
+            message,
+        }
+    }
+
     /// It could not be done; the API server says why.
     pub(super) fn failed(message: String) -> Self {
         Self {

@@ -270,6 +270,7 @@ pub mod reason {
         pub const FAILED: &str = "DeletionFailed";
         pub const WANTED: &str = "WantedByAnotherWork";
         pub const UNSERVED: &str = "KindNotServed";
+        pub const FINALIZERS: &str = "WaitsForFinalizers";
     }
     /// Of conditions that a work's `conditionRules` derive.
     pub mod rule {

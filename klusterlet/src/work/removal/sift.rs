@@ -16,6 +16,7 @@ use super::{
         status::Delayed,
     },
     Leaving, Progress, TOGETHER, is_approved, is_unseen,
+    linger::Going,
 };
 use crate::cluster::{Error, Resource, Result};
 
@@ -61,7 +62,10 @@ pub(super) async fn sort_out(
         match judged {
             Ok(First::Done) => progress.gone.push(recorded),
             Ok(First::Stay) => stays.push(recorded),
-            Ok(First::Wait) => progress.pending.push(recorded),
+            Ok(First::Wait(going)) => {
+                progress.going.push(going);
+                progress.pending.push(recorded);
+            }
             Ok(First::Held(why)) => progress.hold(recorded, why),
             Ok(First::Delete(resource, live)) => doomed.push(Doomed {
                 container: Container::of(&recorded.group, &recorded.resource),
@@ -81,7 +85,7 @@ pub(super) enum First {
     Done,
     /// To be let go of.
     Stay,
-    Wait,
+    Wait(Going),
     Held(Delayed),
     Delete(Resource, Value),
 }
@@ -106,7 +110,7 @@ async fn judge(recorded: &Applied, leaving: &Leaving<'_>) -> Result<First> {
     let fate = plan::fate(leaving.spec, recorded);
     Ok(match remove::judge(&live, leaving.owner, fate) {
         Verdict::Leave => First::Done,
-        Verdict::Wait => First::Wait,
+        Verdict::Wait => First::Wait(Going::of(recorded, &live)),
         Verdict::Disown => First::Stay,
         Verdict::Delete => {
             let verb = Some(PolicyVerb::Delete);
