@@ -87,6 +87,8 @@ struct Shared {
     policies: Policies,
     guard: DeletionGuard,
     claims: claims::Claims,
+    /// Counts the Namespaces and definitions that were made.
+    containers: watch::Sender<u64>,
     unmanaged: Unmanaged,
     metrics: Metrics,
     removed: mpsc::UnboundedSender<Removed>,
@@ -197,6 +199,7 @@ impl Engine {
             policies,
             guard,
             claims: claims::Claims::default(),
+            containers: watch::Sender::default(),
             unmanaged,
             metrics,
             removed,

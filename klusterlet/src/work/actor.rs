@@ -150,6 +150,8 @@ pub(super) struct Actor {
     policies: watch::Receiver<Option<Arc<crate::policy::Known>>>,
     rbac: watch::Receiver<u64>,
     has_executor: bool,
+    /// Tells that a work made a Namespace or a definition.
+    containers: watch::Receiver<u64>,
 }
 
 impl Actor {
@@ -158,6 +160,7 @@ impl Actor {
         let room = shared.guard.room();
         let policies = shared.policies.changes();
         let rbac = shared.executors.changes();
+        let containers = shared.containers.subscribe();
         Self {
             shared,
             actors,
@@ -187,6 +190,7 @@ impl Actor {
             policies,
             rbac,
             has_executor: false,
+            containers,
         }
     }
 
@@ -300,6 +304,11 @@ impl Actor {
                 }
                 Ok(()) = self.policies.changed() => return Some(Scope::Everything),
                 Ok(()) = self.rbac.changed(), if self.has_executor => return Some(Scope::Everything),
+                Ok(()) = self.containers.changed(), if !self.agenda.failing.is_empty() => {
+                    let slots = &self.slots;
+                    let homeless = |ordinal: usize| slots.get(&ordinal).is_some_and(|slot| slot.is_homeless());
+                    self.agenda.failing.hope(Instant::now(), homeless);
+                }
                 () = touched(&self.wake, self.breath) => {
                     if let Some(scope) = self.woken() {
                         return Some(scope);

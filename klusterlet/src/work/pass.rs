@@ -64,9 +64,16 @@ pub(super) struct Slot {
     pub(super) rival: Option<String>,
     /// The work may own the object by now: it is there, or something was asked for that may have been done.
     pub(super) perhaps_made: bool,
+    /// There is no Namespace for the object, or its kind is not served.
+    pub(super) homeless: bool,
 }
 
 impl Slot {
+    /// The object waits for a Namespace or a definition, which another work may bring.
+    pub(super) const fn is_homeless(&self) -> bool {
+        self.homeless || self.unmapped.is_some()
+    }
+
     /// The object's place, once its kind is known.
     pub(super) fn key(&self) -> Option<&ObjectKey> {
         self.outcome.meta.key()
@@ -223,6 +230,7 @@ impl Located<'_> {
             stake,
             rival: None,
             perhaps_made: false,
+            homeless: false,
         }
     }
 }
@@ -326,6 +334,7 @@ impl Pass<'_> {
             self.stalled.lock().insert(resource.clone());
         }
         let mut rival = None;
+        let homeless = matches!(&result, Err(Failure::Server(error)) if error.is_not_found() || error.is_terminating());
         let done = match &result {
             Ok(_) => true,
             Err(Failure::Server(error)) => !error.is_denial(),
@@ -408,6 +417,7 @@ impl Pass<'_> {
             stake,
             rival,
             perhaps_made: done || is_own,
+            homeless,
         };
         (ordinal, slot)
     }

@@ -48,17 +48,24 @@ impl Failing {
         self.0.remove(&ordinal);
     }
 
-    /// What they failed for may be over: all are tried now.
-    pub(super) fn try_now(&mut self, now: Instant) {
-        for again in self.0.values_mut() {
-            again.at = now;
-            again.backoff.reset();
+    /// What some failed for may be over, now or in a moment: they are tried at once, though not as soon as they failed, and soon again.
+    pub(super) fn hope(&mut self, now: Instant, among: impl Fn(usize) -> bool) {
+        for (ordinal, again) in &mut self.0 {
+            if among(*ordinal) {
+                let soonest = (again.at - again.pause + PAUSE.0).max(now);
+                again.at = again.at.min(soonest);
+                again.backoff.reset();
+            }
         }
     }
 
     /// Other manifests are wanted.
     pub(super) fn clear(&mut self) {
         self.0.clear();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// When one is due.
@@ -110,15 +117,23 @@ mod tests {
     fn what_they_failed_for_may_be_over() {
         let now = Instant::now();
         let mut failing = Failing::default();
-        for _ in 0..20 {
-            failing.failed(1, now);
-            failing.failed(2, now);
+        for ordinal in [1, 2, 3] {
+            for _ in 0..20 {
+                failing.failed(ordinal, now);
+            }
         }
-        failing.try_now(now);
-        assert_eq!(failing.due(now), Some(BTreeSet::from([1, 2])));
-        failing.failed(1, now);
-        assert!(failing.next().unwrap() <= now + PAUSE.0);
+        let later = now + PAUSE.0;
+        failing.hope(later, |ordinal| ordinal != 3);
+        assert_eq!(failing.due(later), Some(BTreeSet::from([1, 2])));
+        // It is not over; however often there is hope, it is not tried all the time.
+        failing.failed(1, later);
+        for _ in 0..20 {
+            failing.hope(later, |ordinal| ordinal == 1);
+        }
+        let next = failing.next().unwrap();
+        assert!(later < next && next <= later + PAUSE.0);
         failing.clear();
+        assert!(failing.is_empty());
         assert_eq!(failing.next(), None);
     }
 

@@ -350,8 +350,8 @@ impl Actor {
         let now = Instant::now();
         let uid = self.slots.get(&ordinal).map(|before| &before.uid);
         if slot.contains_others() && !slot.uid.is_empty() && uid != Some(&slot.uid) {
-            // It was made, perhaps anew: what is in it need not wait any more.
-            self.agenda.failing.try_now(now);
+            // It was made, perhaps anew: what belongs in it need not wait any more, in whatever work it is.
+            self.shared.containers.send_modify(|made| *made += 1);
         }
         match &slot.outcome.applied {
             Ok(()) => self.agenda.failing.succeeded(ordinal),

@@ -43,6 +43,7 @@ fn slot(name: &str, complete: Option<Truth>) -> Slot {
         stake: Stake::Own,
         rival: None,
         perhaps_made: true,
+        homeless: false,
     }
 }
 

@@ -151,5 +151,6 @@ fn incomplete(meta: ManifestResourceMeta, error: String, unmapped: Option<Unmapp
         stake: Stake::Own,
         rival: None,
         perhaps_made: false,
+        homeless: false,
     })
 }
