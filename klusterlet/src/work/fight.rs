@@ -10,15 +10,20 @@ use tokio::time::Instant;
 
 use crate::feedback::Derived;
 
-/// Repairs of one object within [`WINDOW`] that are still taken for chance.
-const MOST: usize = 10;
-const WINDOW: Duration = Duration::from_secs(60);
+/// So many repairs of one object within [`WINDOW`] are no chance: an autoscaler looks every 15 s, other tools every few minutes.
+const MOST: usize = 8;
+/// The same when it was left alone before.
+const MOST_AGAIN: usize = 3;
+const WINDOW: Duration = Duration::from_secs(30 * 60);
+
+/// How long an object is left alone at first; twice as long each further time, up to eight times.
+const REST: Duration = Duration::from_secs(60);
 
 /// Counts the repairs of one object.
 #[derive(Debug, Default)]
 pub(super) struct Fight {
+    /// Within the window, and fewer than are too many.
     repairs: VecDeque<Instant>,
-    last: Option<Instant>,
     rests: u32,
 }
 
@@ -26,22 +31,19 @@ impl Fight {
     /// Notes a repair. Returns how long to leave the object alone if there were too many.
     pub(super) fn repaired(&mut self, now: Instant) -> Option<Duration> {
         self.repairs.retain(|at| now.duration_since(*at) < WINDOW);
-        // Peace for longer than the rest that was taken ends the matter.
-        let peace = WINDOW * 2_u32.pow(self.rests) + WINDOW;
-        if self
-            .last
-            .is_some_and(|last| now.duration_since(last) > peace)
-        {
+        if self.repairs.is_empty() {
+            // Peace ends the matter.
             self.rests = 0;
         }
-        self.last = Some(now);
         self.repairs.push_back(now);
-        if self.repairs.len() < MOST {
+        let most = if self.rests == 0 { MOST } else { MOST_AGAIN };
+        if self.repairs.len() < most {
             return None;
         }
-        self.repairs.clear();
+        // The last one stands for the fight.
+        self.repairs.drain(..self.repairs.len() - 1);
         self.rests = (self.rests + 1).min(4);
-        Some(WINDOW * 2_u32.pow(self.rests - 1))
+        Some(REST * 2_u32.pow(self.rests - 1))
     }
 }
 
@@ -67,12 +69,30 @@ mod tests {
         let start = Instant::now();
         let mut fight = Fight::default();
         for n in 0..50 {
-            assert_eq!(fight.repaired(start + WINDOW * n), None);
+            assert_eq!(fight.repaired(start + WINDOW / 6 * n), None);
         }
-        let start = start + WINDOW * 100;
-        let rests: Vec<_> = (0..MOST * 2)
-            .filter_map(|n| fight.repaired(start + Duration::from_millis(n as u64)))
-            .collect();
-        assert_eq!(rests, [WINDOW, WINDOW * 2]);
+        let mut now = start + WINDOW * 100;
+        // An autoscaler.
+        let mut rests = Vec::new();
+        for n in 0..40 {
+            now += Duration::from_secs(15);
+            if let Some(rest) = fight.repaired(now) {
+                rests.push((n, rest));
+                now += rest;
+            }
+        }
+        let after = |n: u32| REST * 2_u32.pow(n);
+        let expected = [
+            (7, after(0)),
+            (9, after(1)),
+            (11, after(2)),
+            (13, after(3)),
+            (15, after(3)),
+        ];
+        assert_eq!(rests[..5], expected);
+        // Peace.
+        now += WINDOW;
+        let again = (0..MOST).map(|_| fight.repaired(now));
+        assert_eq!(again.flatten().collect::<Vec<_>>(), [after(0)]);
     }
 }
