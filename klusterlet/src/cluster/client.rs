@@ -14,6 +14,7 @@ use kube::{
     },
 };
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use self::call::{escaped, request, selected, within};
 use super::{Account, Resource, Result, dial, pace::Pace};
@@ -60,6 +61,8 @@ pub struct Cluster {
     /// Without its consent nothing is written.
     fence: Option<Fence>,
     pace: Pace,
+    /// To have a request in flight.
+    turns: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -101,6 +104,7 @@ impl Cluster {
             account: None,
             fence: None,
             pace,
+            turns: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
         })
     }
 

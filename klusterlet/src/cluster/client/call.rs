@@ -29,12 +29,15 @@ impl Cluster {
             }
             None => Vec::new(),
         };
-        if let Some(fence) = self.fence.as_ref().filter(|_| method != Method::GET) {
-            fence.admit().await?;
-        }
+        let fence = self.fence.as_ref().filter(|_| method != Method::GET);
         let patience = Instant::now() + PATIENCE;
         loop {
             self.pace.wait().await;
+            // Consent is given for now: whoever waits before it is sent asks too early.
+            let _turn = self.turns.acquire().await;
+            if let Some(fence) = fence {
+                fence.admit().await?;
+            }
             let mut request = request(method.clone(), path, body.clone(), content_type)?;
             if let Some(account) = &self.account {
                 account.sign(&mut request)?;
@@ -68,10 +71,10 @@ pub(super) fn request(
         reason: "BadRequest".to_owned(),
         message: e.to_string(),
         object: String::new(),
+        causes: Vec::new(),
     })
 }
 
-        causes: Vec::new(),
 /// Writes a text as the value of a query's parameter: RFC 3986, section 2.
 pub(super) fn escaped(text: &str) -> String {
     text.bytes()
