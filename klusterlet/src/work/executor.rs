@@ -14,7 +14,10 @@ use koinon_api::work::{
 use kube::runtime::watcher::Event;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 use tracing::debug;
 
 use super::plan::{Object, Ownership};
@@ -52,8 +55,11 @@ pub enum Without {
     Refused,
 }
 
-/// How long an answer is good although no RBAC object changed: there are other authorizers.
-const GOOD_FOR: Duration = Duration::from_secs(600);
+/// How long a yes and a no are good although no RBAC object changed: there are other authorizers.
+const GOOD_FOR: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(60));
+
+/// So long after a change the authorizer may still answer by what was before: it has eyes of its own.
+const LAG: Duration = Duration::from_secs(5);
 
 /// Answers that are remembered; past this all are asked for again.
 const MOST_ANSWERS: usize = 20_000;
@@ -216,10 +222,11 @@ impl Executors {
 
     async fn ask(&self, question: Question) -> Result<bool, Error> {
         let now = Instant::now();
-        if let Some((answer, at)) = self.answers.lock().get(&question)
-            && now.duration_since(*at) < GOOD_FOR
-        {
-            return Ok(*answer);
+        if let Some((allowed, at)) = self.answers.lock().get(&question).copied() {
+            let good_for = if allowed { GOOD_FOR.0 } else { GOOD_FOR.1 };
+            if now.duration_since(at) < good_for {
+                return Ok(allowed);
+            }
         }
         let before = *self.changes.borrow();
         let review = json!({
@@ -244,26 +251,46 @@ impl Executors {
         if answers.len() >= MOST_ANSWERS {
             answers.clear();
         }
-        // An answer from before a change is not remembered.
-        if *self.changes.borrow() == before {
+        // An answer from before a change is not remembered, nor a no of an authorizer that could not find out.
+        let error = answer.pointer("/status/evaluationError");
+        let sure = allowed || error.and_then(Value::as_str).is_none_or(str::is_empty);
+        if sure && *self.changes.borrow() == before {
             answers.insert(question, (allowed, now));
         }
         Ok(allowed)
     }
 
-    /// Forgets all answers when a role or a binding changes.
+    fn forget(&self) {
+        self.answers.lock().clear();
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// Forgets all answers when a role or a binding changes, and once more when everybody has seen it.
     async fn watch(self, resource: Resource) {
         let mut events = std::pin::pin!(self.cluster.watch_metadata(&resource, None, None));
+        let mut seen_by_all = None;
         loop {
+            let later = async {
+                match seen_by_all {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
             let event = tokio::select! {
                 () = self.tasks.stop().cancelled() => return,
                 event = events.next() => event,
+                () = later => {
+                    seen_by_all = None;
+                    self.forget();
+                    continue;
+                }
             };
             match event {
-                Some(Ok(Event::Apply(_) | Event::Delete(_) | Event::InitDone)) => {
-                    self.answers.lock().clear();
-                    self.changes.send_modify(|changes| *changes += 1);
+                Some(Ok(Event::Apply(_) | Event::Delete(_))) => {
+                    self.forget();
+                    seen_by_all = Some(Instant::now() + LAG);
                 }
+                Some(Ok(Event::InitDone)) => self.forget(),
                 Some(Ok(_)) => {}
                 // Deaf: what is remembered may be wrong by now.
                 Some(Err(error)) => {
