@@ -90,6 +90,15 @@ pub mod known {
         }
     }
 
+    /// Says whether objects of a resource are Namespaces; OpenShift shows them as projects, too, which can be made and deleted.
+    #[must_use]
+    pub fn is_namespace(group: &str, plural: &str) -> bool {
+        matches!(
+            (group, plural),
+            ("", "namespaces") | ("project.openshift.io", "projects" | "projectrequests")
+        )
+    }
+
     /// Core namespaces.
     pub static NAMESPACES: LazyLock<Resource> =
         LazyLock::new(|| resource("", "v1", "Namespace", "namespaces", false));

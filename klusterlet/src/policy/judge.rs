@@ -4,7 +4,7 @@ use koinon_api::policy::{Permission, PolicyVerb, WorkPolicySpec};
 use serde_json::Value;
 
 use super::{images::images, signed::signed};
-use crate::cluster::Resource;
+use crate::cluster::{Resource, known::is_namespace};
 
 /// Why the member does not allow something; for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub(super) fn one(
         allowed_signers,
     } = spec;
     let refuse = |what: String| Err(Refusal::by(policy, &what));
-    let is_namespace = resource.group.is_empty() && resource.plural == "namespaces";
+    let is_namespace = is_namespace(&resource.group, &resource.plural);
     let namespace = if is_namespace {
         name(object)
     } else {
@@ -79,10 +79,16 @@ pub(super) fn one(
             return refuse(format!("namespace {namespace:?}"));
         }
     }
+    // OpenShift's roles and bindings are views of the usual ones.
+    let alias = match resource.group.as_str() {
+        "authorization.openshift.io" => "rbac.authorization.k8s.io",
+        group => group,
+    };
     let any = |patterns: &[koinon_api::policy::PolicyResource]| {
-        patterns
-            .iter()
-            .any(|p| matches(&p.group, &resource.group) && matches(&p.resource, &resource.plural))
+        patterns.iter().any(|p| {
+            (matches(&p.group, &resource.group) || matches(&p.group, alias))
+                && matches(&p.resource, &resource.plural)
+        })
     };
     if any(denied_resources) || allowed_resources.as_ref().is_some_and(|a| !any(a)) {
         let dot = if resource.group.is_empty() { "" } else { "." };
@@ -240,6 +246,20 @@ mod tests {
                 map("a"),
                 Some(Create),
                 "clusterroles.rbac",
+            ),
+            (
+                json!({"deniedResources": [{"group": "rbac.authorization.k8s.io", "resource": "*"}]}),
+                &resource("authorization.openshift.io", "rolebindings"),
+                map("a"),
+                Some(Create),
+                "rolebindings.authorization.openshift.io",
+            ),
+            (
+                json!({"deniedNamespaces": ["kube-*"]}),
+                &resource("project.openshift.io", "projects"),
+                json!({"metadata": {"name": "kube-system"}}),
+                Some(Create),
+                "kube-system",
             ),
             (
                 json!({"allowedVerbs": ["Create"]}),

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::judge::{Refusal, name};
 use crate::cluster::{
     Resource,
-    known::{APPLIED_WORKS, CLAIMS, POLICIES},
+    known::{APPLIED_WORKS, CLAIMS, POLICIES, is_namespace},
 };
 
 /// Prefix of the agent's cluster roles and their bindings.
@@ -53,7 +53,7 @@ impl Own {
         if defines(&CLAIMS) {
             return refuse("the definitions of the agent");
         }
-        let is_namespace = resource.group.is_empty() && resource.plural == "namespaces";
+        let is_namespace = is_namespace(&resource.group, &resource.plural);
         if namespace == self.namespace || (is_namespace && name == self.namespace) {
             return refuse("the namespace of the agent");
         }
@@ -124,6 +124,7 @@ mod tests {
             ("", "secrets", "agent", "any", "namespace"),
             ("apps", "deployments", "agent", "klusterlet", "namespace"),
             ("", "namespaces", "", "agent", "namespace"),
+            ("project.openshift.io", "projects", "", "agent", "namespace"),
             (
                 "rbac.authorization.k8s.io",
                 "clusterrolebindings",

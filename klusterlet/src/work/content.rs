@@ -25,7 +25,7 @@ pub(super) enum Container {
 impl Container {
     /// Says whether objects of a resource contain others.
     pub(super) fn of(group: &str, plural: &str) -> Option<Self> {
-        if (group, plural) == ("", known::NAMESPACES.plural.as_str()) {
+        if known::is_namespace(group, plural) {
             Some(Self::Namespace)
         } else if (group, plural) == (known::CRDS.group.as_str(), known::CRDS.plural.as_str()) {
             Some(Self::Definition)
@@ -167,8 +167,19 @@ fn is_made_by_the_cluster(kind: &Resource, object: &Value) -> bool {
         .and_then(Value::as_str)
         .unwrap_or_default();
     match (kind.group.as_str(), kind.plural.as_str()) {
-        ("", "configmaps") => matches!(name, "kube-root-ca.crt" | "openshift-service-ca.crt"),
-        ("", "serviceaccounts") => name == "default",
+        ("", "configmaps") => matches!(
+            name,
+            "kube-root-ca.crt" | "openshift-service-ca.crt" | "istio-ca-root-cert"
+        ),
+        ("", "serviceaccounts") => matches!(name, "default" | "builder" | "deployer"),
+        ("rbac.authorization.k8s.io" | "authorization.openshift.io", "rolebindings") => matches!(
+            name,
+            "system:deployers" | "system:image-builders" | "system:image-pullers"
+        ),
+        // Tokens go with their account, which is looked at itself.
+        ("", "secrets") => object
+            .pointer("/metadata/annotations")
+            .is_some_and(|all| all.get("kubernetes.io/service-account.name").is_some()),
         _ => false,
     }
 }

@@ -88,7 +88,22 @@ fn what_is_ours_derived_or_the_clusters_own_is_not_of_others() {
             object("default", json!([])),
             false,
         ),
+        (
+            kind("rbac.authorization.k8s.io", "rolebindings"),
+            object("system:deployers", json!([])),
+            false,
+        ),
+        (
+            kind("rbac.authorization.k8s.io", "rolebindings"),
+            object("theirs", json!([])),
+            true,
+        ),
         (kind("", "secrets"), object("default", json!([])), true),
+        (
+            kind("", "secrets"),
+            json!({"metadata": {"name": "default-token", "annotations": {"kubernetes.io/service-account.name": "default"}}}),
+            false,
+        ),
         (
             kind("", "pods"),
             json!({"metadata": {"name": "going", "deletionTimestamp": "2026-01-01T00:00:00Z"}}),
@@ -113,6 +128,10 @@ fn containers_know_what_is_in_them() {
     };
     let namespace = Container::of("", "namespaces").unwrap();
     let definition = Container::of("apiextensions.k8s.io", "customresourcedefinitions").unwrap();
+    assert_eq!(
+        Container::of("project.openshift.io", "projects"),
+        Some(namespace)
+    );
     assert_eq!(Container::of("project.openshift.io", "namespaces"), None);
     for (container, name, object, expected) in [
         (namespace, "shop", object("", "secrets", "shop"), true),
