@@ -1,8 +1,10 @@
 //! One look of an actor at its work: applies the manifests that are in scope and remembers what came of it.
 
 mod locate;
+mod slot;
 mod twice;
 
+pub(super) use slot::{Slot, Stake};
 pub(super) use twice::firsts;
 
 use std::{
@@ -30,12 +32,10 @@ use super::{
     Shared,
     apply::{Applied, Applier, May, Remembered, version},
     complete::Completed,
-    content::Container,
     executor::{self, Denial, Rights, Without},
     ignore::Ignored,
     plan::{self, Manifest, Object, Ownership, Treatment},
     planned::Place,
-    prune::Unmapped,
     status::{Feedback, Meta, NotApplied, Outcome, Presence},
     update::Owner,
 };
@@ -47,78 +47,6 @@ use crate::{
 
 /// How long the custom resources of a work wait for the definitions that the same work brings, all together.
 pub(super) const DEFINITION_PATIENCE: Duration = Duration::from_secs(10);
-
-/// What is known of one manifest.
-#[derive(Debug)]
-pub(super) struct Slot {
-    pub(super) outcome: Outcome,
-    /// The object's uid; empty if it could not be read.
-    pub(super) uid: Box<str>,
-    /// Set if the kind is not known.
-    pub(super) unmapped: Option<Box<Unmapped>>,
-    pub(super) writes: u32,
-    /// The work has a rule that says when it is complete.
-    pub(super) completes: bool,
-    pub(super) stake: Stake,
-    /// Whose change was undone.
-    pub(super) rival: Option<String>,
-    /// The work may own the object by now: it is there, or something was asked for that may have been done.
-    pub(super) perhaps_made: bool,
-    /// There is no Namespace for the object, or its kind is not served.
-    pub(super) homeless: bool,
-}
-
-impl Slot {
-    /// The object waits for a Namespace or a definition, which another work may bring.
-    pub(super) const fn is_homeless(&self) -> bool {
-        self.homeless || self.unmapped.is_some()
-    }
-
-    /// The object's place, once its kind is known.
-    pub(super) fn key(&self) -> Option<&ObjectKey> {
-        self.outcome.meta.key()
-    }
-
-    /// The object has others in it: a Namespace, or a definition.
-    pub(super) fn contains_others(&self) -> bool {
-        let resource = self.key().map(|key| &key.resource);
-        resource.is_some_and(|r| Container::of(&r.group, &r.plural).is_some())
-    }
-
-    /// The object as it is recorded, once its kind is known.
-    pub(super) fn applied(&self) -> Option<AppliedManifestResourceMeta> {
-        let key = self.key()?;
-        Some(AppliedManifestResourceMeta {
-            group: key.resource.group.clone(),
-            version: key.resource.version.clone(),
-            resource: key.resource.plural.clone(),
-            namespace: key.namespace.clone(),
-            name: key.name.clone(),
-            uid: self.uid.to_string(),
-        })
-    }
-}
-
-/// What a work is to an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stake {
-    /// Its owner, or an owner.
-    Own,
-    /// It applies it, and leaves it there when it goes.
-    Keep,
-    /// It only looks.
-    Look,
-}
-
-impl Stake {
-    fn of(treatment: &Treatment, ownership: Ownership) -> Self {
-        match (treatment.strategy.type_, ownership) {
-            (UpdateStrategyType::ReadOnly, _) => Self::Look,
-            (_, Ownership::Orphaned) => Self::Keep,
-            (_, Ownership::Owned) => Self::Own,
-        }
-    }
-}
 
 /// What `Available` means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -293,6 +221,7 @@ impl Pass<'_> {
             live.map(|live| Applied {
                 live,
                 writes: 0,
+                sent: false,
                 rival: None,
             })
             .map_err(Failure::Server)
