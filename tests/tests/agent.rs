@@ -10,6 +10,7 @@ mod agent {
     mod fights;
     mod leaving;
     mod leftovers;
+    mod lingering;
     mod pace;
     mod reach;
     mod rights;

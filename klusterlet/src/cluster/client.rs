@@ -28,6 +28,9 @@ const SILENCE: Duration = Duration::from_secs(75);
 /// follows the server's own speed, which a fixed rate would not.
 const MAX_IN_FLIGHT: usize = 16;
 
+/// The same with all that takes no turn: watches that begin, pages of lists. No call that has its turn waits for these.
+const MAX_OPENED: usize = 4 * MAX_IN_FLIGHT;
+
 /// Objects per page of a list.
 const PAGE: u32 = 500;
 
@@ -100,7 +103,7 @@ impl Cluster {
         ));
         let pace = Pace::default();
         Ok(Self {
-            client: dial::client(config, MAX_IN_FLIGHT, &pace)?,
+            client: dial::client(config, MAX_OPENED, &pace)?,
             account: None,
             fence: None,
             pace,

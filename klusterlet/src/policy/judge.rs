@@ -79,16 +79,21 @@ pub(super) fn one(
             return refuse(format!("namespace {namespace:?}"));
         }
     }
-    // OpenShift's roles and bindings are views of the usual ones.
-    let alias = match resource.group.as_str() {
-        "authorization.openshift.io" => "rbac.authorization.k8s.io",
-        group => group,
+    let own = (resource.group.as_str(), resource.plural.as_str());
+    // OpenShift's projects, roles and bindings are views of the usual ones.
+    let usual = match own {
+        (
+            "authorization.openshift.io",
+            "roles" | "rolebindings" | "clusterroles" | "clusterrolebindings",
+        ) => ("rbac.authorization.k8s.io", own.1),
+        _ if is_namespace => ("", "namespaces"),
+        own => own,
     };
     let any = |patterns: &[koinon_api::policy::PolicyResource]| {
-        patterns.iter().any(|p| {
-            (matches(&p.group, &resource.group) || matches(&p.group, alias))
-                && matches(&p.resource, &resource.plural)
-        })
+        let names = |p: &koinon_api::policy::PolicyResource, (group, plural): (&str, &str)| {
+            matches(&p.group, group) && matches(&p.resource, plural)
+        };
+        patterns.iter().any(|p| names(p, own) || names(p, usual))
     };
     if any(denied_resources) || allowed_resources.as_ref().is_some_and(|a| !any(a)) {
         let dot = if resource.group.is_empty() { "" } else { "." };

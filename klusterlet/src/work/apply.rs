@@ -24,6 +24,8 @@ pub(super) struct Remembered {
     pub(super) known: Known,
     /// `resourceVersion` that was examined last.
     pub(super) version: String,
+    /// How it was applied: what another strategy left alone is not what the server made of the manifest.
+    strategy: UpdateStrategyType,
 }
 
 /// How an object was found or made.
@@ -33,6 +35,8 @@ pub(super) struct Applied {
     pub(super) live: Option<Value>,
     /// Number of writes that it took.
     pub(super) writes: u32,
+    /// Something was sent, even if the server found that it changes nothing.
+    pub(super) sent: bool,
     /// Whose change was undone, by the name of the manager.
     pub(super) rival: Option<String>,
 }
@@ -80,7 +84,9 @@ impl Applier<'_> {
         ownership: Ownership,
         memory: &mut Option<Remembered>,
     ) -> Result<Applied> {
-        let applied = match treatment.strategy.type_ {
+        let strategy = treatment.strategy.type_;
+        memory.take_if(|memory| memory.strategy != strategy);
+        let applied = match strategy {
             UpdateStrategyType::Update => {
                 self.update(object, resource, ownership, memory.as_ref())
                     .await?
@@ -111,6 +117,7 @@ impl Applier<'_> {
                     live => Applied {
                         live,
                         writes: 0,
+                        sent: false,
                         rival: None,
                     },
                 }
@@ -120,7 +127,7 @@ impl Applier<'_> {
             let required = diff::fingerprint(&object.value);
             let content = match memory.take() {
                 // What the server once made of this manifest stays acceptable until it is written again.
-                Some(before) if applied.writes == 0 && before.known.required == required => {
+                Some(before) if !applied.sent && before.known.required == required => {
                     before.known.content
                 }
                 _ => diff::declared_fingerprint(&object.value, live),
@@ -128,6 +135,7 @@ impl Applier<'_> {
             Remembered {
                 known: Known { required, content },
                 version: version(live).to_owned(),
+                strategy,
             }
         });
         Ok(applied)
@@ -201,6 +209,7 @@ impl Applier<'_> {
                     let writes = u32::from(version(&written) != version(&live));
                     return Ok(Applied {
                         writes,
+                        sent: true,
                         rival: rival(&object.value, &live, &[], self.owner),
                         live: Some(written),
                     });
@@ -219,7 +228,7 @@ impl Applier<'_> {
         &self,
         object: &Object,
         resource: &Resource,
-        (replacement, otherwise): (&Value, &Otherwise),
+        (replacement, otherwise): (&Value, &[Otherwise]),
         live: &Value,
         ownership: Ownership,
     ) -> Result<Value> {
@@ -270,20 +279,23 @@ impl Applier<'_> {
                 .create(resource, &object.namespace, &again)
                 .await;
         }
-        let otherwise = match otherwise {
-            Otherwise::Declared(otherwise) => otherwise,
-            Otherwise::LaidOver(otherwise) if refusal.is_about_a_change() => otherwise,
-            Otherwise::LaidOver(_) | Otherwise::Nothing => return Err(refusal),
-        };
-        match self
-            .cluster
-            .replace(resource, &object.namespace, &object.name, otherwise)
-            .await
-        {
-            // The first words are about what was declared, the second ones about our rescue.
-            Err(error) if error.is_invalid() => Err(refusal),
-            other => other,
+        let is_about_a_change = refusal.is_about_a_change();
+        let otherwise = otherwise.iter().filter_map(|otherwise| match otherwise {
+            Otherwise::LaidOver(_) if !is_about_a_change => None,
+            otherwise => Some(otherwise.object()),
+        });
+        for otherwise in otherwise {
+            match self
+                .cluster
+                .replace(resource, &object.namespace, &object.name, otherwise)
+                .await
+            {
+                Err(error) if error.is_invalid() => {}
+                other => return other,
+            }
         }
+        // The first words are about what was declared, those that followed about our rescue.
+        Err(refusal)
     }
 
     async fn create_only(
@@ -356,6 +368,7 @@ impl Applied {
         Self {
             live: Some(live),
             writes,
+            sent: writes > 0,
             rival: None,
         }
     }

@@ -147,7 +147,7 @@ impl Eyes<'_> {
         }
         let owners = references(object);
         if owners.is_empty() {
-            return !is_made_by_the_cluster(kind, object);
+            return !is_made_by_the_cluster(kind, object, kinds);
         }
         // An owner outside of namespaces is not looked at, and may want the object.
         owners.iter().any(|owner| {
@@ -161,25 +161,34 @@ fn is_going(object: &Value) -> bool {
     object.pointer("/metadata/deletionTimestamp").is_some()
 }
 
-fn is_made_by_the_cluster(kind: &Resource, object: &Value) -> bool {
+fn is_made_by_the_cluster(kind: &Resource, object: &Value, kinds: &Kinds) -> bool {
     let name = object
         .pointer("/metadata/name")
         .and_then(Value::as_str)
         .unwrap_or_default();
+    let is_account = |name: &str| {
+        name == "default" || kinds.is_openshift() && matches!(name, "builder" | "deployer")
+    };
     match (kind.group.as_str(), kind.plural.as_str()) {
         ("", "configmaps") => matches!(
             name,
             "kube-root-ca.crt" | "openshift-service-ca.crt" | "istio-ca-root-cert"
         ),
-        ("", "serviceaccounts") => matches!(name, "default" | "builder" | "deployer"),
-        ("rbac.authorization.k8s.io" | "authorization.openshift.io", "rolebindings") => matches!(
-            name,
-            "system:deployers" | "system:image-builders" | "system:image-pullers"
-        ),
-        // Tokens go with their account, which is looked at itself.
+        ("", "serviceaccounts") => is_account(name),
+        ("rbac.authorization.k8s.io" | "authorization.openshift.io", "rolebindings") => {
+            kinds.is_openshift()
+                && matches!(
+                    name,
+                    "system:deployers" | "system:image-builders" | "system:image-pullers"
+                )
+        }
+        // The tokens that the cluster makes for these accounts; what somebody made has another name.
         ("", "secrets") => object
             .pointer("/metadata/annotations")
-            .is_some_and(|all| all.get("kubernetes.io/service-account.name").is_some()),
+            .and_then(|all| all.get("kubernetes.io/service-account.name")?.as_str())
+            .filter(|account| is_account(account))
+            .and_then(|account| name.strip_prefix(account))
+            .is_some_and(|rest| rest.starts_with("-token-") || rest.starts_with("-dockercfg-")),
         _ => false,
     }
 }

@@ -1,5 +1,7 @@
 //! Compares what is declared with what is live. Pure.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
@@ -33,7 +35,12 @@ fn declared(required: &Value, live: &Value) -> Value {
         (Value::Object(required), Value::Object(live)) => {
             let parts = required.iter().map(|(key, value)| {
                 let live = live.get(key).unwrap_or(&Value::Null);
-                (key.clone(), declared(value, live))
+                let part = if selects_all(key, value) {
+                    live.clone()
+                } else {
+                    declared(value, live)
+                };
+                (key.clone(), part)
             });
             Value::Object(parts.collect())
         }
@@ -42,8 +49,9 @@ fn declared(required: &Value, live: &Value) -> Value {
             Value::Array(parts.map(|(r, l)| declared(r, l)).collect())
         }
         (Value::Array(required), Value::Array(live)) => {
+            let named = are_named(required) && are_named(live);
             let parts = live.iter().map(|live| {
-                let same = name(live).and_then(|_| required.iter().find(|r| name(r) == name(live)));
+                let same = required.iter().find(|r| named && name(r) == name(live));
                 same.map_or_else(|| live.clone(), |required| declared(required, live))
             });
             Value::Array(parts.collect())
@@ -52,9 +60,20 @@ fn declared(required: &Value, live: &Value) -> Value {
     }
 }
 
-/// What tells the items of most lists apart.
+/// A selector that is declared empty says something: that all is meant.
+fn selects_all(key: &str, value: &Value) -> bool {
+    key.ends_with("Selector") && value.as_object().is_some_and(Map::is_empty)
+}
+
+/// What tells the items of many lists apart.
 fn name(item: &Value) -> Option<&str> {
     item.get("name").and_then(Value::as_str)
+}
+
+/// Says whether names tell all items apart. Those of mounts or subjects may come twice.
+fn are_named(items: &[Value]) -> bool {
+    let names: BTreeSet<&str> = items.iter().filter_map(name).collect();
+    !items.is_empty() && names.len() == items.len()
 }
 
 /// Iterates over the fields of an object outside `metadata` and `status`.
@@ -87,9 +106,10 @@ pub(super) fn within(required: &Value, live: &Value, zero: Zero) -> bool {
     match (required, live) {
         (Value::Null, Value::Null) => true,
         (required, Value::Null) => zero == Zero::LeftOut && is_zero(required),
-        (Value::Object(required), Value::Object(live)) => required
-            .iter()
-            .all(|(key, value)| within(value, live.get(key).unwrap_or(&Value::Null), zero)),
+        (Value::Object(required), Value::Object(live)) => required.iter().all(|(key, value)| {
+            let live = live.get(key).unwrap_or(&Value::Null);
+            within(value, live, zero) && (!selects_all(key, value) || is_zero(live))
+        }),
         (Value::Array(required), Value::Array(live)) => {
             required.len() == live.len() && required.iter().zip(live).all(|(r, l)| item(r, l, zero))
         }
@@ -151,9 +171,7 @@ pub(super) fn overlay(required: &Value, live: &Value, further: Further) -> Value
 }
 
 fn overlay_items(required: &[Value], live: &[Value], further: Further) -> Vec<Value> {
-    let named =
-        |items: &[Value]| !items.is_empty() && items.iter().all(|item| name(item).is_some());
-    if named(required) && named(live) {
+    if are_named(required) && are_named(live) {
         let mut merged: Vec<Value> = required
             .iter()
             .map(|r| {
@@ -171,10 +189,13 @@ fn overlay_items(required: &[Value], live: &[Value], further: Further) -> Vec<Va
         return merged;
     }
     if required.len() == live.len() {
-        return required
-            .iter()
-            .zip(live)
-            .map(|(r, l)| overlay(r, l, further))
+        // Nothing tells whether an item that is not as declared is the same one.
+        let pairs = required.iter().zip(live);
+        return pairs
+            .map(|(r, l)| match item(r, l, Zero::LeftOut) {
+                true => overlay(r, l, further),
+                false => r.clone(),
+            })
             .collect();
     }
     required.to_vec()

@@ -286,11 +286,10 @@ impl Executors {
                 }
             };
             match event {
-                Some(Ok(Event::Apply(_) | Event::Delete(_))) => {
+                Some(Ok(Event::Apply(_) | Event::Delete(_) | Event::InitDone)) => {
                     self.forget();
                     seen_by_all = Some(Instant::now() + LAG);
                 }
-                Some(Ok(Event::InitDone)) => self.forget(),
                 Some(Ok(_)) => {}
                 // Deaf: what is remembered may be wrong by now.
                 Some(Err(error)) => {

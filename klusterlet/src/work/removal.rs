@@ -156,6 +156,12 @@ impl Removal {
         !self.granted.is_empty()
     }
 
+    /// How long to wait at most for what is on its way out.
+    pub(super) fn pause(&self) -> Duration {
+        let all = u32::try_from(self.lingering.len()).unwrap_or(u32::MAX);
+        (Duration::from_millis(10) * all.min(10_000)).max(Duration::from_secs(5))
+    }
+
     /// What is wanted changed: what was found before is looked for again at once.
     pub(super) fn look_again(&mut self) {
         self.looks.clear();

@@ -105,7 +105,11 @@ impl Applier<'_> {
         let applied = self
             .settle_owner(object, resource, ownership, live, writes)
             .await?;
-        Ok(Applied { rival, ..applied })
+        Ok(Applied {
+            rival,
+            sent: true,
+            ..applied
+        })
     }
 }
 

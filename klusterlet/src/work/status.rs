@@ -405,6 +405,11 @@ impl Delayed {
         self.message.clone()
     }
 
+    /// Nothing is asked of anybody here.
+    pub(super) fn is_going(&self) -> bool {
+        self.reason == held::FINALIZERS
+    }
+
     /// Only an approval, or time, helps.
     pub(super) fn is_mass(&self) -> bool {
         self.reason == held::MASS

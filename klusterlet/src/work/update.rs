@@ -132,17 +132,28 @@ pub(super) struct Known {
 #[derive(Debug, PartialEq)]
 pub(super) enum Decision {
     InSync,
-    Replace { object: Value, otherwise: Otherwise },
+    Replace {
+        object: Value,
+        /// What to try then, one after the other, if the API server finds that invalid.
+        otherwise: Vec<Otherwise>,
+    },
 }
 
 /// What to try if the API server finds a replacement invalid.
 #[derive(Debug, PartialEq)]
 pub(super) enum Otherwise {
-    Nothing,
     /// What is declared alone: what others put beside it may not be there together with it.
     Declared(Value),
     /// Laid over what is there, if the server lets nobody take that away.
     LaidOver(Value),
+}
+
+impl Otherwise {
+    pub(super) const fn object(&self) -> &Value {
+        match self {
+            Self::Declared(object) | Self::LaidOver(object) => object,
+        }
+    }
 }
 
 /// Returns the object to create.
@@ -224,26 +235,26 @@ pub(super) fn decide(
     if let Some(status) = live.get("status") {
         object["status"] = status.clone();
     }
-    let further = if is_gentle {
-        Further::Go
+    let (trimmed, whole) = (
+        soften(&object, live, Further::Go),
+        soften(&object, live, Further::Stay),
+    );
+    let (object, further) = if is_gentle {
+        let further = [Otherwise::Declared(object), Otherwise::LaidOver(whole)];
+        (trimmed, further)
     } else {
-        Further::Stay
+        // What is in a list beside what is declared stays only if it has to.
+        let further = [Otherwise::LaidOver(trimmed), Otherwise::LaidOver(whole)];
+        (object, further)
     };
-    let laid_over = soften(&object, live, further);
-    if laid_over == object {
-        let otherwise = Otherwise::Nothing;
-        return Decision::Replace { object, otherwise };
-    }
-    if is_gentle {
-        let otherwise = Otherwise::Declared(object);
-        Decision::Replace {
-            object: laid_over,
-            otherwise,
+    let mut otherwise: Vec<Otherwise> = Vec::new();
+    for one in further {
+        let mut tried = otherwise.iter().map(Otherwise::object);
+        if *one.object() != object && !tried.any(|tried| tried == one.object()) {
+            otherwise.push(one);
         }
-    } else {
-        let otherwise = Otherwise::LaidOver(laid_over);
-        Decision::Replace { object, otherwise }
     }
+    Decision::Replace { object, otherwise }
 }
 
 /// Lays the declared content over the live one instead of replacing it.

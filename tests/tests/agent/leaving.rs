@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     bench::{Bench, applied, condition, config_map},
-    safety::{held_because, namespace, until_held},
+    safety::{held_because, until_held},
     settings::{Account, NEVER, Settings, allow_works, forbid_works},
 };
 
@@ -46,63 +46,11 @@ async fn a_deletion_that_has_to_wait_waits_and_what_is_wanted_meanwhile_is_not_l
     bench.quiet().await;
     let reads = bench.gate.reads() - before;
     assert!(reads < 60, "{reads} reads of what goes nowhere");
-    let words = [
-        "WaitsForFinalizers",
-        "configmaps",
-        "default/held",
-        "test.koinon.dev/hold",
-    ];
-    until_held(&bench, "soon", &words).await?;
     let patch = r#"{"metadata":{"finalizers":null}}"#;
     bench
         .kubectl(&["patch", "configmap", "held", "--type=merge", "-p", patch])
         .await?;
     bench.removed("soon").await?;
-
-    // A namespace tells what is left in it.
-    bench.desire("space", 1, work(&[namespace("kept")]))?;
-    bench.status("space", 1).await?;
-    bench
-        .kubectl(&["create", "configmap", "inside", "-n", "kept"])
-        .await?;
-    let hold = r#"{"metadata":{"finalizers":["test.koinon.dev/hold"]}}"#;
-    bench
-        .kubectl(&[
-            "patch",
-            "configmap",
-            "inside",
-            "-n",
-            "kept",
-            "--type=merge",
-            "-p",
-            hold,
-        ])
-        .await?;
-    bench.direct("space", "koinon.dev/approve-deletion", "namespaces/kept")?;
-    bench.delete("space")?;
-    until_held(
-        &bench,
-        "space",
-        &[
-            "WaitsForFinalizers",
-            "namespaces \\\"kept\\\"",
-            "test.koinon.dev/hold",
-        ],
-    )
-    .await?;
-    bench
-        .kubectl(&[
-            "patch",
-            "configmap",
-            "inside",
-            "-n",
-            "kept",
-            "--type=merge",
-            "-p",
-            patch,
-        ])
-        .await?;
-    bench.removed("space").await?;
 
     // The hub takes a deletion back while the last of the work goes.
     let map = config_map("again", &json!({"k": "v"}));

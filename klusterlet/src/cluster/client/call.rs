@@ -32,9 +32,9 @@ impl Cluster {
         let fence = self.fence.as_ref().filter(|_| method != Method::GET);
         let patience = Instant::now() + PATIENCE;
         loop {
-            self.pace.wait().await;
-            // Consent is given for now: whoever waits before it is sent asks too early.
             let _turn = self.turns.acquire().await;
+            self.pace.wait().await;
+            // Consent is given for now: whoever waits after it has asked too early.
             if let Some(fence) = fence {
                 fence.admit().await?;
             }

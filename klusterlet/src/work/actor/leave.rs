@@ -32,7 +32,9 @@ impl Actor {
                 let wait = match &self.delayed {
                     // Approvals are told, and that there is room for other reasons than time.
                     Some(delayed) if delayed.is_mass() => spread(shared.resync),
-                    Some(_) => self.backoff.next_delay(),
+                    Some(delayed) if !delayed.is_going() => self.backoff.next_delay(),
+                    // It may be gone at any moment, and after a restart no watch tells. Each look reads all that is left.
+                    Some(_) => self.backoff.next_delay().min(self.removal.pause()),
                     None => self.backoff.next_delay().min(Duration::from_secs(5)),
                 };
                 let room = shared.guard.room_at(&self.name, Instant::now());

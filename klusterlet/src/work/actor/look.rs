@@ -141,8 +141,13 @@ impl Actor {
         };
         let status = status::status(&before, generation, outcomes, end, &clock::now());
         self.report(held, status);
-        // Of a work that is deleted, and kept until somebody agrees, nothing more goes than that.
-        let settled = if frozen.is_some() || held.tombstone {
+        // What is asked for after the work was complete is not done. Of a work that is deleted, and kept until somebody agrees, nothing
+        // more goes than that.
+        let is_over = frozen.is_some_and(|generation| generation != held.generation);
+        if is_over && !held.tombstone {
+            self.postpone(held, None);
+        }
+        let settled = if is_over || held.tombstone {
             self.record = Some(record);
             Ok(true)
         } else {
@@ -349,7 +354,11 @@ impl Actor {
         }
         let now = Instant::now();
         let uid = self.slots.get(&ordinal).map(|before| &before.uid);
-        if slot.contains_others() && !slot.uid.is_empty() && uid != Some(&slot.uid) {
+        if slot.writes > 0
+            && slot.contains_others()
+            && !slot.uid.is_empty()
+            && uid != Some(&slot.uid)
+        {
             // It was made, perhaps anew: what belongs in it need not wait any more, in whatever work it is.
             self.shared.containers.send_modify(|made| *made += 1);
         }

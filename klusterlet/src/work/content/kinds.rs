@@ -50,6 +50,12 @@ impl Kinds {
         &self.listable
     }
 
+    /// Says whether the cluster is one of OpenShift.
+    pub(super) fn is_openshift(&self) -> bool {
+        let mut groups = self.namespaced.iter().map(|(group, _)| group);
+        groups.any(|group| group.ends_with(".openshift.io"))
+    }
+
     /// Says whether objects of a kind live in namespaces, whatever its version.
     pub(super) fn is_namespaced(&self, api_version: &str, kind: &str) -> bool {
         let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);

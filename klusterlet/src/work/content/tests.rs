@@ -39,6 +39,7 @@ fn what_is_ours_derived_or_the_clusters_own_is_not_of_others() {
         "v1",
     );
     let object = |name: &str, owners: Value| json!({"metadata": {"name": name, "namespace": "shop", "ownerReferences": owners}});
+    let token = |name: &str, account: &str| json!({"metadata": {"name": name, "annotations": {"kubernetes.io/service-account.name": account}}});
     let (ours, theirs) = (
         owner.reference(),
         json!({"kind": "AppliedManifestWork", "uid": "u2"}),
@@ -91,7 +92,12 @@ fn what_is_ours_derived_or_the_clusters_own_is_not_of_others() {
         (
             kind("rbac.authorization.k8s.io", "rolebindings"),
             object("system:deployers", json!([])),
-            false,
+            true,
+        ),
+        (
+            kind("", "serviceaccounts"),
+            object("deployer", json!([])),
+            true,
         ),
         (
             kind("rbac.authorization.k8s.io", "rolebindings"),
@@ -101,8 +107,14 @@ fn what_is_ours_derived_or_the_clusters_own_is_not_of_others() {
         (kind("", "secrets"), object("default", json!([])), true),
         (
             kind("", "secrets"),
-            json!({"metadata": {"name": "default-token", "annotations": {"kubernetes.io/service-account.name": "default"}}}),
+            token("default-token-x7k2p", "default"),
             false,
+        ),
+        (kind("", "secrets"), token("by-hand", "default"), true),
+        (
+            kind("", "secrets"),
+            token("deployer-token-x7k2p", "deployer"),
+            true,
         ),
         (
             kind("", "pods"),
@@ -115,6 +127,32 @@ fn what_is_ours_derived_or_the_clusters_own_is_not_of_others() {
             expected,
             "{object}"
         );
+    }
+}
+
+#[test]
+fn openshift_fills_namespaces_with_more() {
+    let (owner, spec) = (owner(), ManifestWorkSpec::default());
+    let eyes = Eyes {
+        owner: &owner,
+        spec: &spec,
+    };
+    let mut kinds = Kinds::default();
+    kinds.add(&json!({"resources": [{"name": "templates", "kind": "Template", "namespaced": true, "verbs": ["list"]}]}), "template.openshift.io", "v1");
+    for (group, plural, name, expected) in [
+        ("", "serviceaccounts", "deployer", false),
+        ("", "serviceaccounts", "theirs", true),
+        (
+            "rbac.authorization.k8s.io",
+            "rolebindings",
+            "system:deployers",
+            false,
+        ),
+        ("rbac.authorization.k8s.io", "rolebindings", "theirs", true),
+    ] {
+        let object = json!({"metadata": {"name": name}});
+        let found = eyes.is_foreign(&kind(group, plural), &object, &kinds);
+        assert_eq!(found, expected, "{plural} {name}");
     }
 }
 

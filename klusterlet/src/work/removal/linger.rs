@@ -34,6 +34,10 @@ impl Going {
 }
 
 impl Lingering {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Takes in what is on its way out now, and says what of that has been kept for long: the first of them, and how many more.
     pub(super) fn see(&mut self, going: Vec<Going>, now: Instant) -> Option<String> {
         let mut before = std::mem::take(&mut self.0);

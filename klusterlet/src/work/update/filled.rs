@@ -41,7 +41,11 @@ fn account(object: &mut Value, live: &Value) {
         match object.get(field) {
             None | Some(Value::Null) => {}
             Some(Value::Array(declared)) => {
-                let new = declared.iter().filter(|item| !there.contains(item));
+                let is_there = |item: &&Value| {
+                    let mut there = there.iter();
+                    there.any(|there| there.get("name") == item.get("name"))
+                };
+                let new = declared.iter().filter(|item| !is_there(item));
                 items.extend(new.cloned());
             }
             Some(_) => continue,
@@ -93,8 +97,13 @@ fn definition(object: &mut Value, live: &Value) {
     bundle(object.pointer_mut(config), live.pointer(config));
 }
 
+/// One that is local, or is trusted whoever it is, has none.
 fn service(object: &mut Value, live: &Value) {
-    bundle(object.get_mut("spec"), live.get("spec"));
+    let spec = |field: &str| object.get("spec").and_then(|spec| spec.get(field));
+    let trusts_anybody = spec("insecureSkipTLSVerify") == Some(&Value::Bool(true));
+    if !trusts_anybody && spec("service").is_some_and(Value::is_object) {
+        bundle(object.get_mut("spec"), live.get("spec"));
+    }
 }
 
 /// An injector fills in whom to trust. Manifests have no empty bundles: they were taken out when they were read.
@@ -128,7 +137,7 @@ mod tests {
         };
         let account = |secrets: Value| json!({"apiVersion": "v1", "kind": "ServiceAccount", "imagePullSecrets": secrets});
         let token = |data: Value| json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token", "data": data});
-        let service = |bundle: Value| json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "spec": {"caBundle": bundle}});
+        let service = |spec: Value| json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "spec": spec});
         for (required, live, expected) in [
             (
                 hook(json!({"url": "u"})),
@@ -172,9 +181,24 @@ mod tests {
                 token(json!({"token": "t", "k": "v"})),
             ),
             (
-                service(json!("mine")),
-                service(json!("x")),
-                service(json!("mine")),
+                service(json!({"service": {"name": "s"}})),
+                service(json!({"service": {"name": "s"}, "caBundle": "x"})),
+                service(json!({"service": {"name": "s"}, "caBundle": "x"})),
+            ),
+            (
+                service(json!({"service": {"name": "s"}, "insecureSkipTLSVerify": true})),
+                service(json!({"service": {"name": "s"}, "caBundle": "x"})),
+                service(json!({"service": {"name": "s"}, "insecureSkipTLSVerify": true})),
+            ),
+            (
+                service(json!({"service": null})),
+                service(json!({"caBundle": "x"})),
+                service(json!({"service": null})),
+            ),
+            (
+                account(json!([{"name": "mine", "namespace": null}])),
+                account(json!([{"name": "mine"}])),
+                account(json!([{"name": "mine"}])),
             ),
             (
                 json!({"apiVersion": "v1", "kind": "Secret", "data": {}}),

@@ -158,7 +158,7 @@ fn a_zero_that_is_gone_is_put_back_without_taking_anything_away() {
         json!({"hostNetwork": false, "image": "x", "replicas": 5})
     );
     // Somebody put something else in its place that cannot be beside it.
-    let Otherwise::Declared(otherwise) = otherwise else {
+    let [Otherwise::Declared(otherwise)] = otherwise.as_slice() else {
         panic!("{otherwise:?}")
     };
     assert_eq!(otherwise["spec"], required["spec"]);
@@ -210,6 +210,40 @@ fn an_autoscaler_is_left_alone_beside_what_the_server_rewrites() {
     let mut older = made(5, "1");
     older["metadata"]["annotations"][owner().hash_key()] = "older".into();
     assert_eq!(replaced(&older, Some(&known)), required["spec"]);
+}
+
+/// A Pod lets nobody take away what admission has put into it, and a Job what its controller has.
+#[test]
+fn what_nobody_may_take_away_is_tried_last() {
+    let required = json!({"kind": "Pod", "metadata": {"name": "a", "labels": {"l": "1"}}, "spec": {"containers": [{"name": "c"}]}});
+    let mut live = creation(&required, &owner(), Ownership::Owned);
+    live["spec"] = json!({"nodeName": "n", "containers": [{"name": "c", "mounts": [1]}, {"name": "injected"}]});
+    live["metadata"]["labels"]["l"] = "2".into();
+    let containers = |decision: Decision| match decision {
+        Decision::Replace { object, otherwise } => {
+            let rest = otherwise.iter().map(Otherwise::object);
+            let all = [&object].into_iter().chain(rest);
+            let spec = |object: &Value| {
+                let containers = object["spec"]["containers"].as_array().map(Vec::len);
+                (
+                    containers.unwrap_or(0),
+                    object["spec"].get("nodeName").is_some(),
+                )
+            };
+            all.map(spec).collect::<Vec<_>>()
+        }
+        Decision::InSync => Vec::new(),
+    };
+    let decided = |live: &Value| decide(&required, live, &owner(), Ownership::Owned, None);
+    assert_eq!(
+        containers(decided(&live)),
+        [(1, true), (1, false), (2, true)]
+    );
+    live["metadata"]["annotations"][owner().hash_key()] = "older".into();
+    assert_eq!(
+        containers(decided(&live)),
+        [(1, false), (1, true), (2, true)]
+    );
 }
 
 #[test]
