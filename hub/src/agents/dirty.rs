@@ -15,6 +15,8 @@ const MOST_MARKS: usize = 65_536;
 
 /// The works of one namespace, as they are now.
 pub(super) trait Works {
+    /// Returns the revision at which they are so.
+    fn revision(&self) -> i64;
     /// Returns one work.
     fn get(&self, name: &str) -> Option<Work>;
     /// Returns the works after `name` in order of name, at most `most`.

@@ -50,8 +50,8 @@ pub(super) enum Next {
     Cluster,
     /// The placements that name the cluster changed.
     Decisions,
-    /// Works to tell.
-    Works(Told),
+    /// Works to tell, as they are at this revision.
+    Works(i64, Told),
 }
 
 impl Outbox {
@@ -71,7 +71,11 @@ impl Outbox {
     }
 
     /// Takes the most urgent thing to do.
-    pub(super) fn next(&self, works: &impl Works, most: usize) -> Option<Next> {
+    ///
+    /// `works` is asked here and not before, while nobody marks anything: a work is changed before it is marked, so whoever looks
+    /// after the marks sees every change that they stand for. With works of a moment before, a mark would be taken off for a
+    /// change that is not told.
+    pub(super) fn next<W: Works>(&self, works: impl FnOnce() -> W, most: usize) -> Option<Next> {
         let mut state = self.state.lock();
         if let Some(leave) = state.leave.take() {
             return Some(Next::Leave(leave));
@@ -85,10 +89,14 @@ impl Outbox {
         if std::mem::take(&mut state.decisions) {
             return Some(Next::Decisions);
         }
+        if state.dirty.is_empty() {
+            return None;
+        }
+        let works = works();
         while !state.dirty.is_empty() {
-            let told = state.dirty.take(works, most);
+            let told = state.dirty.take(&works, most);
             if told != Told::default() {
-                return Some(Next::Works(told));
+                return Some(Next::Works(works.revision(), told));
             }
         }
         None
@@ -168,5 +176,79 @@ pub(super) fn notices(
         stamp,
         notices: notices.collect(),
         complete: told.complete,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeMap,
+        sync::atomic::{AtomicI64, Ordering},
+        thread,
+    };
+
+    use koinon_store::Digest;
+
+    use super::*;
+
+    type Hub = BTreeMap<Arc<str>, Work>;
+
+    impl Works for Arc<Hub> {
+        fn revision(&self) -> i64 {
+            0
+        }
+
+        fn get(&self, name: &str) -> Option<Work> {
+            BTreeMap::get(self, name).cloned()
+        }
+
+        fn after(&self, _: &str, _: usize) -> Vec<(Arc<str>, Work)> {
+            Vec::new()
+        }
+    }
+
+    /// A work changes while a session takes what is to be told: what was marked before is told when nothing is left.
+    #[test]
+    fn no_change_is_lost_between_a_mark_and_what_it_stands_for() {
+        const CHANGES: i64 = 50_000;
+        let (outbox, name) = (Outbox::new("east".into(), "a".into()), Arc::from("w"));
+        let hub = Mutex::new(Arc::new(Hub::new()));
+        let work = |generation| Work {
+            uid: Uuid::nil(),
+            generation,
+            digest: Digest::of(b""),
+            tombstone: false,
+            directives: BTreeMap::new(),
+        };
+        let (mut told, marked) = (0, AtomicI64::new(0));
+        thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for generation in 1..=CHANGES {
+                    // Published first, marked then, as the router does.
+                    *hub.lock() = Arc::new([(Arc::clone(&name), work(generation))].into());
+                    let (before, after) = (work(generation - 1), work(generation));
+                    outbox.work_changed(&name, generation, Some(&before), Some(&after));
+                    marked.store(generation, Ordering::SeqCst);
+                }
+            });
+            loop {
+                let over = writer.is_finished();
+                let marked = marked.load(Ordering::SeqCst);
+                while let Some(next) = outbox.next(|| Arc::clone(&hub.lock()), 8) {
+                    if let Next::Works(_, works) = next {
+                        told = works
+                            .works
+                            .iter()
+                            .map(|(_, work)| work.generation)
+                            .fold(told, i64::max);
+                    }
+                }
+                assert!(told >= marked, "{marked} was not told");
+                if over {
+                    break;
+                }
+            }
+        });
+        assert_eq!(told, CHANGES);
     }
 }

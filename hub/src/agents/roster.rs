@@ -95,6 +95,9 @@ mod tests {
     struct NoWorks;
 
     impl Works for NoWorks {
+        fn revision(&self) -> i64 {
+            0
+        }
         fn get(&self, _: &str) -> Option<Work> {
             None
         }
@@ -117,10 +120,10 @@ mod tests {
         );
         assert!(roster.join(&old) && roster.join(&other) && roster.join(&new));
         assert!(matches!(
-            old.next(&NoWorks, 1),
+            old.next(|| NoWorks, 1),
             Some(Next::Leave(Leave::Replaced))
         ));
-        assert!(other.next(&NoWorks, 1).is_none() && new.next(&NoWorks, 1).is_none());
+        assert!(other.next(|| NoWorks, 1).is_none() && new.next(|| NoWorks, 1).is_none());
         roster.leave(&old);
         let count = std::cell::Cell::new(0);
         roster.of("east", |_| count.set(count.get() + 1));
@@ -134,7 +137,7 @@ mod tests {
         roster.join(&one);
         roster.close("bye");
         assert!(matches!(
-            one.next(&NoWorks, 1),
+            one.next(|| NoWorks, 1),
             Some(Next::Leave(Leave::Drain { .. }))
         ));
         assert!(!roster.join(&outbox("west", "a")));

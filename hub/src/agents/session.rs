@@ -223,14 +223,11 @@ impl Session {
     /// Takes the next thing to say from the outbox.
     async fn tell(&mut self) -> Option<Step> {
         loop {
-            let works = OwnWorks {
+            let works = || OwnWorks {
                 snapshot: self.agents.store().snapshot(resource::WORKS),
                 cluster: &self.outbox.cluster,
             };
-            let revision = works.snapshot.revision().0;
-            let next = self.outbox.next(&works, MAX_BATCH)?;
-            drop(works);
-            let body = match next {
+            let body = match self.outbox.next(works, MAX_BATCH)? {
                 Next::Leave(leave) => return Some(self.leave(leave)),
                 Next::Grant(sequence) => {
                     Box::pin(self.restore_available()).await;
@@ -258,7 +255,7 @@ impl Session {
                     decisions.stamp = self.agents.stamp(decisions.revision);
                     Body::Decisions(decisions)
                 }
-                Next::Works(told) => {
+                Next::Works(revision, told) => {
                     self.agents
                         .0
                         .metrics
@@ -363,6 +360,10 @@ struct OwnWorks<'a> {
 }
 
 impl Works for OwnWorks<'_> {
+    fn revision(&self) -> i64 {
+        self.snapshot.revision().0
+    }
+
     fn get(&self, name: &str) -> Option<Work> {
         self.snapshot
             .get(self.cluster, name)

@@ -9,6 +9,10 @@ use super::*;
 type Hub = BTreeMap<Arc<str>, Work>;
 
 impl Works for Hub {
+    fn revision(&self) -> i64 {
+        0
+    }
+
     fn get(&self, name: &str) -> Option<Work> {
         BTreeMap::get(self, name).cloned()
     }
