@@ -51,6 +51,7 @@ struct Job {
 impl Reconciler for ReplicaSets {
     fn resources(&self) -> Vec<Arc<str>> {
         [
+            resource::CLUSTERS,
             resource::PLACEMENTS,
             resource::DECISIONS,
             resource::WORKS,

@@ -74,7 +74,11 @@ impl Index {
         plan.remove = strays.map(|(at, work)| remove(at, work)).collect();
 
         let mut summary = Summary::default();
+        let mut placed = BTreeSet::new();
         for (placement, strategy) in &set.refs {
+            if !placed.insert(placement) {
+                continue;
+            }
             if *strategy != RolloutType::All {
                 summary.unsupported_strategy = Some(*strategy);
             }
@@ -111,6 +115,7 @@ impl Index {
                 .map(str::to_owned)
                 .collect::<BTreeSet<String>>()
         });
+        let is_partial = chosen.is_partial();
         let labels = labels(set, owner, placement);
 
         let mut served: BTreeSet<String> = BTreeSet::new();
@@ -120,9 +125,10 @@ impl Index {
             .map(|(at, work)| (at.clone(), work.clone()))
             .collect();
         for (at, work) in works {
-            let wanted = decided
-                .as_ref()
-                .is_none_or(|decided| decided.contains(&at.0));
+            let wanted = is_partial
+                || decided
+                    .as_ref()
+                    .is_none_or(|decided| decided.contains(&at.0));
             if work.deleting {
                 // Its successor has the same name and waits until it is gone.
                 served.insert(at.0);
@@ -150,6 +156,9 @@ impl Index {
             .flatten()
             .filter(|cluster| !served.contains(cluster))
         {
+            if self.is_leaving(&cluster) {
+                continue;
+            }
             facts.total += 1;
             let work = self.free_name(name, set, placement, &cluster);
             plan.apply.push(Apply {

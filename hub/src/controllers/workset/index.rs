@@ -15,6 +15,7 @@ use koinon_api::{
     workset::{CascadeDeletionPolicy, ManifestWorkReplicaSetStatus, RolloutType},
 };
 use koinon_store::{Digest, Event, Stored};
+use kube::Resource as _;
 use tokio::time::Instant;
 
 use super::super::{
@@ -72,6 +73,9 @@ pub(super) struct Report {
 pub(super) struct Chosen {
     pub(super) exists: bool,
     pub(super) selected: usize,
+    uid: String,
+    /// It says what it decided, so all of that is there.
+    has_spoken: bool,
     objects: BTreeMap<String, Shard>,
 }
 
@@ -79,6 +83,8 @@ pub(super) struct Chosen {
 struct Shard {
     clusters: Option<BTreeSet<String>>,
     group: (String, String),
+    /// Uid of the placement that it belongs to; none if somebody else decided.
+    owner: Option<String>,
 }
 
 impl Chosen {
@@ -93,6 +99,14 @@ impl Chosen {
         let mut decided = decided.peekable();
         decided.peek()?;
         Some(decided.flatten().map(String::as_str).collect())
+    }
+
+    /// Says whether what is decided may be only a part of it: a placement that was made anew finds decisions of the one before, which
+    /// go one after the other, and writes its own likewise. That takes nothing away.
+    pub(super) fn is_partial(&self) -> bool {
+        let mut owners = self.objects.values().filter_map(|s| s.owner.as_ref());
+        let owned = owners.clone().next().is_some();
+        owners.any(|owner| *owner != self.uid) || owned && !self.has_spoken
     }
 
     pub(super) fn groups(&self) -> usize {
@@ -113,6 +127,8 @@ pub(super) struct Index {
     /// Works by the set that their label names.
     of_set: HashMap<Name, BTreeSet<Name>>,
     placements: HashMap<Name, Chosen>,
+    /// Clusters that are being deleted: nothing new is made for them.
+    leaving: BTreeSet<String>,
     /// Whether a body is what the template of the set asks for; forgotten with the template.
     current: HashMap<Name, HashMap<Digest, bool>>,
 }
@@ -129,8 +145,22 @@ impl Index {
             resource::WORKS => self.observe_work(name, event.after.as_ref()),
             resource::PLACEMENTS => self.observe_placement(name, event.after.as_deref()),
             resource::DECISIONS => self.observe_decision(event),
+            resource::CLUSTERS => self.observe_cluster(name.1, event.after.as_deref()),
             _ => {}
         }
+    }
+
+    fn observe_cluster(&mut self, name: String, after: Option<&Stored>) {
+        if after.is_some_and(Stored::is_deleting) {
+            self.leaving.insert(name);
+        } else if self.leaving.remove(&name) {
+            // Another one of its name may be there before anything else is decided.
+            self.mark_all();
+        }
+    }
+
+    pub(super) fn is_leaving(&self, cluster: &str) -> bool {
+        self.leaving.contains(cluster)
     }
 
     pub(super) fn mark_all(&mut self) {
@@ -233,14 +263,25 @@ impl Index {
             Read::Gone => None,
             Read::Unreadable(_) => return,
         };
+        // While one is being deleted its decisions go before it: what is left of them is no decision.
+        let placement = placement.filter(|one| one.metadata.deletion_timestamp.is_none());
         let chosen = self.placements.entry(name.clone()).or_default();
-        let before = (chosen.exists, chosen.selected);
+        let facts = |chosen: &Chosen| {
+            let (exists, selected) = (chosen.exists, chosen.selected);
+            (exists, selected, chosen.uid.clone(), chosen.has_spoken)
+        };
+        let before = facts(chosen);
         chosen.exists = placement.is_some();
+        chosen.uid = placement
+            .as_ref()
+            .and_then(|one| one.metadata.uid.clone())
+            .unwrap_or_default();
         let status = placement
             .and_then(|placement| placement.status)
             .unwrap_or_default();
         chosen.selected = usize::try_from(status.number_of_selected_clusters).unwrap_or(0);
-        if before != (chosen.exists, chosen.selected) {
+        chosen.has_spoken = !status.conditions.is_empty();
+        if before != facts(chosen) {
             self.forget_if_empty(&name);
             self.mark_users(&name);
         }
@@ -269,7 +310,12 @@ impl Index {
             return;
         };
         let status = decision.status;
+        let owners = decision.metadata.owner_references.into_iter().flatten();
+        let mut owners = owners.filter(|owner| owner.kind == Placement::kind(&()));
         let shard = Shard {
+            owner: owners
+                .find(|owner| owner.controller == Some(true))
+                .map(|owner| owner.uid),
             clusters: status.map(|status| {
                 status
                     .decisions

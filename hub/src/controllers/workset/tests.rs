@@ -1,1 +1,2 @@
+mod partial;
 mod table;

@@ -15,9 +15,9 @@ use super::super::{
     index::{Index, Name},
 };
 
-const NS: &str = "apps";
+pub(super) const NS: &str = "apps";
 
-fn key() -> Name {
+pub(super) fn key() -> Name {
     (NS.to_owned(), "web".to_owned())
 }
 
@@ -25,7 +25,7 @@ fn template(data: &str) -> Value {
     json!({ "workload": { "manifests": [{ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c", "namespace": "default" }, "data": { "k": data } }] } })
 }
 
-fn set(metadata: Value, more: Value, data: &str) -> Event {
+pub(super) fn set(metadata: Value, more: Value, data: &str) -> Event {
     let mut spec =
         json!({ "manifestWorkTemplate": template(data), "placementRefs": [{ "name": "prod" }] });
     spec.as_object_mut()
@@ -41,11 +41,11 @@ fn set(metadata: Value, more: Value, data: &str) -> Event {
     ))
 }
 
-fn held() -> Value {
+pub(super) fn held() -> Value {
     json!({ "finalizers": ["work.open-cluster-management.io/manifest-work-cleanup"] })
 }
 
-fn placement(objects: &[&str], selected: usize) -> Event {
+pub(super) fn placement(objects: &[&str], selected: usize) -> Event {
     let groups =
         json!([{ "decisionGroupIndex": 0, "decisions": objects, "clusterCount": selected }]);
     let condition = json!({ "type": "PlacementSatisfied", "status": "True", "reason": "AllDecisionsScheduled", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z" });
@@ -60,7 +60,7 @@ fn placement(objects: &[&str], selected: usize) -> Event {
     ))
 }
 
-fn decision(name: &str, clusters: &[&str]) -> Event {
+pub(super) fn decision(name: &str, clusters: &[&str]) -> Event {
     let labels = json!({ "labels": { "cluster.open-cluster-management.io/placement": "prod", "cluster.open-cluster-management.io/decision-group-index": "0" } });
     let decisions: Vec<Value> = clusters
         .iter()
@@ -76,7 +76,7 @@ fn decision(name: &str, clusters: &[&str]) -> Event {
     ))
 }
 
-fn world(clusters: &[&str]) -> Index {
+pub(super) fn world(clusters: &[&str]) -> Index {
     let mut index = Index::default();
     index.observe(&placement(&["prod-decision-1"], clusters.len()));
     index.observe(&decision("prod-decision-1", clusters));
@@ -103,7 +103,7 @@ fn work(at: &Name, metadata: Value, data: &str, status: Value) -> Event {
 }
 
 /// Carries a plan out on the index, as the registry would.
-fn carry_out(index: &mut Index, plan: &Plan, data: &str) {
+pub(super) fn carry_out(index: &mut Index, plan: &Plan, data: &str) {
     for apply in &plan.apply {
         index.observe(&work(
             &(apply.cluster.clone(), apply.name.clone()),
@@ -134,14 +134,14 @@ fn vanish(index: &mut Index, cluster: &str) {
     index.observe(&gone(stored));
 }
 
-fn applied(plan: &Plan) -> Vec<(&str, bool)> {
+pub(super) fn applied(plan: &Plan) -> Vec<(&str, bool)> {
     plan.apply
         .iter()
         .map(|apply| (apply.cluster.as_str(), apply.exists))
         .collect()
 }
 
-fn removed(plan: &Plan) -> Vec<&str> {
+pub(super) fn removed(plan: &Plan) -> Vec<&str> {
     plan.remove
         .iter()
         .map(|remove| remove.cluster.as_str())
