@@ -19,7 +19,7 @@ use koinon_proto::v1::{
 use koinon_store::{Claim, Identity};
 use tonic::Status;
 
-pub(super) use self::standing::{Standing, standing, uid};
+pub(super) use self::standing::{Standing, is_taken_in, standing, uid};
 use self::{
     error::Error,
     object::{accept, make, uid_of, unmake},

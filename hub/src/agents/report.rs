@@ -18,6 +18,8 @@ use koinon_api::{
 use koinon_machinery::{quantity::Quantity as Amount, validation};
 use koinon_proto::v1::{ApiHealth, ClaimsLeftOut, ClusterClaim, ClusterReport, Position};
 
+use super::enrol::is_taken_in;
+
 pub(super) use self::unmanaged::disposal;
 
 /// Condition: the agent holds off a hub that is behind what it knows (P4).
@@ -89,7 +91,7 @@ pub(super) fn apply(
     status: &mut ManagedClusterStatus,
     now: Timestamp,
 ) -> bool {
-    if !is_true(&status.conditions, condition::HUB_ACCEPTED) {
+    if !is_taken_in(&status.conditions) {
         return false;
     }
     let mut changed = false;

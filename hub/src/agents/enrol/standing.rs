@@ -1,5 +1,6 @@
 //! Where a cluster stands with the hub: waiting, accepted, denied.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use koinon_api::{
     ManagedCluster,
     cluster::{ManagedClusterSpec, ManagedClusterStatus},
@@ -60,8 +61,7 @@ pub(in crate::agents) enum Standing {
 pub(in crate::agents) fn standing(cluster: &ManagedCluster) -> Standing {
     let status = cluster.status.as_ref();
     if cluster.spec.hub_accepts_client {
-        let ready =
-            status.is_some_and(|status| meta::is_true(&status.conditions, condition::HUB_ACCEPTED));
+        let ready = status.is_some_and(|status| is_taken_in(&status.conditions));
         return if ready {
             Standing::Accepted
         } else {
@@ -75,6 +75,15 @@ pub(in crate::agents) fn standing(cluster: &ManagedCluster) -> Standing {
     } else {
         Standing::Waiting
     }
+}
+
+/// Says whether the hub has accepted a cluster and is ready for it, or was: while its namespace goes, its agent is needed to finish its
+/// works.
+pub(in crate::agents) fn is_taken_in(conditions: &[Condition]) -> bool {
+    meta::condition(conditions, condition::HUB_ACCEPTED).is_some_and(|accepted| {
+        accepted.status == meta::Truth::True.as_str()
+            || accepted.reason == reason::hub_accepted::ERROR
+    })
 }
 
 /// Says whether a cluster is being deleted and everything of it is gone but its object: its name is free, its certificates are
@@ -122,7 +131,9 @@ mod tests {
     fn a_cluster_stands_where_spec_and_condition_say() {
         let accepted = Some((Truth::True, reason::hub_accepted::ACCEPTED));
         let denied = Some((Truth::False, reason::hub_accepted::DENIED));
+        let without_namespace = Some((Truth::False, reason::hub_accepted::ERROR));
         let cases = [
+            (true, without_namespace, Standing::Accepted),
             (false, None, Standing::Waiting),
             (true, None, Standing::Settling),
             (true, accepted, Standing::Accepted),
