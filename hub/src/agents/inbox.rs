@@ -1,16 +1,22 @@
 //! Work statuses: checked per session, written by one lane for all.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use koinon_api::work::ManifestWorkStatus;
 use koinon_proto::v1::WorkStatus;
 use koinon_store::{Change, Key, Mutation, Share, Store, WriteError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{metrics::AgentMetrics, resource, transitions};
-use crate::{tasks::Backoff, telemetry::Chain};
+use super::{metrics::AgentMetrics, outbox::Outbox, resource, transitions};
+use crate::{clock, tasks::Backoff, telemetry::Chain};
 
 /// Statuses in one write.
 const BATCH: usize = 512;
@@ -57,6 +63,9 @@ pub(super) struct Inbox {
 #[derive(Debug)]
 struct Waiting {
     mutation: Mutation,
+    /// Gone with the session.
+    session: Weak<Outbox>,
+    since: Instant,
     _memory: OwnedSemaphorePermit,
 }
 
@@ -70,6 +79,7 @@ impl Inbox {
         let lane = Lane {
             store: store.clone(),
             waiting,
+            away: None,
             metrics: metrics.clone(),
         };
         (
@@ -90,9 +100,10 @@ impl Inbox {
     /// [`Closed`] when this replica is going down.
     pub(super) async fn submit(
         &self,
-        cluster: &Arc<str>,
+        session: &Arc<Outbox>,
         statuses: Vec<WorkStatus>,
     ) -> Result<(), Closed> {
+        let cluster = &session.cluster;
         for status in statuses {
             let mutation = match self.check(cluster, &status) {
                 Ok(change) => Mutation {
@@ -120,6 +131,8 @@ impl Inbox {
             self.queue
                 .send(Waiting {
                     mutation,
+                    session: Arc::downgrade(session),
+                    since: Instant::now(),
                     _memory: memory,
                 })
                 .await
@@ -159,9 +172,8 @@ fn normalise(json: &[u8], before: &[u8]) -> Result<bytes::Bytes, Reject> {
     if !transitions::are_bearable(&status) {
         return Err(Reject::TooLarge);
     }
-    if let Ok(before) = serde_json::from_slice(before) {
-        transitions::keep(before, &mut status);
-    }
+    let before = serde_json::from_slice(before).unwrap_or_default();
+    transitions::keep(before, &mut status, clock::now());
     serde_json::to_value(&status)
         .and_then(|value| serde_json::to_vec(&value))
         // It is kept for long: without the room that it was written in.
@@ -174,7 +186,17 @@ fn normalise(json: &[u8], before: &[u8]) -> Result<bytes::Bytes, Reject> {
 pub(super) struct Lane {
     store: Store,
     waiting: mpsc::Receiver<Waiting>,
+    /// When the registry was last away.
+    away: Option<Instant>,
     metrics: AgentMetrics,
+}
+
+impl Waiting {
+    /// What waited while the registry was away is good for a session that is still there. Of one that ended the agent may have told
+    /// another replica, or this one, something newer by now; the next session compares, and repeats what is missing.
+    fn is_good(&self, away: Option<Instant>) -> bool {
+        away.is_none_or(|away| self.since > away) || self.session.strong_count() > 0
+    }
 }
 
 impl Lane {
@@ -196,21 +218,21 @@ impl Lane {
     }
 
     /// Writes a batch, again and again while the registry is away: an agent sends a status once.
-    async fn write(&self, batch: Vec<Waiting>, stop: &CancellationToken) {
-        let (mut mutations, _memory): (Vec<_>, Vec<_>) =
-            batch.into_iter().map(|w| (w.mutation, w._memory)).unzip();
+    async fn write(&mut self, mut batch: Vec<Waiting>, stop: &CancellationToken) {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         loop {
-            let outcomes = self.store.write_many(mutations.clone()).await;
+            batch.retain(|waiting| waiting.is_good(self.away));
+            let mutations = batch.iter().map(|waiting| waiting.mutation.clone());
+            let outcomes = self.store.write_many(mutations.collect()).await;
             let mut away = None;
             let mut again = Vec::new();
-            for (mutation, outcome) in mutations.into_iter().zip(outcomes) {
+            for (waiting, outcome) in batch.into_iter().zip(outcomes) {
                 match outcome {
                     Ok(_) => {
                         self.metrics.statuses.inc();
                     }
                     Err(WriteError::Unavailable(error)) => {
-                        again.push(mutation);
+                        again.push(waiting);
                         away = Some(error);
                     }
                     // Deleted or replaced since it was looked up.
@@ -219,13 +241,13 @@ impl Lane {
                     }
                     Err(error) => {
                         self.metrics.reject("status_refused");
-                        tracing::warn!(key = %mutation.change.key(), error = %Chain(&error), "failed to write a status");
+                        tracing::warn!(key = %waiting.mutation.change.key(), error = %Chain(&error), "failed to write a status");
                     }
                 }
             }
             let Some(error) = away else { return };
             tracing::warn!(statuses = again.len(), error = %Chain(&error), "statuses wait for the registry");
-            mutations = again;
+            (batch, self.away) = (again, Some(Instant::now()));
             if stop
                 .run_until_cancelled(tokio::time::sleep(backoff.pause()))
                 .await
@@ -240,6 +262,33 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_waited_for_the_registry_is_good_for_its_session_alone() {
+        let session = Outbox::new("east".into(), "a".into());
+        let since = Instant::now();
+        let key = Key::new(resource::WORKS, "east", "w");
+        let change = Change::Status {
+            key,
+            uid: Uuid::nil(),
+            status: bytes::Bytes::new(),
+            expected: None,
+        };
+        let waiting = Waiting {
+            mutation: change.into(),
+            session: Arc::downgrade(&session),
+            since,
+            _memory: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
+        };
+        let (before, after) = (
+            since.checked_sub(Duration::from_secs(1)),
+            since.checked_add(Duration::from_secs(1)),
+        );
+        let good = || [None, before, after].map(|away| waiting.is_good(away));
+        assert_eq!(good(), [true, true, true]);
+        drop(session);
+        assert_eq!(good(), [true, true, false]);
+    }
 
     #[test]
     fn statuses_are_normalised() {

@@ -6,7 +6,8 @@
 
 use std::collections::HashMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use koinon_api::work::{ManifestCondition, ManifestResourceMeta, ManifestWorkStatus};
 
 /// Conditions of a work or of one of its manifests that are taken: each is looked for among those of before, and nobody has so many.
@@ -18,18 +19,19 @@ pub(super) fn are_bearable(status: &ManifestWorkStatus) -> bool {
     status.conditions.len() <= MOST && manifests.all(|entry| entry.conditions.len() <= MOST)
 }
 
-/// Gives conditions that stand as they stood before the time since when they have. Both are bearable, or the work of whoever writes
-/// statuses by hand is compared in part.
-pub(super) fn keep(before: ManifestWorkStatus, now: &mut ManifestWorkStatus) {
-    keep_each(&before.conditions, &mut now.conditions);
+/// Gives conditions that stand as they stood before the time since when they have, and the others `at`, the time at which the hub heard
+/// of it: the clock of a member may be wrong by years, and times to live count from these times. Both are bearable, or the work of
+/// whoever writes statuses by hand is compared in part.
+pub(super) fn keep(before: ManifestWorkStatus, now: &mut ManifestWorkStatus, at: Timestamp) {
+    keep_each(&before.conditions, &mut now.conditions, at);
     let entries = before.resource_status.manifests.iter();
     let known: HashMap<Object<'_>, &ManifestCondition> = entries
         .map(|entry| (object(&entry.resource_meta), entry))
         .collect();
     for entry in &mut now.resource_status.manifests {
-        if let Some(before) = known.get(&object(&entry.resource_meta)) {
-            keep_each(&before.conditions, &mut entry.conditions);
-        }
+        let before = known.get(&object(&entry.resource_meta));
+        let before = before.map(|before| before.conditions.as_slice());
+        keep_each(before.unwrap_or_default(), &mut entry.conditions, at);
     }
 }
 
@@ -40,21 +42,19 @@ fn object(meta: &ManifestResourceMeta) -> Object<'_> {
     (&meta.group, &meta.kind, &meta.namespace, &meta.name)
 }
 
-fn keep_each(before: &[Condition], now: &mut [Condition]) {
+fn keep_each(before: &[Condition], now: &mut [Condition], at: Timestamp) {
     for condition in now {
         let same = before
             .iter()
             .take(MOST)
             .find(|b| b.type_ == condition.type_ && b.status == condition.status);
-        if let Some(same) = same {
-            condition.last_transition_time = same.last_transition_time.clone();
-        }
+        condition.last_transition_time =
+            same.map_or(Time(at), |same| same.last_transition_time.clone());
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
     use koinon_api::meta::{Truth, new_condition};
 
     use super::*;
@@ -114,10 +114,11 @@ mod tests {
         for (mut now, want) in [
             (status("a", 0, Truth::True, 9), [at(1), at(1)]),
             (status("a", 3, Truth::True, 9), [at(1), at(1)]),
-            (status("a", 0, Truth::False, 9), [at(9), at(9)]),
-            (status("b", 0, Truth::True, 9), [at(1), at(9)]),
+            (status("a", 0, Truth::False, 9), [at(20), at(20)]),
+            (status("b", 0, Truth::True, 9), [at(1), at(20)]),
         ] {
-            keep(before.clone(), &mut now);
+            // Whatever the agent says: this is when the hub heard of it.
+            keep(before.clone(), &mut now, at(20));
             assert_eq!(times(&now), want);
         }
     }

@@ -51,7 +51,7 @@ impl Session {
                     .agents
                     .0
                     .inbox
-                    .submit(&self.outbox.cluster, batch.statuses)
+                    .submit(&self.outbox, batch.statuses)
                     .await;
                 submitted.map_err(|_| Status::unavailable("this hub is going down"))
             }
