@@ -9,6 +9,7 @@
 //! change costs what it affects and not what exists. They run on the leader only, and every write carries the
 //! leader's epoch (P5). Input that has not changed writes nothing (P13).
 
+mod abandoned;
 mod aggregation;
 mod announce;
 mod clusterset;
@@ -97,6 +98,7 @@ const ALL: &[(&str, Make)] = &[
         Loop::boxed(expiry::Expiry::<expiry::finished::Finished>::default())
     }),
     ("gc", |kinds| Loop::boxed(gc::Garbage::new(kinds))),
+    ("identity-cleaner", |_| Loop::boxed(abandoned::Abandoned)),
     ("lease", |_| Box::new(lease::Leases::new())),
     ("namespace", |kinds| {
         Loop::boxed(namespace::Namespaces::new(kinds))

@@ -43,6 +43,7 @@ pub(crate) struct Database {
     options: PgConnectOptions,
     timeout: Duration,
     aside: Arc<Semaphore>,
+    turn: Arc<Semaphore>,
 }
 
 impl Database {
@@ -67,6 +68,7 @@ impl Database {
             options,
             timeout: config.query_timeout,
             aside: Arc::new(Semaphore::new(ASIDE)),
+            turn: Arc::new(Semaphore::new(1)),
         };
         let deadline = Instant::now() + config.open_timeout;
         loop {
@@ -117,6 +119,16 @@ impl Database {
         let turn = timeout(self.timeout, self.aside.acquire()).await;
         let _turn = turn.map_err(|_| Unavailable::new("too many long queries are waiting"))?;
         self.read(work).await
+    }
+
+    /// Runs what waits for the writer lock: one after the other, so that heartbeats find a connection whoever has it.
+    pub(crate) async fn run_in_turn<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
+    ) -> Result<T, Unavailable> {
+        let turn = timeout(self.timeout, self.turn.acquire()).await;
+        let _turn = turn.map_err(|_| Unavailable::new("too many wait for the writer"))?;
+        self.run(work).await
     }
 
     /// Runs a short piece of reading with a deadline: however it fails, nothing was changed.

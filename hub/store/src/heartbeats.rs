@@ -107,14 +107,4 @@ impl Heartbeats {
             })
             .collect())
     }
-
-    /// Forgets a cluster.
-    pub async fn forget(&self, cluster: &str) -> Result<(), Unavailable> {
-        let run = self.0.database().run(async |connection| {
-            sqlx::query!("delete from heartbeats where cluster = $1", cluster)
-                .execute(connection)
-                .await
-        });
-        run.await.map(drop)
-    }
 }

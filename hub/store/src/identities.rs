@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
+use uuid::Uuid;
 
-use crate::{mutation::Unavailable, store::Store};
+use crate::{key::Epoch, mutation::Unavailable, store::Store};
 
 /// What a name is bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,19 @@ pub enum Claim {
     Same,
     /// The name belongs to a cluster with another UID.
     TakenBy(Identity),
+}
+
+/// The answer to the release of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// It was bound, or had signs of life.
+    Freed,
+    /// There was nothing to free.
+    Free,
+    /// Another object has the name. Nothing was changed.
+    Taken,
+    /// Leadership was lost. Nothing was changed.
+    Deposed,
 }
 
 /// A certificate that the hub has issued.
@@ -91,14 +105,53 @@ impl Identities {
         }))
     }
 
-    /// Frees a name. Returns whether it was bound.
-    pub async fn release(&self, cluster: &str) -> Result<bool, Unavailable> {
-        let run = self.0.database().run(async |connection| {
-            sqlx::query!("delete from identities where cluster = $1", cluster)
-                .execute(connection)
-                .await
+    /// Frees a name and forgets its signs of life, unless an object of `resource` other than the one with `uid` has it; without a
+    /// `uid`, unless any has. Of the object, of the term and of the name the answer is one moment's (P5).
+    ///
+    /// A name is bound after its object was made: one that is bound while there is none is nobody's.
+    pub async fn release(
+        &self,
+        resource: &str,
+        cluster: &str,
+        uid: Option<Uuid>,
+        epoch: Option<Epoch>,
+    ) -> Result<Release, Unavailable> {
+        let run = self.0.database().run_in_turn(async |connection| {
+            sqlx::query_scalar!(
+                r#"select release_name($1, $2, $3, $4) as "outcome!""#,
+                resource,
+                cluster,
+                uid,
+                epoch.map(|epoch| epoch.0)
+            )
+            .fetch_one(connection)
+            .await
         });
-        Ok(run.await?.rows_affected() > 0)
+        match run.await? {
+            0 => Ok(Release::Free),
+            1 => Ok(Release::Freed),
+            2 => Ok(Release::Taken),
+            4 => Ok(Release::Deposed),
+            other => Err(Unavailable::new(format!("an unknown outcome {other}"))),
+        }
+    }
+
+    /// Returns the names that are bound or have signs of life while there is no object of `resource` that has them, in order.
+    pub async fn abandoned(&self, resource: &str) -> Result<Vec<String>, Unavailable> {
+        let run = self.0.database().read(async |connection| {
+            sqlx::query_scalar!(
+                r#"select cluster as "cluster!"
+                   from (select cluster from identities union select cluster from heartbeats) as named
+                   where not exists (
+                       select from objects as o where o.resource = $1 and o.namespace = '' and o.name = named.cluster
+                   )
+                   order by cluster"#,
+                resource
+            )
+            .fetch_all(connection)
+            .await
+        });
+        run.await
     }
 
     /// Records an issued certificate.

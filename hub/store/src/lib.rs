@@ -53,7 +53,7 @@ pub use self::{
     config::StoreConfig,
     heartbeats::{Beat, Heartbeat, Heartbeats},
     history::{Past, Unknown},
-    identities::{Certificate, Claim, Identities, Identity},
+    identities::{Certificate, Claim, Identities, Identity, Release},
     key::{Digest, Epoch, Incarnation, Key, Revision},
     leadership::{Election, Leadership},
     metrics::{FLUSH_BUCKETS, MetricsSnapshot},

@@ -41,7 +41,7 @@ async fn a_deleted_cluster_does_not_come_back_with_a_spent_or_expired_token() {
             .delete::<ManagedCluster>("", name, Default::default())
             .await
             .unwrap();
-        hub.store.identities().release(name).await.unwrap();
+        hub.free(name).await;
         let refused = hub.enrol(applicant.request(token)).await.unwrap_err();
         assert_eq!(refused.code(), Code::Unauthenticated, "{name}");
         assert!(client.get::<ManagedCluster>("", name).unwrap().is_none());
@@ -70,7 +70,7 @@ async fn a_use_that_was_spent_on_a_cluster_is_good_until_it_is_accepted() {
     };
     let undone = hub.client.modify::<ManagedCluster>("", "east", undo).await;
     assert!(!undone.unwrap().spec.hub_accepts_client);
-    hub.store.identities().release("east").await.unwrap();
+    hub.free("east").await;
     hub.enrol(east.request(&token)).await.unwrap();
     assert!(hub.cluster("east").spec.hub_accepts_client);
     assert_eq!(uses_left(&hub, "t"), 0);

@@ -35,7 +35,7 @@ use koinon_proto::{
     },
 };
 use koinon_store::{
-    Store, StoreConfig,
+    Release, Store, StoreConfig,
     server::Durability,
     testing::{TestPostgres, impatient},
 };
@@ -355,7 +355,17 @@ impl Hub {
                 .await
                 .unwrap();
         }
-        assert!(self.store.identities().release(name).await.unwrap());
+        self.free(name).await;
+    }
+
+    /// Frees the name of a cluster, as the controllers do for one that is gone or has taken leave.
+    pub(crate) async fn free(&self, name: &str) {
+        let object = self.client.get::<ManagedCluster>("", name).unwrap();
+        let uid = object.and_then(|object| object.metadata.uid?.parse().ok());
+        let clusters = "managedclusters.cluster.open-cluster-management.io";
+        let identities = self.store.identities();
+        let released = identities.release(clusters, name, uid, None).await;
+        assert_eq!(released.unwrap(), Release::Freed);
     }
 
     /// Puts a finalizer on a cluster.

@@ -8,5 +8,6 @@ mod failover;
 mod foreground;
 mod leadership;
 mod mistakes;
+mod names;
 mod scale;
 mod support;

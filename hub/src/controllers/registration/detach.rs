@@ -51,12 +51,18 @@ pub(super) fn next(works: &[Remaining]) -> Vec<&Remaining> {
 /// One step: deletes works if there are any, ends the cluster if there are none.
 pub(super) async fn detach(cluster: &str, uid: &str, context: &Context) -> Result<(), ApiError> {
     let client = &context.client;
-    let works: Vec<Remaining> = client
-        .store()
-        .snapshot(resource::WORKS)
-        .namespace(cluster)
-        .map(|stored| Remaining::of(stored))
-        .collect();
+    let store = client.store();
+    let look = || -> Vec<Remaining> {
+        let works = store.snapshot(resource::WORKS);
+        let works = works.namespace(cluster);
+        works.map(|stored| Remaining::of(stored)).collect()
+    };
+    let mut works = look();
+    if works.is_empty() {
+        // One that another replica took a moment ago may be applied already: without its agent it would run for ever.
+        store.fresh().await.map_err(|error| unavailable(&error))?;
+        works = look();
+    }
     for work in next(&works) {
         let preconditions = Preconditions {
             uid: Some(work.uid.clone()),
@@ -94,15 +100,15 @@ pub(super) async fn detach(cluster: &str, uid: &str, context: &Context) -> Resul
         context,
     )
     .await?;
-    let store = client.store();
+    // Whatever keeps the name (another cluster that has it by now, another leader) keeps the write below from happening, too.
     store
         .identities()
-        .release(cluster)
-        .await
-        .map_err(|error| unavailable(&error))?;
-    store
-        .heartbeats()
-        .forget(cluster)
+        .release(
+            resource::CLUSTERS,
+            cluster,
+            uid.parse().ok(),
+            client.writer().epoch,
+        )
         .await
         .map_err(|error| unavailable(&error))?;
     let release = |object: &mut ManagedCluster| {

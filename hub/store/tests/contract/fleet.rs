@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use koinon_store::{Authority, Beat, Claim, Identity, Store, testing::TestPostgres};
+use koinon_store::{Authority, Beat, Claim, Identity, Release, Store, testing::TestPostgres};
 use uuid::Uuid;
 
 use crate::support::{Replica, WIDGETS, create, eventually, one};
@@ -79,7 +79,9 @@ async fn heartbeats_age_by_the_clock_of_the_database() {
     assert_eq!(all.len(), 500);
     let youngest = all.iter().min_by_key(|heartbeat| heartbeat.age).unwrap();
     assert_eq!(youngest.cluster, "c7");
-    heartbeats.forget("c7").await.unwrap();
+    let identities = replica.store.identities();
+    let forgotten = identities.release(WIDGETS, "c7", None, None).await;
+    assert_eq!(forgotten.unwrap(), Release::Freed);
     assert_eq!(heartbeats.ages().await.unwrap().len(), 499);
     assert_eq!(
         replica.store.fresh().await.unwrap(),
@@ -147,8 +149,10 @@ async fn of_many_clusters_that_claim_a_name_one_gets_it() {
     let certificates = identities.certificates("east").await.unwrap();
     assert_eq!((certificates.len(), certificates[0].not_after), (1, expiry));
 
-    assert!(identities.release("east").await.unwrap());
-    assert!(!identities.release("east").await.unwrap());
+    for expected in [Release::Freed, Release::Free] {
+        let released = identities.release(WIDGETS, "east", None, None).await;
+        assert_eq!(released.unwrap(), expected);
+    }
     assert_eq!(
         identities.claim(&identity("new")).await.unwrap(),
         Claim::Claimed

@@ -10,6 +10,7 @@ mod fleet;
 mod forks;
 mod history;
 mod leadership;
+mod names;
 mod overload;
 mod sealed;
 mod storm;
