@@ -71,7 +71,7 @@ struct Shared {
     placements: placements::Placements,
     presence: presence::Presence,
     inbox: inbox::Inbox,
-    pulls: Arc<tokio::sync::Semaphore>,
+    pulls: pull::Places,
     enrolments: tokio::sync::Semaphore,
     /// Held while a use of a token is spent.
     spending: tokio::sync::Mutex<()>,
@@ -106,7 +106,7 @@ impl Agents {
             placements: placements::Placements::default(),
             presence: presence::Presence::default(),
             inbox,
-            pulls: Arc::new(tokio::sync::Semaphore::new(pull::LARGE_PULLS)),
+            pulls: pull::Places::default(),
             enrolments: tokio::sync::Semaphore::new(enrol::CONCURRENT),
             spending: tokio::sync::Mutex::default(),
             failures: throttle::Throttle::of_failures(),

@@ -10,8 +10,8 @@ mod syntax;
 mod tests;
 
 pub use field_path::FieldPath;
-pub use meta::metadata_create;
 pub(crate) use meta::metadata_embedded;
+pub use meta::{labels_fit, metadata_create};
 pub use meta_update::metadata_update;
 pub use name::{NameRule, generate_name};
 pub(crate) use syntax::kind_name;
@@ -21,6 +21,9 @@ use crate::{Cause, are_enough};
 
 /// The most bytes that all annotations of an object may take, keys included.
 pub const MAX_ANNOTATION_BYTES: usize = 256 * 1024;
+
+/// The same for labels, of kinds whose labels are sent to clusters; see [`labels_fit`].
+pub const MAX_LABEL_BYTES: usize = MAX_ANNOTATION_BYTES;
 
 /// Judges a map of labels, as in metadata, selectors and templates.
 #[must_use]

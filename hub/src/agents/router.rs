@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use koinon_store::{Event, Snapshot, Store};
 
-use super::{Agents, resource, work::Work};
+use super::{Agents, pull, resource, work::Work};
 
 /// Pause before a watch is opened again after it fell behind.
 const REOPEN: Duration = Duration::from_millis(100);
@@ -35,6 +35,10 @@ pub(super) async fn run(agents: &Agents) {
                         after.as_ref(),
                     );
                 });
+            } else if fits_now(event) {
+                shared
+                    .roster
+                    .of(&key.namespace, |session| session.work_again(&key.name));
             }
         },
     );
@@ -81,6 +85,14 @@ fn is_same(event: &Event) -> bool {
                 && before.digest == after.digest
                 && before.metadata == after.metadata
         }
+        _ => false,
+    }
+}
+
+/// Whether a work could not be sent before, for its labels, and can be now: agents are not told of labels otherwise.
+fn fits_now(event: &Event) -> bool {
+    match (&event.before, &event.after) {
+        (Some(before), Some(after)) => !pull::is_sendable(before) && pull::is_sendable(after),
         _ => false,
     }
 }

@@ -25,6 +25,7 @@ use super::{
     Agents,
     dirty::Works,
     outbox::{self, Leave, Next, Outbox},
+    pull,
     report::Health,
     resource,
     trail::Trail,
@@ -39,8 +40,8 @@ const RETRY: Duration = Duration::from_secs(5);
 const REPORTS: Duration = Duration::from_secs(1);
 /// How long a session may last whose certificate does not end before: timers cannot go on for ever.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
-/// Bytes of bodies that come with the notices of one message; a session's buffer keeps the size of the largest. What does not fit is
-/// pulled, in chunks and in turn.
+/// Bytes of bodies and their labels that come with the notices of one message; a session's buffer keeps the size of the largest.
+/// What does not fit is pulled, in chunks and in turn.
 const BODIES_ROOM: usize = 64 * 1024;
 /// A lease is good for this many intervals, as OCM's is.
 const LEASE_INTERVALS: u32 = 5;
@@ -279,10 +280,10 @@ impl Session {
             .get(&work_key(&self.outbox.cluster, name))?;
         // It may have changed since; then another notice follows.
         let is_it = stored.uid == work.uid && stored.digest == work.digest;
-        if !is_it || stored.body.len() > *room {
+        if !is_it {
             return None;
         }
-        *room -= stored.body.len();
+        *room = room.checked_sub(pull::size(&stored))?;
         let sent = &self.agents.0.metrics.pulled_bytes;
         sent.inc_by(stored.body.len() as u64);
         Some(WorkBody {

@@ -4,7 +4,10 @@ use koinon_api::{
     ManifestWork,
     labels::{annotation, finalizer},
 };
-use koinon_machinery::{ApiError, Column, Object, ResourceInfo, Result};
+use koinon_machinery::{
+    ApiError, Cause, Column, Object, ResourceInfo, Result,
+    validation::{MAX_LABEL_BYTES, labels_fit},
+};
 use serde_json::Value;
 
 use super::manifests;
@@ -52,6 +55,11 @@ impl Strategy for Work {
         manifests::admit(object.at(&["spec", "workload", "manifests"]))?;
         manifests::admit_executor(object, Some(old), &["spec", "executor"], admission)
     }
+
+    /// The agent gets the labels with the body, in one message.
+    fn validate(&self, object: &Object, old: Option<&Object>) -> Vec<Cause> {
+        labels_fit(object, old, MAX_LABEL_BYTES)
+    }
 }
 
 /// Refuses an annotation for the agent that would be too long to be passed on: an approval must not be lost in silence.
@@ -78,7 +86,44 @@ fn admit_directives(object: &Object, old: Option<&Object>) -> Result<()> {
 mod tests {
     use serde_json::json;
 
-    use super::*;
+    use super::{super::workset::ReplicaSet, *};
+
+    #[test]
+    fn the_labels_of_a_work_are_bounded_and_those_of_a_set_so_that_its_works_are() {
+        let labelled = |bytes: usize| {
+            let labels: serde_json::Map<_, _> = (0..bytes / 64)
+                .map(|n| (format!("{n:05}"), json!("x".repeat(59))))
+                .collect();
+            Object::from_value(json!({"metadata": {"name": "w", "labels": labels}})).unwrap()
+        };
+        let (work, set): (&dyn Strategy, &dyn Strategy) =
+            (&Work { limit: 0 }, &ReplicaSet { limit: 0 });
+        let (little, most, more, lots) = (
+            labelled(64),
+            labelled(MAX_LABEL_BYTES),
+            labelled(MAX_LABEL_BYTES + 64),
+            labelled(4 << 20),
+        );
+        let room = labelled(MAX_LABEL_BYTES - 1024);
+        for (kind, object, old, good) in [
+            (work, &little, None, true),
+            (work, &most, None, true),
+            (work, &more, None, false),
+            (work, &more, Some(&little), false),
+            (work, &lots, Some(&more), false),
+            // What is older than the bound stays, and may have less.
+            (work, &lots, Some(&lots), true),
+            (work, &more, Some(&lots), true),
+            (set, &room, None, true),
+            (set, &most, None, false),
+            (set, &lots, Some(&lots), true),
+        ] {
+            let causes = kind.validate(object, old);
+            let said: Vec<_> = causes.iter().map(|cause| cause.field.as_str()).collect();
+            let expected: &[&str] = if good { &[] } else { &["metadata.labels"] };
+            assert_eq!(said, expected);
+        }
+    }
 
     #[test]
     fn an_approval_is_passed_on_or_refused_but_never_lost() {

@@ -1,13 +1,19 @@
 //! `ManifestWorkReplicaSet`: one work for every cluster that its placements choose.
 
 use koinon_api::ManifestWorkReplicaSet;
-use koinon_machinery::{Object, ResourceInfo, Result};
+use koinon_machinery::{
+    Cause, Object, ResourceInfo, Result,
+    validation::{MAX_LABEL_BYTES, labels_fit},
+};
 
 use super::manifests;
 use crate::registry::{Admission, Strategy};
 
 /// The hub makes the works in its own name, so the right to an executor is asked of who writes the template.
 const EXECUTOR: &[&str] = &["spec", "manifestWorkTemplate", "executor"];
+
+/// A set's works have its labels and two more, which say whose they are.
+const MAX_LABELS: usize = MAX_LABEL_BYTES - 1024;
 
 #[derive(Debug)]
 pub(super) struct ReplicaSet {
@@ -39,6 +45,10 @@ impl Strategy for ReplicaSet {
         }
         admit(object)?;
         manifests::admit_executor(object, Some(old), EXECUTOR, admission)
+    }
+
+    fn validate(&self, object: &Object, old: Option<&Object>) -> Vec<Cause> {
+        labels_fit(object, old, MAX_LABELS)
     }
 }
 

@@ -10,6 +10,8 @@ use koinon_proto::{
     },
 };
 
+use koinon_store::{Change, Draft, Key};
+
 use crate::support::{Agent, Hub, eventually, sha256, work};
 
 fn held(notice: &WorkNotice) -> Held<'_> {
@@ -266,6 +268,110 @@ async fn small_bodies_that_are_new_come_with_their_notices_if_the_agent_can_take
 
     hub.work("west", "small").await;
     assert!(plain.notice_of("small").await.body.is_none());
+}
+
+/// A work whose labels fit into no message, as a hub without a bound for them may have stored it, is kept from its agent alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn labels_that_fit_into_no_message_keep_no_other_work_from_its_agent() {
+    let hub = Hub::start().await;
+    let east = hub.member("east").await;
+    let hello = Hello {
+        cluster_uid: east.uid.clone(),
+        features: vec![BODIES.to_owned()],
+        ..Hello::default()
+    };
+    let mut agent = Agent::attach_saying(&hub, &east, Say::Hello(hello))
+        .await
+        .unwrap();
+    agent.until_granted(1).await;
+
+    hub.work("east", "model").await;
+    agent.notice_of("model").await;
+    let key = |name: &str| {
+        let works = "manifestworks.work.open-cluster-management.io";
+        Key::new(works, "east", name)
+    };
+    let model = hub.store.get(&key("model")).unwrap();
+    let labels: std::collections::BTreeMap<_, _> = (0..70_000)
+        .map(|n| (format!("l{n:05}"), "x".repeat(60)))
+        .collect();
+    let metadata = serde_json::json!({
+        "name": "a", "namespace": "east", "generation": 1, "labels": labels,
+        "uid": "00000000-0000-0000-0000-000000000001", "creationTimestamp": "2026-01-01T00:00:00Z",
+    });
+    let old = Draft {
+        key: key("a"),
+        uid: uuid::Uuid::from_u128(1),
+        generation: 1,
+        labels: labels.into(),
+        metadata: metadata.to_string().into(),
+        body: model.body.clone(),
+        status: model.status.clone(),
+    };
+    hub.store.write(Change::Create(old)).await.unwrap();
+    let bad = agent.notice_of("a").await;
+    assert!(bad.body.is_none(), "it comes without its body");
+    hub.work("east", "b").await;
+    let good = agent.notice_of("b").await;
+    let chunks = pull(&mut agent, vec![reference(&bad), reference(&good)]).await;
+    let told: Vec<_> = chunks.iter().map(|c| (c.name.as_str(), c.gone)).collect();
+    assert_eq!(told, [("a", true), ("b", false)]);
+
+    // No further one is taken, and what is there may have fewer, if still too many.
+    let mut more = work("east", "c", "1");
+    more.metadata.labels = Some(
+        (0..9000)
+            .map(|n| (format!("l{n:05}"), "x".repeat(60)))
+            .collect(),
+    );
+    let refused = hub.client.create(&more).await.unwrap_err();
+    assert!(
+        refused.message.contains("metadata.labels: Too long"),
+        "{refused:?}"
+    );
+    let fewer = |found: &mut ManifestWork| {
+        let labels = found.metadata.labels.get_or_insert_default();
+        labels.retain(|key, _| key.as_str() > "l01000");
+        true
+    };
+    hub.client.modify("east", "a", fewer).await.unwrap();
+
+    // Without them it is told again, and comes.
+    let strip = |found: &mut ManifestWork| found.metadata.labels.take().is_some();
+    hub.client.modify("east", "a", strip).await.unwrap();
+    let again = agent.notice_of("a").await;
+    assert_eq!(again.digest, bad.digest);
+    let chunks = pull(&mut agent, vec![reference(&again)]).await;
+    assert!(chunks.len() == 1 && !chunks[0].gone && chunks[0].last);
+}
+
+/// Labels are in the message as bodies are, so they take of the same room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_small_body_with_many_labels_is_pulled() {
+    let hub = Hub::start().await;
+    let east = hub.member("east").await;
+    let hello = Hello {
+        cluster_uid: east.uid.clone(),
+        features: vec![BODIES.to_owned()],
+        ..Hello::default()
+    };
+    let mut agent = Agent::attach_saying(&hub, &east, Say::Hello(hello))
+        .await
+        .unwrap();
+    agent.until_granted(1).await;
+    for (name, labels, comes) in [("few", 10, true), ("many", 2000, false)] {
+        let mut labelled = work("east", name, "1");
+        labelled.metadata.labels = Some(
+            (0..labels)
+                .map(|n| (format!("l{n:05}"), "x".repeat(60)))
+                .collect(),
+        );
+        hub.client.create(&labelled).await.unwrap();
+        let notice = agent.notice_of(name).await;
+        assert_eq!(notice.body.is_some(), comes, "{name}");
+        let chunks = pull(&mut agent, vec![reference(&notice)]).await;
+        assert_eq!(chunks[0].labels.len(), labels);
+    }
 }
 
 fn status(name: &str, uid: &str, json: &str) -> WorkStatus {

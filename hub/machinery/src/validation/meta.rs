@@ -76,6 +76,26 @@ pub(crate) fn metadata_embedded(object: &Object, path: &FieldPath) -> Vec<Cause>
     causes
 }
 
+/// Judges how many bytes all labels take, keys included, for kinds whose labels are sent on: Kubernetes bounds each label
+/// and not their number.
+///
+/// What has more already keeps it, and may have less: a bound must not stop every other change of what is older than it.
+#[must_use]
+pub fn labels_fit(object: &Object, old: Option<&Object>, max: usize) -> Vec<Cause> {
+    let bytes = |object: &Object| -> usize {
+        let pairs = object.labels();
+        pairs.map(|(key, value)| key.len() + value.len()).sum()
+    };
+    let size = bytes(object);
+    if size <= max || old.is_some_and(|old| size <= bytes(old)) {
+        return Vec::new();
+    }
+    vec![Cause::too_long(
+        FieldPath::new("metadata").child("labels"),
+        max,
+    )]
+}
+
 /// What holds for metadata in every write.
 pub(super) fn metadata(object: &Object) -> Vec<Cause> {
     let path = FieldPath::new("metadata");

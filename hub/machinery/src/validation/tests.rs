@@ -3,8 +3,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    FieldPath, NameRule, dns_label, dns_subdomain, generate_name, label_value, metadata_create,
-    metadata_update, path_segment, qualified_name,
+    FieldPath, NameRule, dns_label, dns_subdomain, generate_name, label_value, labels_fit,
+    metadata_create, metadata_update, path_segment, qualified_name,
 };
 use crate::{Object, ResourceInfo};
 
@@ -166,6 +166,33 @@ fn metadata_is_judged_on_create() {
     let mut good = good;
     good["generateName"] = "a-".into();
     assert_eq!(created(good), [] as [&str; 0]);
+}
+
+#[test]
+fn all_labels_together_are_bounded_unless_they_were_there() {
+    let with = |labels: Value| object(json!({ "labels": labels }));
+    let (none, four, six) = (
+        with(json!({})),
+        with(json!({ "a": "b", "c": "d" })),
+        with(json!({ "a": "b", "c": "def" })),
+    );
+    for (new, old, good) in [
+        (&none, None, true),
+        (&four, None, true),
+        (&six, None, false),
+        (&six, Some(&four), false),
+        (&six, Some(&six), true),
+        (&four, Some(&six), true),
+    ] {
+        let causes = labels_fit(new, old, 4);
+        let said: Vec<String> = causes.iter().map(ToString::to_string).collect();
+        let expected: &[&str] = if good {
+            &[]
+        } else {
+            &["metadata.labels: Too long: may not be more than 4 bytes"]
+        };
+        assert_eq!(said, expected);
+    }
 }
 
 #[test]
