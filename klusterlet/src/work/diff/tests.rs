@@ -135,7 +135,7 @@ fn nothing_gets_from_one_item_of_a_list_into_another() {
         assert_eq!(overlay(&ports, &swapped, further), ports);
     }
     // A change of any of them shows, also beside one that somebody added.
-    let mut longer = live.clone();
+    let mut longer = live;
     longer.as_array_mut().unwrap().push(rw.clone());
     let required = json!({"mounts": mounts(rw)});
     let of = |mounts: &Value| declared_fingerprint(&required, &json!({"mounts": mounts}));
