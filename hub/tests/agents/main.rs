@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
 
 mod audit;
+mod bodies;
 mod crowds;
 mod enrolment;
 mod faults;
