@@ -4,7 +4,7 @@ mod conditions;
 mod readiness;
 mod well_known;
 
-pub use conditions::{Derived, derive};
+pub use conditions::{Derived, derive, may_derive};
 pub use readiness::{Finding, Readiness, assess};
 
 use koinon_api::work::{FeedbackRule, FeedbackType, FeedbackValue, FieldValue, ValueType};

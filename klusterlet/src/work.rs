@@ -44,13 +44,13 @@ use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{
-    sync::{Semaphore, mpsc, watch},
+    sync::{Semaphore, broadcast, mpsc, watch},
     time::Instant,
 };
 
 use crate::{
     clock,
-    cluster::{Cluster, Mapper, Watches},
+    cluster::{Cluster, Mapper, ObjectKey, Watches},
     desired::{Held, Holding, Origin},
     feedback::RawJson,
     metrics::Metrics,
@@ -62,6 +62,9 @@ use crate::{
 
 /// How many works are worked on at once. What the API server is asked at a time is bounded by its client.
 const CONCURRENCY: usize = 16;
+
+/// Namespaces and definitions that were made, until all works have heard of them.
+const CONTAINERS: usize = 64;
 
 /// How many record what they own at once. A record costs the API server as much as applying did, and works may come any time.
 const RECORDING: usize = 2;
@@ -87,8 +90,8 @@ struct Shared {
     policies: Policies,
     guard: DeletionGuard,
     claims: claims::Claims,
-    /// Counts the Namespaces and definitions that were made.
-    containers: watch::Sender<u64>,
+    /// Tells which Namespaces and definitions were made.
+    containers: broadcast::Sender<Arc<ObjectKey>>,
     unmanaged: Unmanaged,
     metrics: Metrics,
     removed: mpsc::UnboundedSender<Removed>,
@@ -199,7 +202,7 @@ impl Engine {
             policies,
             guard,
             claims: claims::Claims::default(),
-            containers: watch::Sender::default(),
+            containers: broadcast::Sender::new(CONTAINERS),
             unmanaged,
             metrics,
             removed,

@@ -39,10 +39,29 @@ pub struct Cause {
     pub message: String,
 }
 
+/// How Kubernetes, and most definitions and webhooks, say that something may not change any more.
+const UNCHANGING: [&str; 11] = [
+    "immutable",
+    "once set",
+    "may not change",
+    "may not be change",
+    "may not be unset",
+    "must not change",
+    "cannot change",
+    "cannot be change",
+    "can not be change",
+    "cannot be unset",
+    "can not be unset",
+];
+
+fn is_unchanging(message: &str) -> bool {
+    UNCHANGING.iter().any(|words| message.contains(words))
+}
+
 impl Cause {
     /// The field may not be changed any more.
     fn is_immutable(&self) -> bool {
-        self.reason == "FieldValueForbidden" || self.message.contains("immutable")
+        self.reason == "FieldValueForbidden" || is_unchanging(&self.message)
     }
 }
 
@@ -52,11 +71,18 @@ impl Error {
     #[must_use]
     pub fn is_about_a_change(&self) -> bool {
         let Self::Refused {
-            code: 422, causes, ..
+            code: 422,
+            causes,
+            message,
+            ..
         } = self
         else {
             return false;
         };
+        if causes.is_empty() {
+            // A webhook's, or another server's.
+            return is_unchanging(message);
+        }
         let unchanging: Vec<&str> = causes
             .iter()
             .filter(|cause| cause.is_immutable())
@@ -72,7 +98,7 @@ impl Error {
                 })
             })
         };
-        !causes.is_empty() && causes.iter().all(is_explained)
+        causes.iter().all(is_explained)
     }
 
     /// The object or the resource does not exist.
@@ -143,6 +169,18 @@ impl Error {
     #[must_use]
     pub const fn is_invalid(&self) -> bool {
         matches!(self, Self::Refused { code: 422, .. })
+    }
+
+    /// An admission plugin or a webhook may have refused what the object says: they use what code they like.
+    #[must_use]
+    pub const fn may_be_admission(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused {
+                code: 400 | 402 | 403 | 406,
+                ..
+            }
+        )
     }
 
     /// The object is larger than the server takes.
@@ -230,6 +268,14 @@ mod tests {
             (vec![immutable("spec.template")], true),
             (
                 vec![cause(
+                    "FieldValueInvalid",
+                    "spec.loadBalancerClass",
+                    "Invalid value: \"null\": may not change once set",
+                )],
+                true,
+            ),
+            (
+                vec![cause(
                     "FieldValueForbidden",
                     "spec",
                     "pod updates may not change fields",
@@ -291,6 +337,14 @@ mod tests {
             };
             assert_eq!(refused(422).is_about_a_change(), expected, "{causes:?}");
             assert!(!refused(400).is_about_a_change());
+        }
+        // Servers that name no causes.
+        for (message, expected) in [
+            ("spec.zone: Invalid value: cannot be changed", true),
+            ("spec.zone is wrong", false),
+        ] {
+            let error = refused(422, "Invalid", message.to_owned());
+            assert_eq!(error.is_about_a_change(), expected, "{message}");
         }
     }
 

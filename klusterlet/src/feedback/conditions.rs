@@ -35,17 +35,14 @@ pub fn derive(rules: &[ConditionRule], object: &Value) -> Vec<Derived> {
         value: None,
         left: MOST_COST,
     };
-    let (own, free): (Vec<_>, Vec<_>) = rules
-        .iter()
-        .partition(|rule| OWN.contains(&rule.condition.as_str()));
     let mut derived: Vec<Derived> = Vec::new();
-    for rule in free.into_iter().take(MOST_RULES) {
+    for rule in followed(rules) {
         // The first rule of a type counts, as the first option for an object does.
         if !derived.iter().any(|found| found.kind == rule.condition) {
             derived.extend(evaluation.derive(rule));
         }
     }
-    if let Some(rule) = own.first() {
+    if let Some(rule) = rules.iter().find(|rule| is_own(rule)) {
         derived.push(Derived {
             kind: UNUSABLE.to_owned(),
             truth: Truth::True,
@@ -54,6 +51,24 @@ pub fn derive(rules: &[ConditionRule], object: &Value) -> Vec<Derived> {
         });
     }
     derived
+}
+
+/// Says whether `rules` may yield a condition of a type for an object of this kind. It need not be there.
+#[must_use]
+pub fn may_derive(rules: &[ConditionRule], kind: &str, object: &Value) -> bool {
+    let mut of_kind = followed(rules).filter(|rule| rule.condition == kind);
+    of_kind.any(|rule| match rule.type_ {
+        ConditionRuleType::WellKnownConditions => well_known(kind, object).is_some(),
+        ConditionRuleType::Cel => true,
+    })
+}
+
+fn followed(rules: &[ConditionRule]) -> impl Iterator<Item = &ConditionRule> {
+    rules.iter().filter(|rule| !is_own(rule)).take(MOST_RULES)
+}
+
+fn is_own(rule: &ConditionRule) -> bool {
+    OWN.contains(&rule.condition.as_str())
 }
 
 /// Conditions that no rule may set: the agent says something else by them.

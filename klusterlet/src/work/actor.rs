@@ -19,7 +19,10 @@ use std::{
 use koinon_api::{applied::AppliedManifestResourceMeta, work::ManifestWorkStatus};
 use parking_lot::Mutex;
 use tokio::{
-    sync::watch,
+    sync::{
+        broadcast::{self, error::RecvError},
+        watch,
+    },
     time::{Instant, sleep_until},
 };
 use tracing::{info, warn};
@@ -150,8 +153,8 @@ pub(super) struct Actor {
     policies: watch::Receiver<Option<Arc<crate::policy::Known>>>,
     rbac: watch::Receiver<u64>,
     has_executor: bool,
-    /// Tells that a work made a Namespace or a definition.
-    containers: watch::Receiver<u64>,
+    /// Tells which Namespace or definition a work made.
+    containers: broadcast::Receiver<Arc<ObjectKey>>,
 }
 
 impl Actor {
@@ -304,9 +307,15 @@ impl Actor {
                 }
                 Ok(()) = self.policies.changed() => return Some(Scope::Everything),
                 Ok(()) = self.rbac.changed(), if self.has_executor => return Some(Scope::Everything),
-                Ok(()) = self.containers.changed(), if !self.agenda.failing.is_empty() => {
+                made = self.containers.recv(), if !self.agenda.failing.is_empty() => {
+                    let made = match made {
+                        Ok(made) => Some(made),
+                        // So many that some were not heard: it may have been one of those.
+                        Err(RecvError::Lagged(_)) => None,
+                        Err(RecvError::Closed) => return None,
+                    };
                     let slots = &self.slots;
-                    let homeless = |ordinal: usize| slots.get(&ordinal).is_some_and(|slot| slot.is_homeless());
+                    let homeless = |ordinal: usize| slots.get(&ordinal).is_some_and(|slot| slot.waits_for(made.as_deref()));
                     self.agenda.failing.hope(Instant::now(), homeless);
                 }
                 () = touched(&self.wake, self.breath) => {
@@ -355,6 +364,10 @@ impl Actor {
             turn => turn,
         };
         let _permit = shared.permits.acquire().await;
+        if self.agenda.failing.is_empty() {
+            // What was made before this look, it finds.
+            self.containers = self.containers.resubscribe();
+        }
         if scope == Scope::Everything {
             self.everything = true;
             self.agenda.full = Instant::now() + spread(shared.resync);

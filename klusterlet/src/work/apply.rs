@@ -1,6 +1,6 @@
 //! Brings one object to what its manifest declares.
 
-use koinon_api::work::{ServerSideApplyConfig, UpdateStrategyType};
+use koinon_api::work::{ServerSideApplyConfig, UpdateStrategy, UpdateStrategyType};
 use serde_json::{Value, json};
 
 use super::{
@@ -24,8 +24,8 @@ pub(super) struct Remembered {
     pub(super) known: Known,
     /// `resourceVersion` that was examined last.
     pub(super) version: String,
-    /// How it was applied: what another strategy left alone is not what the server made of the manifest.
-    strategy: UpdateStrategyType,
+    /// How it was applied: what another strategy, or other fields to leave alone, let be is not what the server made of the manifest.
+    strategy: u64,
 }
 
 /// How an object was found or made.
@@ -84,9 +84,9 @@ impl Applier<'_> {
         ownership: Ownership,
         memory: &mut Option<Remembered>,
     ) -> Result<Applied> {
-        let strategy = treatment.strategy.type_;
+        let strategy = in_short(&treatment.strategy);
         memory.take_if(|memory| memory.strategy != strategy);
-        let applied = match strategy {
+        let applied = match treatment.strategy.type_ {
             UpdateStrategyType::Update => {
                 self.update(object, resource, ownership, memory.as_ref())
                     .await?
@@ -237,12 +237,13 @@ impl Applier<'_> {
             .replace(resource, &object.namespace, &object.name, replacement)
             .await
         {
-            Err(error) if error.is_invalid() => error,
+            Err(error) if error.is_invalid() || error.may_be_admission() => error,
             other => return other,
         };
         // As OCM does, and for Secrets only: others may have to be looked at by a person. It is a deletion, so whoever may not
         // delete the Secret with the work may not do it here, and has not been asked whether its executor may.
-        if resource.group.is_empty()
+        if refusal.is_invalid()
+            && resource.group.is_empty()
             && resource.plural == "secrets"
             && refusal.to_string().contains("field is immutable")
             && self.may.delete.is_ok()
@@ -290,7 +291,7 @@ impl Applier<'_> {
                 .replace(resource, &object.namespace, &object.name, otherwise)
                 .await
             {
-                Err(error) if error.is_invalid() => {}
+                Err(error) if error.is_invalid() || error.may_be_admission() => {}
                 other => return other,
             }
         }
@@ -361,6 +362,12 @@ impl Applier<'_> {
             .await?;
         Ok(Applied::made(live, writes + 1))
     }
+}
+
+/// Tells strategies and their settings apart.
+fn in_short(strategy: &UpdateStrategy) -> u64 {
+    let fingerprint = diff::fingerprint(&json!(strategy));
+    u64::try_from(fingerprint >> 64).expect("64 bits of it are left")
 }
 
 impl Applied {

@@ -91,7 +91,10 @@ impl Completed {
                 .find(|d| d.kind == condition::COMPLETE)
                 .map(|d| d.truth);
             match complete {
-                Some(Truth::True) => _ = next.manifests.insert(short(key)),
+                // What is there may be an earlier one, which the server did not let us change.
+                Some(Truth::True) if slot.outcome.applied.is_ok() => {
+                    next.manifests.insert(short(key));
+                }
                 _ if self.freezes(key) => _ = next.manifests.insert(short(key)),
                 Some(_) => open = true,
                 // It has a rule, and is not there to be asked; or it was not applied yet, and would not be any more.

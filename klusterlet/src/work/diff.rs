@@ -62,7 +62,7 @@ fn declared(required: &Value, live: &Value) -> Value {
 
 /// A selector that is declared empty says something: that all is meant.
 fn selects_all(key: &str, value: &Value) -> bool {
-    key.ends_with("Selector") && value.as_object().is_some_and(Map::is_empty)
+    (key.ends_with("Selector") || key == "selector") && value.as_object().is_some_and(Map::is_empty)
 }
 
 /// What tells the items of many lists apart.
@@ -121,6 +121,34 @@ pub(super) fn within(required: &Value, live: &Value, zero: Zero) -> bool {
     }
 }
 
+/// Says whether `live` has every map and list that `required` has, whatever is in them: so the server may have written it. A map that is
+/// not there any more may have been given up for another one, as one kind of volume for another.
+pub(super) fn is_answered(required: &Value, live: &Value) -> bool {
+    content(required).all(|(key, value)| answers(value, live.get(key).unwrap_or(&Value::Null)))
+}
+
+fn answers(required: &Value, live: &Value) -> bool {
+    match (required, live) {
+        (required, Value::Null) => !is_structure(required) || is_zero(required),
+        (Value::Object(required), Value::Object(live)) => required
+            .iter()
+            .all(|(key, value)| answers(value, live.get(key).unwrap_or(&Value::Null))),
+        (Value::Array(required), Value::Array(live)) if are_named(required) && are_named(live) => {
+            required.iter().all(|required| {
+                let mut same = live.iter().filter(|live| name(live) == name(required));
+                same.next().is_some_and(|live| answers(required, live))
+            })
+        }
+        // Items that nothing tells apart are never mixed.
+        (Value::Array(required), Value::Array(live)) => required.len() <= live.len(),
+        (required, live) => !is_structure(required) && !is_structure(live),
+    }
+}
+
+const fn is_structure(value: &Value) -> bool {
+    matches!(value, Value::Object(_) | Value::Array(_))
+}
+
 /// Like [`within`] for an item of a list, where an empty map says something: `emptyDir: {}` is a choice.
 fn item(required: &Value, live: &Value, zero: Zero) -> bool {
     let chosen = required.as_object().into_iter().flatten();
@@ -141,12 +169,13 @@ fn is_zero(value: &Value) -> bool {
     }
 }
 
-/// What becomes of the items of a list that is declared without them, when something is laid over it.
+/// What becomes of the items of a list that is declared without them, and of a selector that is declared empty, when something is laid
+/// over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Further {
     /// The server itself may have put them there.
     Stay,
-    /// The list is declared whole.
+    /// It is declared whole.
     Go,
 }
 
@@ -158,7 +187,12 @@ pub(super) fn overlay(required: &Value, live: &Value, further: Further) -> Value
         (Value::Object(required), Value::Object(live)) => {
             let mut merged = live.clone();
             for (key, value) in required {
-                let value = overlay(value, live.get(key).unwrap_or(&Value::Null), further);
+                let live = live.get(key).unwrap_or(&Value::Null);
+                let value = if further == Further::Go && selects_all(key, value) {
+                    value.clone()
+                } else {
+                    overlay(value, live, further)
+                };
                 merged.insert(key.clone(), value);
             }
             Value::Object(merged)

@@ -1,6 +1,6 @@
 //! Notices that somebody else keeps undoing what a work declares.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use koinon_api::{
     labels::{condition, reason::readiness as reason},
@@ -15,6 +15,8 @@ const MOST: usize = 8;
 /// The same when it was left alone before.
 const MOST_AGAIN: usize = 3;
 const WINDOW: Duration = Duration::from_secs(30 * 60);
+/// So long counts that an object was made anew. It may go again and again in peace: a Pod is evicted, a finished Job is cleaned up.
+const BRIEFLY: Duration = Duration::from_secs(60);
 
 /// How long an object is left alone at first; twice as long each further time, up to eight times.
 const REST: Duration = Duration::from_secs(60);
@@ -22,26 +24,39 @@ const REST: Duration = Duration::from_secs(60);
 /// Counts the repairs of one object.
 #[derive(Debug, Default)]
 pub(super) struct Fight {
-    /// Within the window, and fewer than are too many.
-    repairs: VecDeque<Instant>,
+    /// Until when each counts; fewer than are too many.
+    repairs: Vec<Instant>,
     rests: u32,
+}
+
+/// What was done about an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repair {
+    /// It was put right.
+    Changed,
+    /// It was gone, and was made anew.
+    Made,
 }
 
 impl Fight {
     /// Notes a repair. Returns how long to leave the object alone if there were too many.
-    pub(super) fn repaired(&mut self, now: Instant) -> Option<Duration> {
-        self.repairs.retain(|at| now.duration_since(*at) < WINDOW);
+    pub(super) fn repaired(&mut self, repair: Repair, now: Instant) -> Option<Duration> {
+        self.repairs.retain(|until| now < *until);
         if self.repairs.is_empty() {
             // Peace ends the matter.
             self.rests = 0;
         }
-        self.repairs.push_back(now);
+        let counts = match repair {
+            Repair::Changed => WINDOW,
+            Repair::Made => BRIEFLY,
+        };
+        self.repairs.push(now + counts);
         let most = if self.rests == 0 { MOST } else { MOST_AGAIN };
         if self.repairs.len() < most {
             return None;
         }
-        // The last one stands for the fight.
-        self.repairs.drain(..self.repairs.len() - 1);
+        // One stands for the fight.
+        self.repairs = vec![now + WINDOW];
         self.rests = (self.rests + 1).min(4);
         Some(REST * 2_u32.pow(self.rests - 1))
     }
@@ -64,19 +79,43 @@ pub(super) fn contested(rival: &str, rest: Duration) -> Derived {
 mod tests {
     use super::*;
 
+    fn changed(fight: &mut Fight, now: Instant) -> Option<Duration> {
+        fight.repaired(Repair::Changed, now)
+    }
+
+    #[test]
+    fn what_goes_now_and_then_is_made_anew_in_peace_but_not_what_is_deleted_at_once() {
+        let start = Instant::now();
+        let mut fight = Fight::default();
+        for n in 1..200 {
+            let now = start + Duration::from_secs(20) * n;
+            assert_eq!(fight.repaired(Repair::Made, now), None);
+        }
+        let mut now = start + WINDOW * 100;
+        let mut rests = Vec::new();
+        for _ in 0..20 {
+            now += Duration::from_secs(2);
+            if let Some(rest) = fight.repaired(Repair::Made, now) {
+                rests.push(rest);
+                now += rest;
+            }
+        }
+        assert_eq!(rests[..3], [REST, REST * 2, REST * 4]);
+    }
+
     #[test]
     fn a_fight_is_left_for_longer_and_longer_but_chance_is_not_punished() {
         let start = Instant::now();
         let mut fight = Fight::default();
         for n in 0..50 {
-            assert_eq!(fight.repaired(start + WINDOW / 6 * n), None);
+            assert_eq!(changed(&mut fight, start + WINDOW / 6 * n), None);
         }
         let mut now = start + WINDOW * 100;
         // An autoscaler.
         let mut rests = Vec::new();
         for n in 0..40 {
             now += Duration::from_secs(15);
-            if let Some(rest) = fight.repaired(now) {
+            if let Some(rest) = changed(&mut fight, now) {
                 rests.push((n, rest));
                 now += rest;
             }
@@ -92,7 +131,7 @@ mod tests {
         assert_eq!(rests[..5], expected);
         // Peace.
         now += WINDOW;
-        let again = (0..MOST).map(|_| fight.repaired(now));
+        let again = (0..MOST).map(|_| changed(&mut fight, now));
         assert_eq!(again.flatten().collect::<Vec<_>>(), [after(0)]);
     }
 }

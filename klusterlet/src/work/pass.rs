@@ -129,10 +129,11 @@ impl Located<'_> {
 
     /// The manifest has a rule that says when it is complete.
     fn completes(&self) -> bool {
-        let rules = &self.treatment.conditions;
-        rules
-            .iter()
-            .any(|rule| rule.condition == condition::COMPLETE)
+        feedback::may_derive(
+            &self.treatment.conditions,
+            condition::COMPLETE,
+            &self.object.value,
+        )
     }
 
     fn stake(&self) -> Stake {

@@ -222,9 +222,11 @@ pub(super) fn decide(
     }
     // Nothing that is declared was changed, as far as anybody knows: the manifest is the one that the object was last made from, and
     // the server may always write some of it in another way, or leave a zero out. No reason to take away what others put in, as the
-    // replicas of an autoscaler.
+    // replicas of an autoscaler. Where something declared is not there at all, others may have put theirs in its place.
     let is_gentle = is_same
-        && (content_same || known.is_none() || diff::is_satisfied(&wanted, live, Zero::LeftOut));
+        && (content_same
+            || diff::is_satisfied(&wanted, live, Zero::LeftOut)
+            || known.is_none() && diff::is_answered(&wanted, live));
 
     let mut object = wanted.into_owned();
     let mut metadata = live.get("metadata").cloned().unwrap_or_else(|| json!({}));

@@ -15,7 +15,7 @@ use super::{
     super::{
         claims::Wants,
         complete::Completed,
-        fight,
+        fight::{self, Repair},
         pass::{self, Availability, DEFINITION_PATIENCE, Located, Pass, Slot, Stake},
         plan::{self, Manifest},
         planned::{Place, place},
@@ -145,6 +145,8 @@ impl Actor {
         // more goes than that.
         let is_over = frozen.is_some_and(|generation| generation != held.generation);
         if is_over && !held.tombstone {
+            // What was applied stays known by its plan; what is not asked for any more stays.
+            (self.agenda.books, self.books_since, self.agenda.drops) = (None, None, None);
             self.postpone(held, None);
         }
         let settled = if is_over || held.tombstone {
@@ -343,7 +345,12 @@ impl Actor {
         {
             self.shared.metrics.repairs.inc();
             let fight = self.fights.entry(key.clone()).or_default();
-            if let Some(rest) = fight.repaired(Instant::now()) {
+            let before = self.slots.get(&ordinal).map(|before| &before.uid);
+            let repair = match before == Some(&slot.uid) {
+                true => Repair::Changed,
+                false => Repair::Made,
+            };
+            if let Some(rest) = fight.repaired(repair, Instant::now()) {
                 let rival = slot.rival.as_deref().unwrap_or("somebody");
                 warn!(work = %self.name, resource = %key.resource.plural, namespace = %key.namespace, name = %key.name, rival, "an applied object is changed again and again; leaving it alone for a while");
                 slot.outcome.derived.push(fight::contested(rival, rest));
@@ -360,7 +367,8 @@ impl Actor {
             && uid != Some(&slot.uid)
         {
             // It was made, perhaps anew: what belongs in it need not wait any more, in whatever work it is.
-            self.shared.containers.send_modify(|made| *made += 1);
+            // Nobody may be listening.
+            let _ = key.map(|key| self.shared.containers.send(Arc::new(key)));
         }
         match &slot.outcome.applied {
             Ok(()) => self.agenda.failing.succeeded(ordinal),

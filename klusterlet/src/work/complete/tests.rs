@@ -63,6 +63,11 @@ fn a_work_is_complete_when_all_its_rules_are_true_and_all_of_it_was_applied() {
         slot
     };
     let done = || slot("a", Some(Truth::True));
+    let refused = || {
+        let mut slot = slot("b", Some(Truth::True));
+        slot.outcome.applied = Err(NotApplied::failed("field is immutable"));
+        slot
+    };
     for (slots, expected) in [
         (vec![done()], Some(7)),
         (vec![done(), slot("b", None)], Some(7)),
@@ -73,6 +78,8 @@ fn a_work_is_complete_when_all_its_rules_are_true_and_all_of_it_was_applied() {
         (vec![done(), failed("b", true)], None),
         (vec![done(), failed("b", false)], None),
         (vec![done(), unknown()], None),
+        // An earlier one is done, this one was never let in.
+        (vec![done(), refused()], None),
         // What was complete before stays so, whatever can be read of it now.
         (vec![failed("a", true)], Some(7)),
     ] {

@@ -14,6 +14,14 @@ const FILLED: [(&str, &str); 4] = [
     ("coordination.k8s.io", "leases"),
 ];
 
+/// Groups that only OpenShift's own API server has.
+const OF_OPENSHIFT: [&str; 4] = [
+    "apps.openshift.io",
+    "authorization.openshift.io",
+    "image.openshift.io",
+    "template.openshift.io",
+];
+
 /// What discovery says of namespaced kinds.
 #[derive(Debug, Default)]
 pub(super) struct Kinds {
@@ -50,10 +58,10 @@ impl Kinds {
         &self.listable
     }
 
-    /// Says whether the cluster is one of OpenShift.
+    /// Says whether the cluster is one of OpenShift: definitions of its other groups are installed elsewhere, too.
     pub(super) fn is_openshift(&self) -> bool {
-        let mut groups = self.namespaced.iter().map(|(group, _)| group);
-        groups.any(|group| group.ends_with(".openshift.io"))
+        let mut groups = self.namespaced.iter().map(|(group, _)| group.as_str());
+        groups.any(|group| OF_OPENSHIFT.contains(&group))
     }
 
     /// Says whether objects of a kind live in namespaces, whatever its version.

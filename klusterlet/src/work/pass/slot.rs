@@ -6,7 +6,7 @@ use super::super::{
     content::Container,
     plan::{Ownership, Treatment},
     prune::Unmapped,
-    status::Outcome,
+    status::{Meta, Outcome},
 };
 use crate::cluster::ObjectKey;
 
@@ -31,9 +31,28 @@ pub(in super::super) struct Slot {
 }
 
 impl Slot {
-    /// The object waits for a Namespace or a definition, which another work may bring.
-    pub(in super::super) const fn is_homeless(&self) -> bool {
-        self.homeless || self.unmapped.is_some()
+    /// The object waits for this Namespace or definition, which another work may have brought; for any, if it is not said which.
+    pub(in super::super) fn waits_for(&self, made: Option<&ObjectKey>) -> bool {
+        if !self.homeless && self.unmapped.is_none() {
+            return false;
+        }
+        let Some(made) = made else { return true };
+        match Container::of(&made.resource.group, &made.resource.plural) {
+            Some(Container::Namespace) => {
+                let key = self.key();
+                key.is_some_and(|key| key.namespace == made.name)
+            }
+            Some(Container::Definition) => {
+                // Of a kind that is not known the plural is not either.
+                let group = match &self.outcome.meta {
+                    Meta::Known(_, key) => &key.resource.group,
+                    Meta::Unknown(meta) => &meta.group,
+                };
+                let made = made.name.split_once('.').map(|(_, group)| group);
+                made == Some(group.as_str())
+            }
+            None => false,
+        }
     }
 
     /// The object's place, once its kind is known.

@@ -14,15 +14,24 @@ fn what_was_not_even_tried_still_has_its_rules_and_its_stake() {
         name: "a".into(),
         value: manifest,
     };
-    let rule: ConditionRule =
-        serde_json::from_value(json!({"condition": "Complete", "type": "WellKnownConditions"}))
-            .unwrap();
+    let rule = |json| serde_json::from_value::<ConditionRule>(json).unwrap();
+    let rule_of_cel =
+        rule(json!({"condition": "Complete", "type": "CEL", "celExpressions": ["true"]}));
+    // It says nothing of ConfigMaps, and would never be true.
+    let well_known = rule(json!({"condition": "Complete", "type": "WellKnownConditions"}));
     for (rules, strategy, ownership, completes, stake) in [
         (
-            vec![rule],
+            vec![rule_of_cel],
             UpdateStrategyType::Update,
             Ownership::Owned,
             true,
+            Stake::Own,
+        ),
+        (
+            vec![well_known],
+            UpdateStrategyType::Update,
+            Ownership::Owned,
+            false,
             Stake::Own,
         ),
         (
