@@ -25,11 +25,19 @@ pub(super) fn are_bearable(status: &ManifestWorkStatus) -> bool {
 pub(super) fn keep(before: ManifestWorkStatus, now: &mut ManifestWorkStatus, at: Timestamp) {
     keep_each(&before.conditions, &mut now.conditions, at);
     let entries = before.resource_status.manifests.iter();
-    let known: HashMap<Object<'_>, &ManifestCondition> = entries
-        .map(|entry| (object(&entry.resource_meta), entry))
-        .collect();
+    // Of two that are about one object in two versions, the one in the same place comes first.
+    let mut known: HashMap<Object<'_>, Vec<&ManifestCondition>> = HashMap::new();
+    for entry in entries {
+        let known = known.entry(object(&entry.resource_meta)).or_default();
+        known.push(entry);
+    }
     for entry in &mut now.resource_status.manifests {
         let before = known.get(&object(&entry.resource_meta));
+        let mut before = before.into_iter().flatten();
+        let same = before
+            .clone()
+            .find(|before| before.resource_meta.ordinal == entry.resource_meta.ordinal);
+        let before = same.or_else(|| before.next());
         let before = before.map(|before| before.conditions.as_slice());
         keep_each(before.unwrap_or_default(), &mut entry.conditions, at);
     }
@@ -106,6 +114,20 @@ mod tests {
             of_manifest.resource_status.manifests[0].conditions = many(count);
             assert_eq!(are_bearable(&of_manifest), taken);
         }
+    }
+
+    #[test]
+    fn two_manifests_of_one_object_have_times_of_their_own() {
+        let both = |seconds: i64| {
+            let mut both = status("a", 0, Truth::True, seconds);
+            let second = status("a", 1, Truth::False, seconds + 1).resource_status;
+            both.resource_status.manifests.extend(second.manifests);
+            both
+        };
+        let mut now = both(9);
+        keep(both(1), &mut now, at(20));
+        let expected = both(1).resource_status;
+        assert_eq!(now.resource_status, expected);
     }
 
     #[test]

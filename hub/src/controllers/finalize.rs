@@ -1,7 +1,8 @@
 //! Works that no agent will ever clean up.
 //!
 //! The finalizer of a work is the agent's to remove, after it removed the objects. Where there is no cluster any
-//! more, or no agent ever enrolled for it, nothing was applied and nobody would answer.
+//! more, or no agent ever enrolled for it, nothing was applied and nobody would answer. A work with a status had an agent, whether
+//! or not one is enrolled now: it waits for the next one of its cluster, or for the cluster to go.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,8 +26,8 @@ use crate::registry::unavailable;
 #[derive(Debug, Default)]
 pub(super) struct Finalize {
     clusters: BTreeSet<String>,
-    /// Works that wait for an agent, by cluster.
-    waiting: BTreeMap<String, BTreeSet<String>>,
+    /// Works that wait for an agent, by cluster, and whether an agent has reported of them.
+    waiting: BTreeMap<String, BTreeMap<String, bool>>,
 }
 
 /// Works of one cluster to be released.
@@ -70,16 +71,14 @@ impl Keyed for Finalize {
             return;
         }
         let cluster = stored.key.namespace.to_string();
-        let waits = event.after.as_deref().map(decode::Meta::of);
-        let waits = waits
-            .is_some_and(|meta| meta.deleting() && meta.has_finalizer(finalizer::MANIFEST_WORK));
-        if waits {
-            if self
-                .waiting
-                .entry(cluster.clone())
-                .or_default()
-                .insert(name)
-            {
+        let waits = event.after.as_deref().filter(|after| {
+            let meta = decode::Meta::of(after);
+            meta.deleting() && meta.has_finalizer(finalizer::MANIFEST_WORK)
+        });
+        if let Some(work) = waits {
+            let reported = !decode::conditions(work).is_empty();
+            let works = self.waiting.entry(cluster.clone()).or_default();
+            if works.insert(name, reported) != Some(reported) {
                 queue.add(cluster);
             }
         } else if let Some(works) = self.waiting.get_mut(&cluster) {
@@ -97,13 +96,15 @@ impl Keyed for Finalize {
     }
 
     fn decide(&mut self, cluster: &String, _: Timestamp) -> Option<Release> {
-        let works = self.waiting.get(cluster)?.clone();
+        let works = self.waiting.get(cluster)?.iter();
         let unless = if self.clusters.contains(cluster) {
             Unless::Enrolled
         } else {
             Unless::Never
         };
-        Some(Release {
+        let works = works.filter(|(_, reported)| unless == Unless::Never || !**reported);
+        let works: BTreeSet<String> = works.map(|(name, _)| name.clone()).collect();
+        (!works.is_empty()).then(|| Release {
             cluster: cluster.clone(),
             works,
             unless,
@@ -195,7 +196,29 @@ mod tests {
             Some(Unless::Enrolled)
         );
         assert_eq!(
-            decide(&[put(cluster.clone()), work(deleting()), gone(cluster)]),
+            decide(&[
+                put(cluster.clone()),
+                work(deleting()),
+                gone(cluster.clone())
+            ]),
+            Some(Unless::Never)
+        );
+        // An agent has applied it, and may come back.
+        let condition = json!({ "type": "Applied", "status": "True", "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z" });
+        let reported = || {
+            let status = json!({ "conditions": [condition] });
+            put(stored(
+                resource::WORKS,
+                "east",
+                "web",
+                deleting(),
+                json!({}),
+                status,
+            ))
+        };
+        assert_eq!(decide(&[put(cluster.clone()), reported()]), None);
+        assert_eq!(
+            decide(&[put(cluster.clone()), reported(), gone(cluster)]),
             Some(Unless::Never)
         );
         assert_eq!(

@@ -115,7 +115,7 @@ impl Index {
                 .map(str::to_owned)
                 .collect::<BTreeSet<String>>()
         });
-        let is_partial = chosen.is_partial();
+        let (is_partial, is_going) = (chosen.is_partial(), chosen.is_going);
         let labels = labels(set, owner, placement);
 
         let mut served: BTreeSet<String> = BTreeSet::new();
@@ -156,7 +156,7 @@ impl Index {
             .flatten()
             .filter(|cluster| !served.contains(cluster))
         {
-            if self.is_leaving(&cluster) {
+            if is_going || self.is_leaving(&cluster) {
                 continue;
             }
             facts.total += 1;

@@ -74,6 +74,10 @@ pub(super) struct Chosen {
     pub(super) exists: bool,
     pub(super) selected: usize,
     uid: String,
+    /// It is being deleted: its decisions may go before it.
+    pub(super) is_going: bool,
+    /// Somebody else decides in its place, and says nothing in its status.
+    by_others: bool,
     /// It says what it decided, so all of that is there.
     has_spoken: bool,
     objects: BTreeMap<String, Shard>,
@@ -83,8 +87,9 @@ pub(super) struct Chosen {
 struct Shard {
     clusters: Option<BTreeSet<String>>,
     group: (String, String),
-    /// Uid of the placement that it belongs to; none if somebody else decided.
+    /// Uid of the placement that it belongs to.
     owner: Option<String>,
+    is_going: bool,
 }
 
 impl Chosen {
@@ -102,11 +107,15 @@ impl Chosen {
     }
 
     /// Says whether what is decided may be only a part of it: a placement that was made anew finds decisions of the one before, which
-    /// go one after the other, and writes its own likewise. That takes nothing away.
+    /// go one after the other, and writes its own likewise; one that goes loses them. That takes nothing away.
     pub(super) fn is_partial(&self) -> bool {
-        let mut owners = self.objects.values().filter_map(|s| s.owner.as_ref());
-        let owned = owners.clone().next().is_some();
-        owners.any(|owner| *owner != self.uid) || owned && !self.has_spoken
+        if self.is_going || self.by_others {
+            return self.is_going;
+        }
+        let mut owned = self.objects.values().filter(|shard| shard.owner.is_some());
+        let is_owned = owned.clone().next().is_some();
+        let of_another = owned.any(|s| !s.is_going && s.owner.as_ref() != Some(&self.uid));
+        of_another || is_owned && !self.has_spoken
     }
 
     pub(super) fn groups(&self) -> usize {
@@ -263,22 +272,21 @@ impl Index {
             Read::Gone => None,
             Read::Unreadable(_) => return,
         };
-        // While one is being deleted its decisions go before it: what is left of them is no decision.
-        let placement = placement.filter(|one| one.metadata.deletion_timestamp.is_none());
         let chosen = self.placements.entry(name.clone()).or_default();
         let facts = |chosen: &Chosen| {
-            let (exists, selected) = (chosen.exists, chosen.selected);
-            (exists, selected, chosen.uid.clone(), chosen.has_spoken)
+            let decides = (chosen.is_going, chosen.by_others, chosen.has_spoken);
+            (chosen.exists, chosen.selected, chosen.uid.clone(), decides)
         };
         let before = facts(chosen);
         chosen.exists = placement.is_some();
-        chosen.uid = placement
-            .as_ref()
-            .and_then(|one| one.metadata.uid.clone())
-            .unwrap_or_default();
-        let status = placement
-            .and_then(|placement| placement.status)
-            .unwrap_or_default();
+        let placement = placement.unwrap_or_default();
+        let meta = placement.metadata;
+        chosen.is_going = meta.deletion_timestamp.is_some();
+        let disabled = meta.annotations.unwrap_or_default();
+        let disabled = disabled.get(annotation::SCHEDULING_DISABLE);
+        chosen.by_others = disabled.is_some_and(|value| value == "true");
+        chosen.uid = meta.uid.unwrap_or_default();
+        let status = placement.status.unwrap_or_default();
         chosen.selected = usize::try_from(status.number_of_selected_clusters).unwrap_or(0);
         chosen.has_spoken = !status.conditions.is_empty();
         if before != facts(chosen) {
@@ -313,6 +321,7 @@ impl Index {
         let owners = decision.metadata.owner_references.into_iter().flatten();
         let mut owners = owners.filter(|owner| owner.kind == Placement::kind(&()));
         let shard = Shard {
+            is_going: decision.metadata.deletion_timestamp.is_some(),
             owner: owners
                 .find(|owner| owner.controller == Some(true))
                 .map(|owner| owner.uid),

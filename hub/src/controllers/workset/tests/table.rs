@@ -61,7 +61,11 @@ pub(super) fn placement(objects: &[&str], selected: usize) -> Event {
 }
 
 pub(super) fn decision(name: &str, clusters: &[&str]) -> Event {
-    let labels = json!({ "labels": { "cluster.open-cluster-management.io/placement": "prod", "cluster.open-cluster-management.io/decision-group-index": "0" } });
+    decision_of("prod", name, clusters)
+}
+
+pub(super) fn decision_of(placement: &str, name: &str, clusters: &[&str]) -> Event {
+    let labels = json!({ "labels": { "cluster.open-cluster-management.io/placement": placement, "cluster.open-cluster-management.io/decision-group-index": "0" } });
     let decisions: Vec<Value> = clusters
         .iter()
         .map(|name| json!({ "clusterName": name, "reason": "" }))
