@@ -237,7 +237,7 @@ fn apply_deletion_hold(
         return remove_condition(&mut status.conditions, DELETION_HOLD);
     };
     let message = format!(
-        "{} objects of {} works wait to be deleted, of {} that are applied; to let them go: koinon cluster approve-deletion",
+        "{} objects of {} works wait to be deleted, of {} that are applied; to let them go: koinon cluster approve-deletion CLUSTER",
         hold.objects, hold.works, hold.applied
     );
     set_condition(

@@ -7,7 +7,13 @@ use tokio::{sync::watch, time::Instant};
 /// The hub counts from when it answered a heartbeat, the agent from when it sent it: the agent's end is never the later
 /// one, whatever the clocks say.
 #[derive(Debug, Clone)]
-pub struct Lease(Arc<watch::Sender<Option<Instant>>>);
+pub struct Lease(Arc<watch::Sender<Option<Grant>>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Grant {
+    until: Instant,
+    duration: Duration,
+}
 
 impl Default for Lease {
     fn default() -> Self {
@@ -20,18 +26,24 @@ impl Lease {
     pub fn granted(&self, sent: Instant, duration: Duration) {
         let until = sent + duration;
         self.0.send_if_modified(|current| {
-            let later = current.is_none_or(|current| until > current);
+            let later = current.is_none_or(|current| until > current.until);
             if later {
-                *current = Some(until);
+                *current = Some(Grant { until, duration });
             }
             later
         });
     }
 
+    /// How long the last grant was: the hub takes a cluster of which it has not heard for so long for lost, also just after a start.
+    #[must_use]
+    pub fn duration(&self) -> Option<Duration> {
+        self.0.borrow().map(|grant| grant.duration)
+    }
+
     /// Returns the end of the lease; `None` before the first grant.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        *self.0.borrow()
+        self.0.borrow().map(|grant| grant.until)
     }
 }
 
@@ -46,5 +58,6 @@ mod tests {
         lease.granted(start + Duration::from_secs(10), Duration::from_secs(60));
         lease.granted(start, Duration::from_secs(60));
         assert_eq!(lease.deadline(), Some(start + Duration::from_secs(70)));
+        assert_eq!(lease.duration(), Some(Duration::from_secs(60)));
     }
 }

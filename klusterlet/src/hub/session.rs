@@ -150,7 +150,7 @@ impl Link {
                     }
                 }
                 Err(error) => {
-                    let wait = backoff.next_delay();
+                    let wait = backoff.next_delay().min(patience(&self.parts.lease));
                     warn!(hub = %self.parts.address, error = %Chain(&error), retry_in = ?wait, "no session with the hub; the cluster stays as it is");
                     wait
                 }
@@ -324,6 +324,11 @@ fn is_former(status: &Status) -> bool {
 
 fn message(body: agent_message::Body) -> AgentMessage {
     AgentMessage { body: Some(body) }
+}
+
+/// How long not to dial at most: a hub that comes back waits for its agents no longer than a lease lasts.
+fn patience(lease: &Lease) -> Duration {
+    lease.duration().unwrap_or(Duration::MAX) / 3
 }
 
 fn interval(millis: u32) -> Option<Duration> {

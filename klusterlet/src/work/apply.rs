@@ -7,7 +7,7 @@ use super::{
     diff,
     ignore::Ignored,
     plan::{Object, Ownership, Treatment},
-    rival::rival,
+    rival::{Rival, rival},
     update::{self, Decision, Known, Otherwise, Owner, references},
 };
 use crate::{
@@ -38,7 +38,7 @@ pub(super) struct Applied {
     /// Something was sent, even if the server found that it changes nothing.
     pub(super) sent: bool,
     /// Whose change was undone, by the name of the manager.
-    pub(super) rival: Option<String>,
+    pub(super) rival: Option<Rival>,
 }
 
 /// Applies the manifests of one work.
@@ -285,18 +285,20 @@ impl Applier<'_> {
             Otherwise::LaidOver(_) if !is_about_a_change => None,
             otherwise => Some(otherwise.object()),
         });
+        let mut last = None;
         for otherwise in otherwise {
             match self
                 .cluster
                 .replace(resource, &object.namespace, &object.name, otherwise)
                 .await
             {
-                Err(error) if error.is_invalid() || error.may_be_admission() => {}
+                Err(error) if error.is_invalid() || error.may_be_admission() => last = Some(error),
                 other => return other,
             }
         }
-        // The first words are about what was declared, those that followed about our rescue.
-        Err(refusal)
+        // Where something may not be changed, the words about what was laid over are about that alone: the first ones also miss what the
+        // server had filled in. Else the first ones are about what was declared.
+        Err(last.filter(|_| is_about_a_change).unwrap_or(refusal))
     }
 
     async fn create_only(

@@ -79,8 +79,10 @@ struct Question {
 /// Why an executor may not do something.
 #[derive(Debug)]
 pub(super) enum Denial {
-    /// For people.
+    /// For people. It may look.
     Denied(String),
+    /// The same; it may not even look.
+    Hidden(String),
     /// Nobody knows: the member did not answer.
     Unknown(Error),
 }
@@ -117,7 +119,7 @@ pub(super) fn account(executor: Option<&ManifestWorkExecutor>) -> Result<Option<
         .ok_or_else(|| "the executor names no service account".to_owned())
 }
 
-/// The verbs that a strategy needs. OCM asks for create, update, patch and get whatever the strategy.
+/// The verbs that a strategy needs, `get` first: without it nothing is told of an object. OCM asks for create, update, patch and get whatever the strategy.
 fn verbs(strategy: UpdateStrategyType, ownership: Ownership) -> Vec<&'static str> {
     let mut verbs = match strategy {
         UpdateStrategyType::ReadOnly => return vec!["get"],
@@ -193,16 +195,6 @@ impl Executors {
                 self.tasks.spawn("executors", Policy::Optional, watch);
             }
         });
-        let denied = |detail: &str| {
-            Denial::Denied(format!(
-                "{} is not allowed to apply the resource {} {}, {} {}{detail}",
-                account.user(),
-                resource.group,
-                resource.plural,
-                object.namespace,
-                object.name
-            ))
-        };
         for verb in verbs(strategy, ownership) {
             let question = Question {
                 account: account.clone(),
@@ -214,7 +206,18 @@ impl Executors {
                 name: object.name.clone(),
             };
             if !self.ask(question).await.map_err(Denial::Unknown)? {
-                return Err(denied(&format!(": it may not {verb} it")));
+                let message = format!(
+                    "{} is not allowed to apply the resource {} {}, {} {}: it may not {verb} it",
+                    account.user(),
+                    resource.group,
+                    resource.plural,
+                    object.namespace,
+                    object.name
+                );
+                return Err(match verb {
+                    "get" => Denial::Hidden(message),
+                    _ => Denial::Denied(message),
+                });
             }
         }
         Ok(())

@@ -8,6 +8,7 @@ use koinon_api::{
 };
 use tokio::time::Instant;
 
+use super::{rival::Rival, status::Presence};
 use crate::feedback::Derived;
 
 /// So many repairs of one object within [`WINDOW`] are no chance: an autoscaler looks every 15 s, other tools every few minutes.
@@ -27,6 +28,8 @@ pub(super) struct Fight {
     /// Until when each counts; fewer than are too many.
     repairs: Vec<Instant>,
     rests: u32,
+    /// What was done last, and against whom.
+    last: Option<(Repair, Option<Rival>)>,
 }
 
 /// What was done about an object.
@@ -40,7 +43,13 @@ pub(super) enum Repair {
 
 impl Fight {
     /// Notes a repair. Returns how long to leave the object alone if there were too many.
-    pub(super) fn repaired(&mut self, repair: Repair, now: Instant) -> Option<Duration> {
+    pub(super) fn repaired(
+        &mut self,
+        repair: Repair,
+        rival: Option<&Rival>,
+        now: Instant,
+    ) -> Option<Duration> {
+        self.last = Some((repair, rival.cloned()));
         self.repairs.retain(|until| now < *until);
         if self.repairs.is_empty() {
             // Peace ends the matter.
@@ -62,6 +71,18 @@ impl Fight {
     }
 }
 
+impl Fight {
+    /// Says whether there is nothing to fight about any more with an object that is left alone, as it is now: it is gone, though it was not
+    /// its deletion that was fought about, or the work that wanted something else has let go of it.
+    pub(super) fn is_over(&self, presence: &Presence, other: Option<&Rival>) -> bool {
+        match (&self.last, presence) {
+            (Some((Repair::Changed, _)), Presence::Missing) => true,
+            (Some((_, Some(rival @ Rival::Work(_)))), Presence::Present) => other != Some(rival),
+            _ => false,
+        }
+    }
+}
+
 /// Says on a manifest that its object is left alone, and because of whom.
 pub(super) fn contested(rival: &str, rest: Duration) -> Derived {
     Derived {
@@ -80,7 +101,50 @@ mod tests {
     use super::*;
 
     fn changed(fight: &mut Fight, now: Instant) -> Option<Duration> {
-        fight.repaired(Repair::Changed, now)
+        fight.repaired(Repair::Changed, None, now)
+    }
+
+    #[test]
+    fn a_fight_is_over_with_what_it_was_about() {
+        let work = |name: &str| Rival::Work(name.to_owned());
+        let manager = Rival::Manager("scaler".to_owned());
+        let (gone, there) = (Presence::Missing, Presence::Present);
+        for (repair, rival, presence, other, over) in [
+            (Repair::Changed, Some(&manager), &there, None, false),
+            (Repair::Changed, Some(&manager), &gone, None, true),
+            (Repair::Changed, None, &gone, None, true),
+            (Repair::Made, None, &gone, None, false),
+            (
+                Repair::Changed,
+                Some(&work("b")),
+                &there,
+                Some(work("b")),
+                false,
+            ),
+            (
+                Repair::Changed,
+                Some(&work("b")),
+                &there,
+                Some(work("c")),
+                true,
+            ),
+            (Repair::Changed, Some(&work("b")), &there, None, true),
+            (
+                Repair::Changed,
+                Some(&work("b")),
+                &Presence::Withheld,
+                None,
+                false,
+            ),
+        ] {
+            let mut fight = Fight::default();
+            let _ = fight.repaired(repair, rival, Instant::now());
+            assert_eq!(
+                fight.is_over(presence, other.as_ref()),
+                over,
+                "{rival:?} {presence:?}"
+            );
+        }
     }
 
     #[test]
@@ -89,13 +153,13 @@ mod tests {
         let mut fight = Fight::default();
         for n in 1..200 {
             let now = start + Duration::from_secs(20) * n;
-            assert_eq!(fight.repaired(Repair::Made, now), None);
+            assert_eq!(fight.repaired(Repair::Made, None, now), None);
         }
         let mut now = start + WINDOW * 100;
         let mut rests = Vec::new();
         for _ in 0..20 {
             now += Duration::from_secs(2);
-            if let Some(rest) = fight.repaired(Repair::Made, now) {
+            if let Some(rest) = fight.repaired(Repair::Made, None, now) {
                 rests.push(rest);
                 now += rest;
             }

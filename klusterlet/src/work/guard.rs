@@ -291,10 +291,12 @@ impl DeletionGuard {
         let small = self.allowance.lets(&share);
         if small || told <= state.approved {
             state.waiting.remove(work);
-            note(&mut state.passed, now, objects);
-            self.passes.send_modify(|count| *count += 1);
-            // From now on they count as passed, and not as applied as well.
+            // From now on they do not count as applied any more, but as passed; what somebody agreed to is no reason to ask about more.
             state.applied.reduce(work, objects);
+            if told > state.approved {
+                note(&mut state.passed, now, objects);
+                self.passes.send_modify(|count| *count += 1);
+            }
             return Permit::Granted;
         }
         if !state.expected.is_empty() {
@@ -302,8 +304,12 @@ impl DeletionGuard {
             return Permit::Later;
         }
         let Share { wanted, total } = share;
+        let passed = match state.passed() {
+            0 => String::new(),
+            passed => format!("{passed} of them are deleted, the rest stays; "),
+        };
         Permit::Held(format!(
-            "{wanted} of {total} applied objects would be deleted within {} minutes; they stay until that is approved: koinon cluster approve-deletion",
+            "{wanted} of {total} applied objects would go within {} minutes; {passed}to let them go: koinon cluster approve-deletion CLUSTER",
             WINDOW.as_secs() / 60
         ))
     }

@@ -36,6 +36,7 @@ use super::{
     ignore::Ignored,
     plan::{self, Manifest, Object, Ownership, Treatment},
     planned::Place,
+    rival::other_work,
     status::{Feedback, Meta, NotApplied, Outcome, Presence},
     update::Owner,
 };
@@ -220,10 +221,10 @@ impl Pass<'_> {
         } else if self.completed.freezes(&key) || self.glances {
             let live = client.get(&resource, &object.namespace, &object.name).await;
             live.map(|live| Applied {
+                rival: live.as_ref().and_then(|live| other_work(live, self.owner)),
                 live,
                 writes: 0,
                 sent: false,
-                rival: None,
             })
             .map_err(Failure::Server)
         } else if resource.namespaced && object.namespace.is_empty() {
@@ -386,7 +387,10 @@ impl Pass<'_> {
         match checked.await {
             Ok(()) if executor::is_judged_by_content(resource) => Ok(acting),
             Ok(()) => Ok(self.shared.cluster.clone()),
-            Err(Denial::Denied(message)) => Err(forbidden(message)),
+            Err(Denial::Hidden(message)) => Err(forbidden(message)),
+            Err(Denial::Denied(message)) => {
+                Err(Failure::Server(refused(403, "Forbidden", message)))
+            }
             Err(Denial::Unknown(error)) => Err(Failure::Withheld(error)),
         }
     }

@@ -104,6 +104,8 @@ pub(super) struct Progress {
     pub(super) gone: Vec<Applied>,
     /// Why something waits that does not go by itself.
     pub(super) delayed: Option<Delayed>,
+    /// Something waits because too much would go.
+    mass: Option<Delayed>,
     /// What the API server said about something that could not be done.
     pub(super) trouble: Option<Error>,
     /// Pending and on its way out.
@@ -121,14 +123,21 @@ impl Progress {
     /// Why something does not go, if that is so.
     pub(super) fn why(&self) -> Option<Delayed> {
         let trouble = self.trouble.as_ref();
-        self.delayed
-            .clone()
+        // An approval may be what a person is asked for, whatever else waits.
+        let delayed = self.delayed.clone().map(|delayed| match &self.mass {
+            Some(mass) if !delayed.is_mass() => delayed.and(mass),
+            _ => delayed,
+        });
+        delayed
             .or_else(|| trouble.map(|error| Delayed::failed(error.to_string())))
             .or_else(|| self.lingers.clone().map(Delayed::lingers))
     }
 
     fn hold(&mut self, object: Applied, why: Delayed) {
         self.pending.push(object);
+        if why.is_mass() {
+            self.mass.get_or_insert_with(|| why.clone());
+        }
         self.delayed.get_or_insert(why);
     }
 }

@@ -8,10 +8,28 @@ use super::{
 };
 use crate::cluster::MANAGER;
 
+/// Somebody who changed an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Rival {
+    /// Another work that owns it as well, by the name of its record.
+    Work(String),
+    /// By the name under which it writes.
+    Manager(String),
+}
+
+impl std::fmt::Display for Rival {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Work(record) => write!(f, "AppliedManifestWork {record:?}"),
+            Self::Manager(name) => f.write_str(name),
+        }
+    }
+}
+
 /// Names who is most likely to have made `live` differ from what is declared: whoever manages a field that does, also through
 /// a subresource as an autoscaler does; else another work that has the object too, since all works write under one name;
 /// else whoever wrote last. `own` are further names that the work writes under.
-pub(super) fn rival(declared: &Value, live: &Value, own: &[&str], owner: &Owner) -> Option<String> {
+pub(super) fn rival(declared: &Value, live: &Value, own: &[&str], owner: &Owner) -> Option<Rival> {
     let text = |entry: &Value, key: &str| {
         let text = entry.get(key).and_then(Value::as_str);
         text.unwrap_or_default().to_owned()
@@ -30,7 +48,7 @@ pub(super) fn rival(declared: &Value, live: &Value, own: &[&str], owner: &Owner)
         entries
             .map(|entry| (text(entry, "time"), text(entry, "manager")))
             .max()
-            .map(|(_, manager)| manager)
+            .map(|(_, manager)| Rival::Manager(manager))
     };
     let manages = |entry: &&&Value| {
         let fields = entry.get("fieldsV1");
@@ -72,13 +90,13 @@ fn child<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
 }
 
 /// Names another work that owns the object as well.
-fn other_work(live: &Value, owner: &Owner) -> Option<String> {
+pub(super) fn other_work(live: &Value, owner: &Owner) -> Option<Rival> {
     let text = |reference: &Value, key: &str| Some(reference.get(key)?.as_str()?.to_owned());
     references(live)
         .iter()
         .filter(|r| text(r, "kind").as_deref() == Some("AppliedManifestWork"))
         .filter(|r| text(r, "uid").as_deref() != Some(&owner.uid))
-        .find_map(|r| Some(format!("AppliedManifestWork {:?}", text(r, "name")?)))
+        .find_map(|r| Some(Rival::Work(text(r, "name")?)))
 }
 
 #[cfg(test)]
@@ -160,7 +178,11 @@ mod tests {
             (live(5, "b", "1", &[&ours, &status], alone), None),
         ] {
             let found = rival(&declared, &live, &[], &owner);
-            assert_eq!(found.as_deref(), expected, "{live}");
+            assert_eq!(
+                found.map(|rival| rival.to_string()).as_deref(),
+                expected,
+                "{live}"
+            );
         }
     }
 }

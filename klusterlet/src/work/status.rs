@@ -3,6 +3,7 @@
 //! A manifest's conditions say what was done about it and what its live object is like; the work's conditions sum them
 //! up. Types, reasons and words are OCM's (`pkg/work/spoke`) wherever OCM has any.
 
+mod delayed;
 mod manifest;
 mod size;
 
@@ -10,21 +11,15 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use koinon_api::{
-    applied::AppliedManifestResourceMeta,
-    labels::{
-        annotation, condition as kind,
-        reason::{deletion_held as held, work as reason},
-    },
+    labels::{condition as kind, reason::work as reason},
     meta::{self, Truth, new_condition, set_condition},
     work::{FeedbackValue, ManifestCondition, ManifestResourceMeta, ManifestWorkStatus},
 };
 
+pub(super) use delayed::{Delayed, delay};
 pub(super) use size::{MOST, fit};
 
-use crate::{
-    cluster::{Error, ObjectKey},
-    feedback::Derived,
-};
+use crate::{cluster::ObjectKey, feedback::Derived};
 
 /// What was found out about one manifest.
 #[derive(Debug, Clone, PartialEq)]
@@ -309,128 +304,6 @@ fn with<'a>(
     manifests.iter().filter(move |m| {
         meta::condition(&m.conditions, type_).is_some_and(|c| c.status == truth.as_str())
     })
-}
-
-/// Why a deletion waits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Delayed {
-    reason: &'static str,
-    message: String,
-}
-
-impl Delayed {
-    /// Too much of what is applied would go at once.
-    pub(super) fn mass(message: String) -> Self {
-        Self {
-            reason: held::MASS,
-            message,
-        }
-    }
-
-    /// The cluster does not allow it.
-    pub(super) fn policy(message: String) -> Self {
-        Self {
-            reason: held::POLICY,
-            message,
-        }
-    }
-
-    /// Things of others would go with an object.
-    pub(super) fn content(message: String) -> Self {
-        Self {
-            reason: held::CONTENT,
-            message,
-        }
-    }
-
-    /// Another work is to have the object, and could not take it over yet.
-    pub(super) fn wanted(object: &AppliedManifestResourceMeta, by: &str) -> Self {
-        let place = [object.namespace.as_str(), object.name.as_str()];
-        let place = place
-            .map(str::to_owned)
-            .into_iter()
-            .filter(|part| !part.is_empty());
-        let place = place.collect::<Vec<_>>().join("/");
-        Self {
-            reason: held::WANTED,
-            message: format!(
-                "{} {place} stays until work {by:?}, which wants it too, has taken it over",
-                object.resource
-            ),
-        }
-    }
-
-    /// Nobody serves its kind, and that need not be its end.
-    pub(super) fn unserved(object: &AppliedManifestResourceMeta, kind: &str) -> Self {
-        Self {
-            reason: held::UNSERVED,
-            message: format!(
-                "the cluster does not serve {kind} just now, so it is not known whether {:?} is gone; if the kind is gone for good, annotate the work with {}={kind}",
-                object.name,
-                annotation::APPROVE_DELETION
-            ),
-        }
-    }
-
-    /// It was planned, and the agent may not look whether it was made.
-    pub(super) fn unseen(object: &AppliedManifestResourceMeta, kind: &str, error: &Error) -> Self {
-        Self {
-            reason: held::FAILED,
-            message: format!(
-                "it is not known whether {:?} was made: {error}; let the agent look, or, if there is no such object of this work, annotate the work with {}={kind}",
-                object.name,
-                annotation::APPROVE_DELETION
-            ),
-        }
-    }
-
-    /// It was asked for, and somebody's finalizer keeps the object.
-    pub(super) fn lingers(message: String) -> Self {
-        Self {
-            reason: held::FINALIZERS,
-            message,
-        }
-    }
-
-    /// It could not be done; the API server says why.
-    pub(super) fn failed(message: String) -> Self {
-        Self {
-            reason: held::FAILED,
-            message,
-        }
-    }
-
-    /// Why, for people.
-    pub(super) fn message(&self) -> String {
-        self.message.clone()
-    }
-
-    /// Nothing is asked of anybody here.
-    pub(super) fn is_going(&self) -> bool {
-        self.reason == held::FINALIZERS
-    }
-
-    /// Only an approval, or time, helps.
-    pub(super) fn is_mass(&self) -> bool {
-        self.reason == held::MASS
-    }
-}
-
-/// Says in a status that a deletion waits, or no longer does.
-pub(super) fn delay(status: &mut ManifestWorkStatus, delayed: Option<&Delayed>, now: &Time) {
-    match delayed {
-        Some(Delayed { reason, message }) => {
-            let condition = new_condition(
-                kind::DELETION_HELD,
-                Truth::True,
-                reason,
-                message.as_str(),
-                now.0,
-            );
-            set_condition(&mut status.conditions, condition);
-        }
-        None => _ = meta::remove_condition(&mut status.conditions, kind::DELETION_HELD),
-    }
 }
 
 /// Returns the status of a work that a later agent has gone on with: what it was before is what was last seen here.

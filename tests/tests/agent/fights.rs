@@ -76,6 +76,15 @@ async fn a_fight_is_recognised_slowed_down_and_reported_with_whoever_fights() ->
         .await?;
     assert_eq!(bench.writes(), writes);
 
+    // Its values are fought about, not that it is there.
+    bench.kubectl(&["delete", "configmap", "m"]).await?;
+    bench.data("m", &json!({"k": "v"})).await?;
+    bench
+        .until("that it was made anew is no fight", "w", |s| {
+            condition(s, "Contested").is_empty()
+        })
+        .await?;
+
     // A newer manifest is another matter.
     bench.desire("w", 2, work("new"))?;
     bench
@@ -84,4 +93,29 @@ async fn a_fight_is_recognised_slowed_down_and_reported_with_whoever_fights() ->
         })
         .await?;
     bench.data("m", &json!({"k": "new"})).await
+}
+
+/// Two works want the same object, each in its own way.
+#[tokio::test]
+async fn a_fight_ends_with_whoever_fought() -> anyhow::Result<()> {
+    let bench = Bench::start().await?;
+    let work =
+        |value: &str| json!({"workload": {"manifests": [config_map("m", &json!({"k": value}))]}});
+    bench.desire("a", 1, work("1"))?;
+    bench.status("a", 1).await?;
+    bench.desire("b", 1, work("2"))?;
+    let status = bench
+        .until("they give it up for a while", "a", |s| {
+            condition(s, "Contested") == "True"
+        })
+        .await?;
+    ensure!(status.to_string().contains("-b"), "{status}");
+    bench.delete("b")?;
+    bench.data("m", &json!({"k": "1"})).await?;
+    bench
+        .until("it is at peace", "a", |s| {
+            condition(s, "Contested").is_empty()
+        })
+        .await?;
+    Ok(())
 }

@@ -76,8 +76,16 @@ async fn a_work_may_do_what_its_executor_may_and_follows_its_rights() -> anyhow:
 
     // What it may no longer do it no longer does.
     bench.create(&role(&json!(["get"]))).await?;
-    bench
+    let status = bench
         .until("the work is refused", "w", |s| applied(s) == "False")
+        .await?;
+    // It may still look.
+    assert_eq!(condition(&status, "Available"), "True", "{status}");
+    bench.create(&role(&json!(["list"]))).await?;
+    bench
+        .until("nothing is told", "w", |s| {
+            condition(s, "Available") == "Unknown"
+        })
         .await?;
     Ok(())
 }

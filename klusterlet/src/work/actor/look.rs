@@ -332,12 +332,17 @@ impl Actor {
             && self.agenda.resting.contains_key(key)
             && let Some(before) = self.slots.get(&ordinal)
         {
-            // It still is, and still because of the same one.
-            let contested = before.outcome.derived.iter();
-            let contested = contested
-                .filter(|d| d.kind == condition::CONTESTED)
-                .cloned();
-            slot.outcome.derived.extend(contested);
+            let fight = self.fights.get(key);
+            if fight.is_some_and(|f| f.is_over(&slot.outcome.presence, slot.rival.as_ref())) {
+                self.agenda.resting.insert(key.clone(), Instant::now());
+            } else {
+                // It still is, and still because of the same one.
+                let contested = before.outcome.derived.iter();
+                let contested = contested
+                    .filter(|d| d.kind == condition::CONTESTED)
+                    .cloned();
+                slot.outcome.derived.extend(contested);
+            }
         }
         if let Some(key) = &key
             && slot.writes > 0
@@ -350,8 +355,9 @@ impl Actor {
                 true => Repair::Changed,
                 false => Repair::Made,
             };
-            if let Some(rest) = fight.repaired(repair, Instant::now()) {
-                let rival = slot.rival.as_deref().unwrap_or("somebody");
+            if let Some(rest) = fight.repaired(repair, slot.rival.as_ref(), Instant::now()) {
+                let rival = slot.rival.as_ref().map(ToString::to_string);
+                let rival = rival.as_deref().unwrap_or("somebody");
                 warn!(work = %self.name, resource = %key.resource.plural, namespace = %key.namespace, name = %key.name, rival, "an applied object is changed again and again; leaving it alone for a while");
                 slot.outcome.derived.push(fight::contested(rival, rest));
                 self.agenda

@@ -41,6 +41,31 @@ fn a_share_may_go_and_the_rest_waits_for_its_own_approval() {
     assert_ne!(guard.ask("late", 100, 101, now), Permit::Granted);
 }
 
+/// Else each ordinary deletion of the next ten minutes would wait for a person again.
+#[test]
+fn what_was_approved_does_not_count_against_what_is_deleted_later() {
+    let (guard, now) = (guard(2, 2), Instant::now());
+    guard.applied("big", 20);
+    let Permit::Held(why) = guard.ask("big", 20, 100, now) else {
+        panic!()
+    };
+    assert!(
+        why.starts_with("20 of 24 applied objects would go"),
+        "{why}"
+    );
+    guard.approve(100);
+    assert_eq!(guard.ask("big", 20, 100, now), Permit::Granted);
+    assert!(guard.passed((1_000, now)).is_empty());
+    assert!(granted(&guard, 0, 2, 101, now));
+    let Permit::Held(why) = guard.ask("w1", 2, 101, now) else {
+        panic!()
+    };
+    assert!(
+        why.contains("4 of 4 applied") && why.contains("2 of them are deleted"),
+        "{why}"
+    );
+}
+
 #[test]
 fn what_was_let_pass_counts_after_a_restart_as_long_as_before() {
     let (before, now) = (guard(4, 2), Instant::now());

@@ -6,6 +6,7 @@ use super::super::{
     content::Container,
     plan::{Ownership, Treatment},
     prune::Unmapped,
+    rival::Rival,
     status::{Meta, Outcome},
 };
 use crate::cluster::ObjectKey;
@@ -22,8 +23,8 @@ pub(in super::super) struct Slot {
     /// The work has a rule that says when it is complete.
     pub(in super::super) completes: bool,
     pub(in super::super) stake: Stake,
-    /// Whose change was undone.
-    pub(in super::super) rival: Option<String>,
+    /// Whose change was undone; of an object that is only looked at, another work that owns it.
+    pub(in super::super) rival: Option<Rival>,
     /// The work may own the object by now: it is there, or something was asked for that may have been done.
     pub(in super::super) perhaps_made: bool,
     /// There is no Namespace for the object, or its kind is not served.

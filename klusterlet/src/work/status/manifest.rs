@@ -185,15 +185,18 @@ pub(super) fn condition(
     }
 }
 
-/// The API allows 32 KiB; a status with hundreds of manifests should stay far below what one message carries.
+/// The API allows 32 KiB; a status with hundreds of manifests should stay far below what one message carries. What is cut is the middle: an
+/// API server prints whole objects before it says what is wrong with them.
 fn clip(message: &mut String) {
     const MOST: usize = 2048;
     if message.len() > MOST {
-        let mut end = MOST;
-        while !message.is_char_boundary(end) {
-            end -= 1;
+        let mut ends = (MOST / 2, message.len() - MOST / 2);
+        while !message.is_char_boundary(ends.0) {
+            ends.0 -= 1;
         }
-        message.truncate(end);
-        message.push_str(" …");
+        while !message.is_char_boundary(ends.1) {
+            ends.1 += 1;
+        }
+        message.replace_range(ends.0..ends.1, " … ");
     }
 }

@@ -221,14 +221,18 @@ fn endless_messages_are_cut() {
     let status = status(
         &ManifestWorkStatus::default(),
         1,
-        &[outcome(0, "a", Err("é".repeat(5000)), Presence::Missing)],
+        &[outcome(
+            0,
+            "a",
+            Err(format!("{}: field is immutable", "é".repeat(5000))),
+            Presence::Missing,
+        )],
         &at(1),
     );
+    let message = &status.resource_status.manifests[0].conditions[0].message;
     assert!(
-        status.resource_status.manifests[0].conditions[0]
-            .message
-            .len()
-            < 2100
+        message.len() < 2100 && message.ends_with("field is immutable"),
+        "{message}"
     );
 }
 

@@ -57,10 +57,13 @@ fn message(work: &ManifestWork, observed: &ManifestWorkStatus) -> String {
         .find_map(|manifest| {
             let applied = meta::condition(&manifest.conditions, condition::APPLIED)
                 .filter(|c| c.status == "False")?;
-            Some(format!(
-                "{}/{}: {}",
-                manifest.resource_meta.resource, manifest.resource_meta.name, applied.message
-            ))
+            let meta = &manifest.resource_meta;
+            // Of a kind that the cluster does not know there is no resource.
+            let kind = match meta.resource.as_str() {
+                "" => &meta.kind,
+                resource => resource,
+            };
+            Some(format!("{kind}/{}: {}", meta.name, applied.message))
         });
     let text = failed.unwrap_or_default();
     match text.char_indices().nth(MESSAGE) {
