@@ -20,6 +20,7 @@ mod fight;
 mod guard;
 mod ignore;
 mod leftover;
+mod managed;
 mod order;
 mod pass;
 mod plan;

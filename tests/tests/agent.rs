@@ -17,6 +17,7 @@ mod agent {
     mod safety;
     mod settings;
     mod strategies;
+    mod switching;
     mod truth;
     mod waiting;
 }

@@ -346,23 +346,33 @@ impl Applier<'_> {
         object: &Object,
         resource: &Resource,
         ownership: Ownership,
-        live: Value,
+        mut live: Value,
         writes: u32,
     ) -> Result<Applied> {
-        let owners = self.owner.merged(&live, ownership);
-        let is_settled = owners == references(&live) && !self.owner.is_awaited_by(&live);
-        if is_settled || is_terminating(&live) {
-            return Ok(Applied::made(live, writes));
+        let (namespace, name) = (object.namespace.as_str(), object.name.as_str());
+        let mut attempt = 1;
+        loop {
+            let owners = self.owner.merged(&live, ownership);
+            let is_settled = owners == references(&live) && !self.owner.is_awaited_by(&live);
+            if is_settled || is_terminating(&live) {
+                return Ok(Applied::made(live, writes));
+            }
+            self.may.update()?;
+            let mut patch =
+                json!({"metadata": {"ownerReferences": owners, "resourceVersion": version(&live)}});
+            self.owner.unmark(&live, &mut patch);
+            let settled = self.cluster.merge(resource, namespace, name, None, &patch);
+            let conflict = match settled.await {
+                Ok(live) => return Ok(Applied::made(live, writes + 1)),
+                Err(error) if error.is_conflict() && attempt < TRIES => error,
+                Err(error) => return Err(error),
+            };
+            // A controller has begun with an object that was made a moment ago.
+            let uid = |live: &Value| live.pointer("/metadata/uid").cloned();
+            let now = self.cluster.get(resource, namespace, name).await?;
+            live = now.filter(|now| uid(now) == uid(&live)).ok_or(conflict)?;
+            attempt += 1;
         }
-        self.may.update()?;
-        let mut patch =
-            json!({"metadata": {"ownerReferences": owners, "resourceVersion": version(&live)}});
-        self.owner.unmark(&live, &mut patch);
-        let live = self
-            .cluster
-            .merge(resource, &object.namespace, &object.name, None, &patch)
-            .await?;
-        Ok(Applied::made(live, writes + 1))
     }
 }
 

@@ -4,12 +4,13 @@ use koinon_api::{
     labels::{annotation::CONFIG_SPEC_HASH, well_known},
     work::ServerSideApplyConfig,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     apply::{Applied, Applier, is_terminating, terminating, version},
     diff::{self, Zero},
     ignore::{Ignored, owned_fields, owns_only},
+    managed::handed_over,
     plan::{Object, Ownership},
     rival::rival,
     update::{Known, references},
@@ -42,6 +43,13 @@ impl Applier<'_> {
             .field_manager
             .as_deref()
             .unwrap_or(well_known::WORK_AGENT);
+        let (live, moves) = match live {
+            Some(live) => {
+                let (live, moves) = self.hand_over(object, resource, live, manager).await?;
+                (Some(live), moves)
+            }
+            None => (None, 0),
+        };
         let hash = selective.then(|| diff::digest(&ignored.renewed(&object.value)));
         let renewed = hash
             .as_deref()
@@ -70,7 +78,7 @@ impl Applier<'_> {
             && is_applied(&desired, live, manager, known, &object.value)
         {
             return self
-                .settle_owner(object, resource, ownership, live.clone(), 0)
+                .settle_owner(object, resource, ownership, live.clone(), moves)
                 .await;
         }
         match &live {
@@ -101,7 +109,7 @@ impl Applier<'_> {
             )
             .await?;
         // The server may find that nothing changes; that undoes nobody's work.
-        let writes = u32::from(before != Some(version(&live)));
+        let writes = moves + u32::from(before != Some(version(&live)));
         let applied = self
             .settle_owner(object, resource, ownership, live, writes)
             .await?;
@@ -110,6 +118,39 @@ impl Applier<'_> {
             sent: true,
             ..applied
         })
+    }
+
+    /// Moves what this work wrote with `Update` to the manager that applies from now on. Returns the object, and the number of writes.
+    async fn hand_over(
+        &self,
+        object: &Object,
+        resource: &Resource,
+        live: Value,
+        manager: &str,
+    ) -> Result<(Value, u32)> {
+        let entries = match &self.may.update {
+            Ok(()) => handed_over(&live, self.owner, manager),
+            // It is refused when there is something to apply.
+            Err(_) => None,
+        };
+        let Some(entries) = entries else {
+            return Ok((live, 0));
+        };
+        let patch =
+            json!({"metadata": {"managedFields": entries, "resourceVersion": version(&live)}});
+        let moved = self
+            .cluster
+            .merge(resource, &object.namespace, &object.name, None, &patch)
+            .await;
+        match moved {
+            Ok(moved) => {
+                let writes = u32::from(version(&moved) != version(&live));
+                Ok((moved, writes))
+            }
+            // It can be applied all the same; if it cannot, what the server says of that tells more.
+            Err(error) if error.is_invalid() || error.may_be_admission() => Ok((live, 0)),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -152,7 +193,7 @@ fn owned_references(live: &Value, manager: &str) -> Vec<Value> {
     references(live)
         .iter()
         .filter(|reference| {
-            let key = serde_json::json!({"uid": reference.get("uid")}).to_string();
+            let key = json!({"uid": reference.get("uid")}).to_string();
             owned.is_some_and(|owned| owned.contains_key(&format!("k:{key}")))
         })
         .cloned()
