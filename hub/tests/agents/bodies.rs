@@ -32,6 +32,21 @@ pub(crate) async fn pull(agent: &mut Agent, works: Vec<WorkRef>) -> Vec<PullChun
     chunks
 }
 
+/// The agent of `east`, which takes bodies with their notices.
+async fn able(hub: &Hub) -> Agent {
+    let east = hub.member("east").await;
+    let hello = Hello {
+        cluster_uid: east.uid.clone(),
+        features: vec![BODIES.to_owned()],
+        ..Hello::default()
+    };
+    let mut agent = Agent::attach_saying(hub, &east, Say::Hello(hello))
+        .await
+        .unwrap();
+    agent.until_granted(1).await;
+    agent
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_come_in_chunks_and_only_from_the_own_namespace() {
     let hub = Hub::start().await;
@@ -123,16 +138,7 @@ async fn small_bodies_that_are_new_come_with_their_notices_if_the_agent_can_take
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn labels_that_fit_into_no_message_keep_no_other_work_from_its_agent() {
     let hub = Hub::start().await;
-    let east = hub.member("east").await;
-    let hello = Hello {
-        cluster_uid: east.uid.clone(),
-        features: vec![BODIES.to_owned()],
-        ..Hello::default()
-    };
-    let mut agent = Agent::attach_saying(&hub, &east, Say::Hello(hello))
-        .await
-        .unwrap();
-    agent.until_granted(1).await;
+    let mut agent = able(&hub).await;
 
     hub.work("east", "model").await;
     agent.notice_of("model").await;
@@ -198,16 +204,7 @@ async fn labels_that_fit_into_no_message_keep_no_other_work_from_its_agent() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_small_body_with_many_labels_is_pulled() {
     let hub = Hub::start().await;
-    let east = hub.member("east").await;
-    let hello = Hello {
-        cluster_uid: east.uid.clone(),
-        features: vec![BODIES.to_owned()],
-        ..Hello::default()
-    };
-    let mut agent = Agent::attach_saying(&hub, &east, Say::Hello(hello))
-        .await
-        .unwrap();
-    agent.until_granted(1).await;
+    let mut agent = able(&hub).await;
     for (name, labels, comes) in [("few", 10, true), ("many", 2000, false)] {
         let mut labelled = work("east", name, "1");
         labelled.metadata.labels = Some(
