@@ -2,7 +2,7 @@
 //!
 //! The finalizer of a work is the agent's to remove, after it removed the objects. Where there is no cluster any
 //! more, or no agent ever enrolled for it, nothing was applied and nobody would answer. A work with a status had an agent, whether
-//! or not one is enrolled now: it waits for the next one of its cluster, or for the cluster to go.
+//! or not one is enrolled now: it waits for the next one of its cluster, unless the cluster goes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use koinon_api::{ManifestWork, labels::finalizer};
 use koinon_machinery::ApiError;
-use koinon_store::Event;
+use koinon_store::{Event, Stored};
 
 use super::{
     Context, decode,
@@ -25,7 +25,8 @@ use crate::registry::unavailable;
 
 #[derive(Debug, Default)]
 pub(super) struct Finalize {
-    clusters: BTreeSet<String>,
+    /// Whether they are being deleted.
+    clusters: BTreeMap<String, bool>,
     /// Works that wait for an agent, by cluster, and whether an agent has reported of them.
     waiting: BTreeMap<String, BTreeMap<String, bool>>,
 }
@@ -62,10 +63,12 @@ impl Keyed for Finalize {
         let stored = event.latest();
         let name = stored.key.name.to_string();
         if &*stored.key.resource == resource::CLUSTERS {
-            if event.after.is_some() {
-                self.clusters.insert(name);
-            } else {
-                self.clusters.remove(&name);
+            let going = event.after.as_deref().map(Stored::is_deleting);
+            match going {
+                Some(going) => _ = self.clusters.insert(name.clone(), going),
+                None => _ = self.clusters.remove(&name),
+            }
+            if going != Some(false) {
                 queue.add(name);
             }
             return;
@@ -97,12 +100,12 @@ impl Keyed for Finalize {
 
     fn decide(&mut self, cluster: &String, _: Timestamp) -> Option<Release> {
         let works = self.waiting.get(cluster)?.iter();
-        let unless = if self.clusters.contains(cluster) {
-            Unless::Enrolled
-        } else {
-            Unless::Never
+        let (unless, stays) = match self.clusters.get(cluster) {
+            Some(going) => (Unless::Enrolled, !going),
+            None => (Unless::Never, false),
         };
-        let works = works.filter(|(_, reported)| unless == Unless::Never || !**reported);
+        // Nobody enrols for a cluster that goes.
+        let works = works.filter(|(_, reported)| !stays || !**reported);
         let works: BTreeSet<String> = works.map(|(name, _)| name.clone()).collect();
         (!works.is_empty()).then(|| Release {
             cluster: cluster.clone(),
@@ -217,6 +220,16 @@ mod tests {
             ))
         };
         assert_eq!(decide(&[put(cluster.clone()), reported()]), None);
+        let going = json!({ "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["f"] });
+        let going = stored(
+            resource::CLUSTERS,
+            "",
+            "east",
+            going,
+            json!({}),
+            Value::Null,
+        );
+        assert_eq!(decide(&[put(going), reported()]), Some(Unless::Enrolled));
         assert_eq!(
             decide(&[put(cluster.clone()), reported(), gone(cluster)]),
             Some(Unless::Never)

@@ -37,6 +37,8 @@ pub(super) struct Applied {
     pub(super) writes: u32,
     /// Something was sent, even if the server found that it changes nothing.
     pub(super) sent: bool,
+    /// It was not there before.
+    pub(super) created: bool,
     /// Whose change was undone, by the name of the manager.
     pub(super) rival: Option<Rival>,
 }
@@ -118,6 +120,7 @@ impl Applier<'_> {
                         live,
                         writes: 0,
                         sent: false,
+                        created: false,
                         rival: None,
                     },
                 }
@@ -174,7 +177,10 @@ impl Applier<'_> {
                     .await
                 {
                     Ok(live) => {
-                        return Ok(Applied::made(live, 1));
+                        return Ok(Applied {
+                            created: true,
+                            ..Applied::made(live, 1)
+                        });
                     }
                     Err(error) if error.is_already_exists() => {
                         conflict = Some(error);
@@ -210,6 +216,7 @@ impl Applier<'_> {
                     return Ok(Applied {
                         writes,
                         sent: true,
+                        created: false,
                         rival: rival(&object.value, &live, &[], self.owner),
                         live: Some(written),
                     });
@@ -281,8 +288,11 @@ impl Applier<'_> {
                 .await;
         }
         let is_about_a_change = refusal.is_about_a_change();
+        let is_invalid = refusal.is_invalid();
         let otherwise = otherwise.iter().filter_map(|otherwise| match otherwise {
             Otherwise::LaidOver(_) if !is_about_a_change => None,
+            // Admission may have refused what an autoscaler asks for: no reason to take it away.
+            Otherwise::Declared(_) if !is_invalid => None,
             otherwise => Some(otherwise.object()),
         });
         let mut last = None;
@@ -327,7 +337,10 @@ impl Applier<'_> {
                     .await
                 {
                     Ok(live) => {
-                        return Ok(Applied::made(live, 1));
+                        return Ok(Applied {
+                            created: true,
+                            ..Applied::made(live, 1)
+                        });
                     }
                     Err(error) if error.is_already_exists() => continue,
                     Err(error) => return Err(error),
@@ -369,8 +382,11 @@ impl Applier<'_> {
             };
             // A controller has begun with an object that was made a moment ago.
             let uid = |live: &Value| live.pointer("/metadata/uid").cloned();
+            let declared = |live: &Value| diff::declared_fingerprint(&object.value, live);
             let now = self.cluster.get(resource, namespace, name).await?;
-            live = now.filter(|now| uid(now) == uid(&live)).ok_or(conflict)?;
+            // What is declared and was changed is to be applied anew.
+            let now = now.filter(|now| uid(now) == uid(&live) && declared(now) == declared(&live));
+            live = now.ok_or(conflict)?;
             attempt += 1;
         }
     }
@@ -388,6 +404,7 @@ impl Applied {
             live: Some(live),
             writes,
             sent: writes > 0,
+            created: false,
             rival: None,
         }
     }

@@ -121,34 +121,6 @@ pub(super) fn within(required: &Value, live: &Value, zero: Zero) -> bool {
     }
 }
 
-/// Says whether `live` has every map and list that `required` has, whatever is in them: so the server may have written it. A map that is
-/// not there any more may have been given up for another one, as one kind of volume for another.
-pub(super) fn is_answered(required: &Value, live: &Value) -> bool {
-    content(required).all(|(key, value)| answers(value, live.get(key).unwrap_or(&Value::Null)))
-}
-
-fn answers(required: &Value, live: &Value) -> bool {
-    match (required, live) {
-        (required, Value::Null) => !is_structure(required) || is_zero(required),
-        (Value::Object(required), Value::Object(live)) => required
-            .iter()
-            .all(|(key, value)| answers(value, live.get(key).unwrap_or(&Value::Null))),
-        (Value::Array(required), Value::Array(live)) if are_named(required) && are_named(live) => {
-            required.iter().all(|required| {
-                let mut same = live.iter().filter(|live| name(live) == name(required));
-                same.next().is_some_and(|live| answers(required, live))
-            })
-        }
-        // Items that nothing tells apart are never mixed.
-        (Value::Array(required), Value::Array(live)) => required.len() <= live.len(),
-        (required, live) => !is_structure(required) && !is_structure(live),
-    }
-}
-
-const fn is_structure(value: &Value) -> bool {
-    matches!(value, Value::Object(_) | Value::Array(_))
-}
-
 /// Like [`within`] for an item of a list, where an empty map says something: `emptyDir: {}` is a choice.
 fn item(required: &Value, live: &Value, zero: Zero) -> bool {
     let chosen = required.as_object().into_iter().flatten();

@@ -115,7 +115,10 @@ impl State {
 
     /// What all would come to that waits, with so much that has passed before.
     fn share(&self, passed: usize) -> Share {
-        let waiting: usize = self.waiting.values().map(|(objects, _)| objects).sum();
+        // What is approved and has not gone on yet is no mass any more.
+        let waiting = self.waiting.values();
+        let waiting = waiting.filter(|(_, told)| *told > self.approved);
+        let waiting: usize = waiting.map(|(objects, _)| objects).sum();
         Share {
             wanted: passed + waiting,
             total: passed + self.applied.sum,

@@ -156,6 +156,7 @@ impl Located<'_> {
             uid: Box::default(),
             unmapped: None,
             writes: 0,
+            created: false,
             completes,
             stake,
             rival: None,
@@ -225,6 +226,7 @@ impl Pass<'_> {
                 live,
                 writes: 0,
                 sent: false,
+                created: false,
             })
             .map_err(Failure::Server)
         } else if resource.namespaced && object.namespace.is_empty() {
@@ -264,7 +266,7 @@ impl Pass<'_> {
         if matches!(&result, Err(Failure::Server(Error::Timeout))) {
             self.stalled.lock().insert(resource.clone());
         }
-        let mut rival = None;
+        let (mut rival, mut created) = (None, false);
         let homeless = matches!(&result, Err(Failure::Server(error)) if error.is_not_found() || error.is_terminating());
         let done = match &result {
             Ok(_) => true,
@@ -273,7 +275,7 @@ impl Pass<'_> {
         };
         let (live, error, writes) = match result {
             Ok(result) => {
-                rival = result.rival;
+                (rival, created) = (result.rival, result.created);
                 (Some(Ok(result.live)), None, result.writes)
             }
             Err(error @ Failure::Withheld(_)) => (None, Some(error), 0),
@@ -344,6 +346,7 @@ impl Pass<'_> {
             uid,
             unmapped: None,
             writes,
+            created,
             completes,
             stake,
             rival,

@@ -97,6 +97,7 @@ impl Applier<'_> {
         }
         let force = if config.force { Force::Yes } else { Force::No };
         let before = live.as_ref().map(version);
+        let created = before.is_none();
         let live = self
             .cluster
             .apply(
@@ -116,6 +117,7 @@ impl Applier<'_> {
         Ok(Applied {
             rival,
             sent: true,
+            created,
             ..applied
         })
     }

@@ -144,6 +144,8 @@ pub(super) enum Decision {
 pub(super) enum Otherwise {
     /// What is declared alone: what others put beside it may not be there together with it.
     Declared(Value),
+    /// The same where something declared is not there, so that what others put beside it may have taken its place.
+    Instead(Value),
     /// Laid over what is there, if the server lets nobody take that away.
     LaidOver(Value),
 }
@@ -151,7 +153,7 @@ pub(super) enum Otherwise {
 impl Otherwise {
     pub(super) const fn object(&self) -> &Value {
         match self {
-            Self::Declared(object) | Self::LaidOver(object) => object,
+            Self::Declared(object) | Self::Instead(object) | Self::LaidOver(object) => object,
         }
     }
 }
@@ -222,11 +224,9 @@ pub(super) fn decide(
     }
     // Nothing that is declared was changed, as far as anybody knows: the manifest is the one that the object was last made from, and
     // the server may always write some of it in another way, or leave a zero out. No reason to take away what others put in, as the
-    // replicas of an autoscaler. Where something declared is not there at all, others may have put theirs in its place.
-    let is_gentle = is_same
-        && (content_same
-            || diff::is_satisfied(&wanted, live, Zero::LeftOut)
-            || known.is_none() && diff::is_answered(&wanted, live));
+    // replicas of an autoscaler.
+    let is_left = content_same || diff::is_satisfied(&wanted, live, Zero::LeftOut);
+    let is_gentle = is_same && (is_left || known.is_none());
 
     let mut object = wanted.into_owned();
     let mut metadata = live.get("metadata").cloned().unwrap_or_else(|| json!({}));
@@ -242,7 +242,11 @@ pub(super) fn decide(
         soften(&object, live, Further::Stay),
     );
     let (object, further) = if is_gentle {
-        let further = [Otherwise::Declared(object), Otherwise::LaidOver(whole)];
+        let declared = match is_left {
+            true => Otherwise::Declared(object),
+            false => Otherwise::Instead(object),
+        };
+        let further = [declared, Otherwise::LaidOver(whole)];
         (trimmed, further)
     } else {
         // What is in a list beside what is declared stays only if it has to.

@@ -109,13 +109,13 @@ impl Chosen {
     /// Says whether what is decided may be only a part of it: a placement that was made anew finds decisions of the one before, which
     /// go one after the other, and writes its own likewise; one that goes loses them. That takes nothing away.
     pub(super) fn is_partial(&self) -> bool {
-        if self.is_going || self.by_others {
-            return self.is_going;
+        if self.is_going {
+            return true;
         }
         let mut owned = self.objects.values().filter(|shard| shard.owner.is_some());
         let is_owned = owned.clone().next().is_some();
         let of_another = owned.any(|s| !s.is_going && s.owner.as_ref() != Some(&self.uid));
-        of_another || is_owned && !self.has_spoken
+        of_another || is_owned && !self.has_spoken && !self.by_others
     }
 
     pub(super) fn groups(&self) -> usize {

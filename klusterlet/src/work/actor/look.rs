@@ -147,6 +147,7 @@ impl Actor {
         if is_over && !held.tombstone {
             // What was applied stays known by its plan; what is not asked for any more stays.
             (self.agenda.books, self.books_since, self.agenda.drops) = (None, None, None);
+            shared.guard.content(&self.name);
             self.postpone(held, None);
         }
         let settled = if is_over || held.tombstone {
@@ -350,10 +351,9 @@ impl Actor {
         {
             self.shared.metrics.repairs.inc();
             let fight = self.fights.entry(key.clone()).or_default();
-            let before = self.slots.get(&ordinal).map(|before| &before.uid);
-            let repair = match before == Some(&slot.uid) {
-                true => Repair::Changed,
-                false => Repair::Made,
+            let repair = match slot.created {
+                true => Repair::Made,
+                false => Repair::Changed,
             };
             if let Some(rest) = fight.repaired(repair, slot.rival.as_ref(), Instant::now()) {
                 let rival = slot.rival.as_ref().map(ToString::to_string);

@@ -39,6 +39,7 @@ fn slot(name: &str, complete: Option<Truth>) -> Slot {
         uid: Box::default(),
         unmapped: None,
         writes: 0,
+        created: false,
         completes: complete.is_some(),
         stake: Stake::Own,
         rival: None,

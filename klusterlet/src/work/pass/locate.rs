@@ -147,6 +147,7 @@ fn incomplete(meta: ManifestResourceMeta, error: String, unmapped: Option<Unmapp
         uid: Box::default(),
         unmapped: unmapped.map(Box::new),
         writes: 0,
+        created: false,
         completes: false,
         stake: Stake::Own,
         rival: None,

@@ -20,6 +20,8 @@ pub(in super::super) struct Slot {
     /// Set if the kind is not known.
     pub(in super::super) unmapped: Option<Box<Unmapped>>,
     pub(in super::super) writes: u32,
+    /// It was not there before.
+    pub(in super::super) created: bool,
     /// The work has a rule that says when it is complete.
     pub(in super::super) completes: bool,
     pub(in super::super) stake: Stake,

@@ -212,34 +212,23 @@ fn an_autoscaler_is_left_alone_beside_what_the_server_rewrites() {
     assert_eq!(replaced(&older, Some(&known)), required["spec"]);
 }
 
-/// Of kinds of which an object has one, another one was chosen while the agent was away: both together are refused, or worse, are not.
+/// Of kinds of which an object has one, another one was chosen while the agent was away: both together may be refused.
 #[test]
-fn what_took_the_place_of_what_is_declared_goes() {
+fn what_took_the_place_of_what_is_declared_goes_if_they_cannot_be_together() {
     let required =
         json!({"kind": "Issuer", "metadata": {"name": "a"}, "spec": {"acme": {"server": "s"}}});
     let mut live = creation(&required, &owner(), Ownership::Owned);
-    live["spec"] = json!({"ca": {"secret": "s"}, "more": 1});
-    let decided = |required: &Value, live: &Value| match decide(
-        required,
-        live,
-        &owner(),
-        Ownership::Owned,
-        None,
-    ) {
-        Decision::Replace { object, otherwise } => (object["spec"].clone(), otherwise),
-        Decision::InSync => panic!("{live}"),
-    };
-    assert_eq!(decided(&required, &live).0, required["spec"]);
-    // A declared zero may have been left out, so it is put beside what is there; what is declared alone follows if that is refused.
-    let required = json!({"kind": "Issuer", "metadata": {"name": "a"}, "spec": {"selfSigned": {}}});
-    let mut live = creation(&required, &owner(), Ownership::Owned);
     live["spec"] = json!({"ca": {"secret": "s"}});
-    let (first, otherwise) = decided(&required, &live);
-    assert_eq!(first, json!({"ca": {"secret": "s"}, "selfSigned": {}}));
-    let [Otherwise::Declared(then)] = otherwise.as_slice() else {
+    let decided = decide(&required, &live, &owner(), Ownership::Owned, None);
+    let Decision::Replace { object, otherwise } = decided else {
+        panic!()
+    };
+    let both = json!({"acme": {"server": "s"}, "ca": {"secret": "s"}});
+    assert_eq!(object["spec"], both);
+    let [Otherwise::Instead(otherwise)] = otherwise.as_slice() else {
         panic!("{otherwise:?}")
     };
-    assert_eq!(then["spec"], required["spec"]);
+    assert_eq!(otherwise["spec"], required["spec"]);
 }
 
 /// A Pod lets nobody take away what admission has put into it, and a Job what its controller has.
